@@ -1,0 +1,3 @@
+"""Edgecam: frames in, accounted MQTT messages out."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,42 @@
+"""Files that survive a power cut."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from appliance.core.errors import StorageError
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace `path` so that after a power cut it holds either the old bytes or the new ones, never a mix.
+
+    Writes a temporary file beside it, syncs it, renames it, syncs the directory.
+
+    Raises:
+        StorageError: The directory cannot be written to, or the disk is full.
+    """
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - the descriptor-based recipe reads best with os
+        sync_directory(path.parent)
+    except OSError as error:
+        if temporary:
+            with suppress(OSError):  # the first error is the one to tell
+                os.unlink(temporary)  # noqa: PTH108
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and removals inside `directory` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
