@@ -302,7 +302,7 @@ class MessagingSettings(Section):
 
     broker: Url = setting(
         "mqtt://127.0.0.1:1883",
-        "mqtt://HOST[:PORT], mqtts://HOST[:PORT], `embedded` (a demonstration broker on loopback) or `none`.",
+        "mqtt://HOST[:PORT], mqtts://HOST[:PORT], `embedded` (a demonstration on loopback) or `none`.",
         pattern=_BROKER,
         max_length=512,
     )
