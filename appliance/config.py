@@ -243,7 +243,7 @@ class TrackingSettings(Section):
 
     high_score: float | None = setting(
         None,
-        "Detections from this score on are matched first, and may start an object; none: the detector's own lowest score.",
+        "Detections from this score on are matched first and may start an object; none: the model's lowest.",
         ge=0.05,
         le=1.0,
     )

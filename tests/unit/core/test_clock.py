@@ -13,7 +13,8 @@ def test_both_clocks_move_forward() -> None:
 def test_quality_is_what_the_kernel_says() -> None:
     quality = SystemClock().quality()
     try:
-        told = subprocess.run(["timedatectl", "show", "-p", "NTPSynchronized"], capture_output=True, text=True, timeout=10)
+        command = ["timedatectl", "show", "-p", "NTPSynchronized"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except FileNotFoundError:
         told = None
     if told is not None and told.returncode == 0:
