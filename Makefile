@@ -1,0 +1,60 @@
+# Edgecam. `make` lists what can be done; CONTRIBUTING.md says how we work.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Programs that were fetched for us come first; Debian keeps mosquitto in /usr/sbin, which users do not search.
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/$(BIN):$(PATH):/usr/sbin
+# The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
+export PYTHONNOUSERSITE := 1
+export CAMERA MODEL BROKER CONFIG DEVICE_ID ONCE JSON ARGS
+
+.PHONY: help setup run test lint format bench docs lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
+
+setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing outside this folder
+
+run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, print a line for each; Ctrl-C ends it
+##   CAMERA=clip.mp4|folder|/dev/video0|rtsp://…|synthetic  MODEL=name|file.onnx  BROKER=mqtt://host|none
+##   CONFIG=edgecam.toml  DEVICE_ID=name  ONCE=1 (end with the clip)
+	@exec $(BIN)/python -m appliance.daemon --state-dir .state --broker "$${BROKER:-embedded}" \
+	  $${CONFIG:+--config "$$CONFIG"} $${CAMERA:+--camera "$$CAMERA"} $${MODEL:+--model "$$MODEL"} \
+	  $${DEVICE_ID:+--device-id "$$DEVICE_ID"} $${ONCE:+--once}
+
+test: .venv/.dev ## Run all tests, with a real mosquitto, fetched into .tools when there is none (ARGS="-k outbox")
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest $$ARGS
+
+lint: .venv/.dev ## Check style, format, types and which room imports which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev ## Format the code
+	@$(BIN)/ruff format
+
+bench: .venv/.runtime ## Time the loop against the bare inference session (MODEL=file.onnx; JSON=1: JSON on the last line)
+	@$(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${JSON:+--json}
+
+docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
+	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
+
+lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
+	@scripts/lock $${UPGRADE:+--upgrade}
+
+clean: ## Remove what the other targets have made, .state and its outbox included
+	rm -rf .venv .tools .state .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each level of the environment is installed once for each change of what it is made from.
+.venv/.runtime: requirements/demo.lock requirements/build.lock pyproject.toml scripts/setup
+	@scripts/setup runtime "$(PYTHON)"
+
+.venv/.dev: requirements/dev.lock requirements/build.lock pyproject.toml scripts/setup
+	@scripts/setup dev "$(PYTHON)"
