@@ -1,0 +1,1 @@
+"""From detections to events: who is who from frame to frame, and what each one does."""

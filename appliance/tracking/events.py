@@ -1,0 +1,214 @@
+"""The life of one object, from its first sight to its end, and the events that tell of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from appliance.core.events import Change, Crossing, Event, EventType
+from appliance.tracking.motion import Rest, Vector, direction_of
+from appliance.tracking.zones import Passage, Presence
+
+Box = tuple[float, float, float, float]
+
+
+class Sight(NamedTuple):
+    """One object in one frame.
+
+    Attributes:
+        class_id: What it is held to be, by all that was seen so far.
+        score: 0..1.
+        box: xyxy in pixels.
+        width: Of the frame in pixels.
+        height: Of the frame in pixels.
+        time_ns: UTC, nanoseconds since 1970.
+        mono_ns: CLOCK_BOOTTIME, nanoseconds.
+    """
+
+    class_id: int
+    score: float
+    box: Box
+    width: int
+    height: int
+    time_ns: int
+    mono_ns: int
+
+    @property
+    def size(self) -> float:
+        """Mean of the box's width and height in pixels, at least one."""
+        return max(1.0, (self.box[2] - self.box[0] + self.box[3] - self.box[1]) / 2)
+
+    @property
+    def centre(self) -> Vector:
+        """Middle of the box, 0..1 of the picture."""
+        return (self.box[0] + self.box[2]) / 2 / self.width, (self.box[1] + self.box[3]) / 2 / self.height
+
+    @property
+    def foot(self) -> Vector:
+        """Bottom centre of the box, where the object touches the ground, 0..1 of the picture."""
+        return (self.box[0] + self.box[2]) / 2 / self.width, self.box[3] / self.height
+
+
+class Timing(NamedTuple):
+    """When there is something to tell.
+
+    Attributes:
+        stationary_after_ns: How long an object must stay in place to count as stationary.
+        update_interval_ns: Least time from the last event to one that only brings a better score.
+    """
+
+    stationary_after_ns: int
+    update_interval_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedObject:
+    """One object that is being followed, as it was last seen.
+
+    Attributes:
+        object_id: As in its events.
+        label: The class most often seen for it, weighted by score.
+        class_id: Index of `label` in the model's labels.
+        score: 0..1.
+        box: xyxy in pixels of the source frame.
+        zones: Zones it is in.
+        is_stationary: It has not moved for as long as the configuration asks.
+        is_visible: It was seen in this very frame.
+    """
+
+    object_id: str
+    label: str
+    class_id: int
+    score: float
+    box: Box
+    zones: tuple[str, ...]
+    is_stationary: bool
+    is_visible: bool
+
+
+class Life:
+    """What is known of one object so far, and what of it has been told. Tells nothing before `start`."""
+
+    __slots__ = (
+        "_changes",
+        "_crossings",
+        "_first",
+        "_last",
+        "_passage",
+        "_presence",
+        "_rest",
+        "_timing",
+        "_told_best",
+        "_told_ns",
+        "best_score",
+        "camera",
+        "label",
+        "object_id",
+    )
+
+    def __init__(self, camera: str, first: Sight, timing: Timing, presence: Presence, passage: Passage) -> None:
+        self.camera = camera
+        self.object_id = ""
+        self.label = ""
+        self.best_score = first.score
+        self._first = self._last = first
+        self._timing = timing
+        self._presence, self._passage = presence, passage
+        self._rest = Rest(timing.stationary_after_ns, first.centre, first.mono_ns)
+        self._changes: list[Change] = []
+        self._crossings: list[Crossing] = []
+        self._told_best, self._told_ns = 0.0, 0
+
+    @property
+    def has_started(self) -> bool:
+        """Whether its start has been told."""
+        return bool(self.object_id)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones it is in, in order of entry."""
+        return tuple(self._presence.since_ns)
+
+    def see(self, sight: Sight, label: str, holding: list[bool], sides: list[int]) -> None:
+        """Take in one sight.
+
+        Args:
+            sight: How it looks in this frame.
+            label: Of ``sight.class_id``.
+            holding: For each zone whether it stands in it.
+            sides: For each line the side on which it stands; see `Lines.sides`.
+        """
+        self._last, self.label = sight, label
+        self.best_score = max(self.best_score, sight.score)
+        if holding:
+            self._changes += self._presence.see(holding, sight.mono_ns)
+        if sides and (crossings := self._passage.see(sides, sight.foot, sight.class_id)):
+            self._crossings += crossings
+            self._changes.append(Change.LINE_CROSSED)
+        size = sight.size
+        change = self._rest.see(sight.centre, (sight.width / size, sight.height / size), sight.mono_ns)
+        if change is not None:
+            self._changes.append(change)
+
+    def start(self, object_id: str) -> Event:
+        """Tell of the object for the first time; what changed until now is told by the next `updates`."""
+        self.object_id = object_id
+        self._told_best, self._told_ns = self.best_score, self._last.mono_ns
+        return self._event(EventType.START)
+
+    def updates(self) -> Sequence[Event]:
+        """Tell what has changed since the last event, if there is a reason to."""
+        since_told_ns = self._last.mono_ns - self._told_ns
+        if self.best_score > self._told_best and since_told_ns >= self._timing.update_interval_ns:
+            self._changes.append(Change.BETTER_SCORE)
+        if not self._changes:
+            return ()
+        event = self._event(EventType.UPDATE, tuple(dict.fromkeys(self._changes)), tuple(self._crossings))
+        self._changes.clear()
+        self._crossings.clear()
+        self._told_best, self._told_ns = self.best_score, self._last.mono_ns
+        return (event,)
+
+    def end(self) -> Event:
+        """Tell of the end, as of the last sight."""
+        return self._event(EventType.END)
+
+    def as_object(self, *, is_visible: bool) -> TrackedObject:
+        """Give the object as it is now."""
+        last = self._last
+        return TrackedObject(
+            self.object_id,
+            self.label,
+            last.class_id,
+            last.score,
+            last.box,
+            self.zones,
+            self._rest.is_stationary,
+            is_visible,
+        )
+
+    def _event(self, kind: EventType, changes: tuple[Change, ...] = (), crossings: tuple[Crossing, ...] = ()) -> Event:
+        first, last = self._first, self._last
+        (x, y), (first_x, first_y) = last.centre, first.centre
+        return Event(
+            type=kind,
+            camera=self.camera,
+            object_id=self.object_id,
+            label=self.label,
+            class_id=last.class_id,
+            score=last.score,
+            best_score=self.best_score,
+            box=last.box,
+            width=last.width,
+            height=last.height,
+            time_ns=last.time_ns,
+            mono_ns=last.mono_ns,
+            start_time_ns=first.time_ns,
+            duration=(last.mono_ns - first.mono_ns) / 1e9,
+            changes=changes,
+            zones=self.zones,
+            entered_zones=tuple(self._presence.entered),
+            dwell=tuple((last.mono_ns - since_ns) / 1e9 for since_ns in self._presence.since_ns.values()),
+            crossings=crossings,
+            stationary=self._rest.is_stationary,
+            direction=direction_of(((x - first_x) * last.width, (y - first_y) * last.height), last.size),
+        )

@@ -1,0 +1,181 @@
+"""What goes on in front of one camera: detections in, events and counts out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.config import Line, TrackingSettings, Zone
+from appliance.core.events import Event
+from appliance.core.results import Detections
+from appliance.tracking.events import Life, Sight, Timing, TrackedObject
+from appliance.tracking.tracker import Tracker, Tracks
+from appliance.tracking.zones import Lines, Passage, Presence, Zones
+
+# Labels that detectors take for one another from frame to frame.
+KINDS = (
+    frozenset({"bus", "car", "truck", "van", "vehicle"}),
+    frozenset({"bicycle", "motorbike", "motorcycle", "scooter"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneStep:
+    """What one frame brought.
+
+    Attributes:
+        events: In order: ends of objects lost, then for each object its start and its updates.
+        objects: Every object that has started and not ended, seen in this frame or not, oldest first.
+        counts: How many of `objects` there are of each label; a label once seen stays, at 0.
+        zone_counts: The same for every zone.
+    """
+
+    events: tuple[Event, ...] = ()
+    objects: tuple[TrackedObject, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    zone_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+class Scene:
+    """Turns the detections of one camera into the lives of objects. Owned by one thread.
+
+    Every object that is confirmed has exactly one start and exactly one end, with updates between; tentative ones
+    leave no trace. What an object did before it was confirmed is told right after its start.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        labels: Sequence[str],
+        settings: TrackingSettings,
+        zones: Mapping[str, Zone],
+        lines: Mapping[str, Line],
+        high_score: float,
+        run: str,
+    ) -> None:
+        """Begin with an empty scene.
+
+        Args:
+            camera: Name of the camera.
+            labels: What the model knows, in the order of its class ids.
+            settings: Of the tracker.
+            zones: Of this camera, by name.
+            lines: Of this camera, by name.
+            high_score: Detections from this score on may become objects.
+            run: Different for every start of the daemon, so that no object's id is ever used again.
+        """
+        self._camera, self._labels, self._run = camera, tuple(labels), run
+        self._timing = Timing(round(settings.stationary_after * 1e9), round(settings.update_interval * 1e9))
+        self._zones, self._lines = Zones(zones, labels), Lines(lines, labels)
+        self._tracker = Tracker(settings, high_score, kinds=kinds_of(labels))
+        self._lives: dict[int, Life] = {}
+        self._started = 0
+        self._size: tuple[int, int] | None = None
+        self._labels_seen: dict[str, None] = {}
+        self._zone_labels_seen: dict[str, dict[str, None]] = {name: {} for name in self._zones.names}
+        self._quiet = self._summary([], [])
+
+    def step(self, detections: Detections, *, width: int, height: int, time_ns: int, mono_ns: int) -> SceneStep:
+        """Take in the next frame.
+
+        Args:
+            detections: What was found, weak ones included.
+            width: Of the frame in pixels; may change from frame to frame.
+            height: Of the frame in pixels.
+            time_ns: UTC of the frame, nanoseconds since 1970.
+            mono_ns: CLOCK_BOOTTIME of the frame, nanoseconds.
+        """
+        if not self._lives and not len(detections):
+            return self._quiet
+        if self._size is not None and self._size != (width, height):
+            self._tracker.rescale(width / self._size[0], height / self._size[1])
+        self._size = (width, height)
+        tracks = self._tracker.update(detections, mono_ns)
+        events = [event for track in tracks.ended.tolist() for event in self._end(track)]
+        self._see(tracks, time_ns, mono_ns)
+        objects: list[TrackedObject] = []
+        rows = zip(tracks.ids.tolist(), tracks.is_confirmed.tolist(), tracks.is_seen.tolist(), strict=True)
+        for track, is_confirmed, is_seen in rows:
+            if is_confirmed:
+                life = self._lives[track]
+                if is_seen:
+                    events += self._tell(life)
+                objects.append(life.as_object(is_visible=is_seen))
+        step = self._summary(events, objects)
+        if not self._lives:
+            self._quiet = SceneStep(counts=step.counts, zone_counts=step.zone_counts)
+        return step
+
+    def finish(self, time_ns: int, mono_ns: int) -> tuple[Event, ...]:  # noqa: ARG002 - an end is told as of the last sight
+        """End every object: the daemon stops, or the camera is gone for long. The scene is then empty and usable."""
+        self._tracker.clear()
+        events = tuple(event for track in list(self._lives) for event in self._end(track))
+        self._quiet = self._summary([], [])
+        return events
+
+    def _see(self, tracks: Tracks, time_ns: int, mono_ns: int) -> None:
+        rows = np.flatnonzero(tracks.is_seen)
+        if self._size is None or not len(rows):
+            return
+        width, height = self._size
+        boxes, class_ids = tracks.boxes[rows], tracks.class_ids[rows]
+        holding, sides = self._places(boxes, class_ids)
+        sights = zip(
+            tracks.ids[rows].tolist(), class_ids.tolist(), tracks.scores[rows].tolist(), boxes.tolist(), strict=True
+        )
+        for at, (track, class_id, score, box) in enumerate(sights):
+            sight = Sight(class_id, score, tuple(box), width, height, time_ns, mono_ns)
+            life = self._lives.get(track)
+            if life is None:
+                life = Life(self._camera, sight, self._timing, Presence(self._zones), Passage(self._lines))
+                self._lives[track] = life
+            life.see(sight, self._labels[class_id], holding[at], sides[at])
+
+    def _places(
+        self, boxes: NDArray[np.float32], class_ids: NDArray[np.int32]
+    ) -> tuple[list[list[bool]], list[list[int]]]:
+        """Tell in which zones, and on which sides of the lines, the boxes stand: a list for each box."""
+        nowhere: list[list[bool]] = [[]] * len(boxes)
+        no_side: list[list[int]] = [[]] * len(boxes)
+        if self._size is None or not (len(self._zones) or len(self._lines)):
+            return nowhere, no_side
+        left, top, right, bottom = boxes.T.astype(np.float64)
+        points = np.stack(((left + right) / 2, bottom), axis=1) / self._size
+        return (
+            self._zones.holding(points, class_ids).tolist() if len(self._zones) else nowhere,
+            self._lines.sides(points, bottom - top, *self._size).tolist() if len(self._lines) else no_side,
+        )
+
+    def _tell(self, life: Life) -> list[Event]:
+        events: list[Event] = []
+        if not life.has_started:
+            self._started += 1
+            events.append(life.start(f"{self._camera}-{self._run}-{self._started}"))
+        events += life.updates()
+        return events
+
+    def _end(self, track: int) -> list[Event]:
+        life = self._lives.pop(track)
+        return [life.end()] if life.has_started else []
+
+    def _summary(self, events: list[Event], objects: list[TrackedObject]) -> SceneStep:
+        counts = dict.fromkeys(self._labels_seen, 0)
+        zone_counts = {zone: dict.fromkeys(seen, 0) for zone, seen in self._zone_labels_seen.items()}
+        for thing in objects:
+            counts[thing.label] = counts.get(thing.label, 0) + 1
+            self._labels_seen[thing.label] = None
+            for zone in thing.zones:
+                zone_counts[zone][thing.label] = zone_counts[zone].get(thing.label, 0) + 1
+                self._zone_labels_seen[zone][thing.label] = None
+        return SceneStep(tuple(events), tuple(objects), counts, zone_counts)
+
+
+def kinds_of(labels: Sequence[str]) -> NDArray[np.int32]:
+    """Number the labels so that those easily taken for one another have the same number: shape (C,)."""
+    numbers = list(range(len(labels)))
+    for kind in KINDS:
+        members = [at for at, label in enumerate(labels) if label.lower() in kind]
+        for member in members:
+            numbers[member] = members[0]
+    return np.array(numbers, np.int32)

@@ -1,0 +1,247 @@
+"""Who is who from frame to frame: a two-stage tracker after ByteTrack, on arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.config import TrackingSettings
+from appliance.core.results import Detections
+from appliance.tracking.assignment import Pairs, assign
+from appliance.tracking.kalman import KalmanFilters
+
+LEAST_LOW_IOU = 0.5  # ByteTrack, section 4: the second stage trusts weak boxes only where they fit well
+KIN_WORTH = 0.9  # IoU between a car and a truck counts for this much: a car's own detection wins a tie
+STRANGER_WORTH = 0.4  # between a person and a dog: only a box in the very same place is the same object
+TWIN_IOU = 0.7  # above the NMS of detectors: a box of another class this close to a known object is that object
+MOST_TENTATIVE_MISSES = 1  # a detector that flickers is given one frame; noise rarely comes back to its place
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """All tracks after one frame, as a struct of arrays in the order in which they were first seen.
+
+    Attributes:
+        ids: Shape (N,), int64, rising; never used again by the same tracker.
+        boxes: Shape (N, 4), float32, xyxy in pixels, as last seen.
+        scores: Shape (N,), float32, as last seen.
+        class_ids: Shape (N,), int32: the class most often seen, weighted by score.
+        is_confirmed: Shape (N,): seen often enough to be reported.
+        is_seen: Shape (N,): seen in this frame.
+        ended: Shape (K,), int64: ids, rising, of the tracks that have just ended, tentative ones included.
+    """
+
+    ids: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int32]
+    is_confirmed: NDArray[np.bool_]
+    is_seen: NDArray[np.bool_]
+    ended: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Tracker:
+    """Follows what is detected in one camera's picture. Owned by one thread.
+
+    ByteTrack (Zhang et al., 2022): detections of a high score are paired first, with all confirmed tracks; then weak
+    ones, with what is left of the tracks seen a frame ago; then the other strong ones with tentative tracks; what
+    still remains of those starts a track. Unlike there, time is in seconds, because frames are dropped and cameras
+    differ; and classes are weighed, not compared, so that a car taken for a truck in one frame stays the same.
+    """
+
+    def __init__(
+        self, settings: TrackingSettings, high_score: float, *, kinds: NDArray[np.int32] | None = None
+    ) -> None:
+        """Start with no tracks.
+
+        Args:
+            settings: How to match, confirm and lose.
+            high_score: Detections from this score on are matched first and may start a track.
+            kinds: Shape (C,): classes with the same number are easily taken for one another. None: each stands alone.
+        """
+        self._settings = settings
+        self._high_score = high_score
+        self._low_score = min(settings.low_score, high_score)
+        self._lost_after_ns = round(settings.lost_after * 1e9)
+        self._kinds = kinds
+        self._next_id = 1
+        self._last_ns = 0
+        self._filters = KalmanFilters()
+        self._ids = np.empty(0, np.int64)
+        self._boxes = np.empty((0, 4), np.float32)
+        self._scores = np.empty(0, np.float32)
+        self._votes = np.empty((0, 1), np.float32)  # summed scores, tracks x classes
+        self._class_ids = np.empty(0, np.int32)
+        self._sightings = np.empty(0, np.int32)
+        self._misses = np.empty(0, np.int32)
+        self._last_seen_ns = np.empty(0, np.int64)
+        self._confirmed = np.empty(0, np.bool_)
+        self._nothing = self._tracks(self._ids)
+
+    def update(self, detections: Detections, mono_ns: int) -> Tracks:
+        """Take in the next frame.
+
+        Args:
+            detections: What was found, weak ones included down to `low_score`; frame size as before.
+            mono_ns: When, on a clock that never steps; a frame from before the last one counts as simultaneous.
+        """
+        if not len(self._ids) and not len(detections):
+            return self._nothing
+        mono_ns = max(mono_ns, self._last_ns)
+        seconds, self._last_ns = (mono_ns - self._last_ns) / 1e9, mono_ns
+        ended = self._drop(mono_ns - self._last_seen_ns > self._lost_after_ns)
+        if len(self._ids):
+            self._filters.predict(seconds, self._misses > 0)
+        strong, weak = self._by_strength(detections)
+        rows, found, unmatched = self._match(detections, strong, weak)
+        self._see(rows, detections, found, mono_ns)
+        self._start(detections, self._newcomers(detections, unmatched, found), mono_ns)
+        tentative_gone = ~self._confirmed & (self._misses > MOST_TENTATIVE_MISSES)
+        return self._tracks(np.concatenate((ended, self._drop(tentative_gone))))
+
+    def clear(self) -> None:
+        """Forget all tracks, without telling of their end."""
+        self._drop(np.ones(len(self._ids), np.bool_))
+
+    def rescale(self, across: float, down: float) -> None:
+        """Go over to frames that are `across` times as wide and `down` times as high as before."""
+        self._filters.rescale(across, down)
+        self._boxes = self._boxes * np.array((across, down, across, down), np.float32)
+
+    def _by_strength(self, detections: Detections) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        is_strong = detections.scores >= self._high_score
+        strong = np.flatnonzero(is_strong)
+        if len(strong) == len(detections):
+            return strong, strong[:0]
+        return strong, np.flatnonzero(~is_strong & (detections.scores >= self._low_score))
+
+    def _match(
+        self, detections: Detections, strong: NDArray[np.intp], weak: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Give the paired tracks, their detections, and the strong detections that are left."""
+        if not len(self._ids) or not len(detections):
+            return strong[:0], strong[:0], strong
+        gains = overlaps(self._filters.boxes, detections.boxes) * self._worths(detections.class_ids)
+        free_tracks = np.ones(len(self._ids), np.bool_)
+        free = np.ones(len(detections), np.bool_)
+        stages = (
+            (self._confirmed, strong, self._settings.match_iou),
+            (self._confirmed & (self._misses == 0), weak, max(self._settings.match_iou, LEAST_LOW_IOU)),
+            (~self._confirmed, strong, self._settings.match_iou),
+        )
+        pairs: list[Pairs] = []
+        for tracks, candidates, least in stages:
+            rows, columns = np.flatnonzero(tracks & free_tracks), candidates[free[candidates]]
+            if len(rows) and len(columns):
+                chosen_rows, chosen_columns = assign(gains[rows[:, None], columns], least)
+                pairs.append((rows[chosen_rows], columns[chosen_columns]))
+                free_tracks[pairs[-1][0]] = False
+                free[pairs[-1][1]] = False
+        if not pairs:
+            return strong[:0], strong[:0], strong
+        return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs]), strong[free[strong]]
+
+    def _worths(self, class_ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Tell what an overlap counts for between each track and each detection, by their classes: shape (N, M)."""
+        same = self._class_ids[:, None] == class_ids
+        kin = self._kinds_of(self._class_ids)[:, None] == self._kinds_of(class_ids)
+        return np.where(same, 1.0, np.where(kin, KIN_WORTH, STRANGER_WORTH))
+
+    def _kinds_of(self, class_ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        return class_ids if self._kinds is None else self._kinds[class_ids]
+
+    def _see(self, rows: NDArray[np.intp], detections: Detections, found: NDArray[np.intp], mono_ns: int) -> None:
+        """Note for each track whether, and as what, it was seen."""
+        self._misses += 1
+        if not len(rows):
+            return
+        boxes, scores, class_ids = detections.boxes[found], detections.scores[found], detections.class_ids[found]
+        self._filters.correct(rows, boxes)
+        self._boxes[rows], self._scores[rows] = boxes, scores
+        self._misses[rows] = 0
+        self._sightings[rows] += 1
+        self._last_seen_ns[rows] = mono_ns
+        self._confirmed[rows] |= self._sightings[rows] >= self._settings.confirm_frames
+        self._vote(rows, class_ids, scores)
+
+    def _vote(self, rows: NDArray[np.intp], class_ids: NDArray[np.int32], scores: NDArray[np.float32]) -> None:
+        missing = int(class_ids.max()) + 1 - self._votes.shape[1]
+        if missing > 0:
+            self._votes = np.pad(self._votes, ((0, 0), (0, missing)))
+        self._votes[rows, class_ids] += scores
+        self._class_ids[rows] = self._votes[rows].argmax(axis=1)
+
+    def _newcomers(
+        self, detections: Detections, unmatched: NDArray[np.intp], found: NDArray[np.intp]
+    ) -> NDArray[np.intp]:
+        """Give the unmatched detections that are something new.
+
+        Detectors suppress overlapping boxes within a class only: one van is often a car and a truck at once.
+        """
+        if not len(unmatched) or len(unmatched) + len(found) == 1:
+            return unmatched
+        others = np.concatenate((found, unmatched))
+        kinds = self._kinds_of(detections.class_ids)
+        is_twin = overlaps(detections.boxes[unmatched], detections.boxes[others]) >= TWIN_IOU
+        is_twin &= kinds[unmatched][:, None] == kinds[others]
+        # among newcomers the better score stays: detections come by falling score, so only earlier ones count
+        is_twin[:, len(found) :] &= unmatched[:, None] > unmatched
+        return unmatched[~is_twin.any(axis=1)]
+
+    def _start(self, detections: Detections, new: NDArray[np.intp], mono_ns: int) -> None:
+        count = len(new)
+        if not count:
+            return
+        boxes, scores, class_ids = detections.boxes[new], detections.scores[new], detections.class_ids[new]
+        first_row = len(self._ids)
+        self._filters.add(boxes)
+        self._ids = np.append(self._ids, np.arange(self._next_id, self._next_id + count))
+        self._next_id += count
+        self._boxes = np.concatenate((self._boxes, boxes))
+        self._scores = np.append(self._scores, scores)
+        self._votes = np.pad(self._votes, ((0, count), (0, 0)))
+        self._class_ids = np.append(self._class_ids, class_ids)
+        self._sightings = np.append(self._sightings, np.ones(count, np.int32))
+        self._misses = np.append(self._misses, np.zeros(count, np.int32))
+        self._last_seen_ns = np.append(self._last_seen_ns, np.full(count, mono_ns))
+        self._confirmed = np.append(self._confirmed, np.full(count, self._settings.confirm_frames <= 1))
+        self._vote(np.arange(first_row, first_row + count), class_ids, scores)
+
+    def _drop(self, gone: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Forget tracks, shape (N,), and give their ids."""
+        ended = self._ids[gone]
+        if len(ended):
+            stay = ~gone
+            self._filters.keep(stay)
+            self._ids, self._boxes, self._scores = self._ids[stay], self._boxes[stay], self._scores[stay]
+            self._votes, self._class_ids = self._votes[stay], self._class_ids[stay]
+            self._sightings, self._misses = self._sightings[stay], self._misses[stay]
+            self._last_seen_ns, self._confirmed = self._last_seen_ns[stay], self._confirmed[stay]
+        return ended
+
+    def _tracks(self, ended: NDArray[np.int64]) -> Tracks:
+        # copies: the next update writes into these arrays
+        return Tracks(
+            ids=self._ids.copy(),
+            boxes=self._boxes.copy(),
+            scores=self._scores.copy(),
+            class_ids=self._class_ids.copy(),
+            is_confirmed=self._confirmed.copy(),
+            is_seen=self._misses == 0,
+            ended=ended,
+        )
+
+
+def overlaps(
+    first: NDArray[np.float64] | NDArray[np.float32], second: NDArray[np.float64] | NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Give the IoU of every box of `first`, shape (N, 4), xyxy, with every box of `second`, (M, 4): shape (N, M)."""
+    a, b = first.T[:, :, None].astype(np.float64), second.T[:, None, :].astype(np.float64)
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
+    shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / np.maximum(union, 1e-9)  # type: ignore[no-any-return]  # numpy's stubs lose the dtype here
