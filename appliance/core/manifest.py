@@ -1,0 +1,291 @@
+"""What a model is: its task, labels, input, decoder, signature and files, as its manifest.toml says."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from appliance.core.errors import ModelError
+
+MANIFEST_NAME = "manifest.toml"
+MOST_MANIFEST_BYTES = 256 << 10  # bounded before it is parsed: manifests and label files are some kilobytes
+MOST_MODEL_BYTES = 512 << 20  # the largest weights that a device of this class could hold in memory
+
+
+class Part(BaseModel):
+    """A table of the manifest: unknown keys are errors, values are frozen once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _plain_file(name: str) -> str:
+    if Path(name).name != name or name in {".", ".."}:
+        raise ValueError("is a plain file name, beside the manifest")
+    return name
+
+
+Stride = Annotated[int, Field(ge=1, le=512)]
+Strides = Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)]
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
+Size = Annotated[int, Field(ge=16, le=4096)]
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+Dtype = Literal["float32", "uint8"]
+
+
+class TensorSpec(Part):
+    """Name, shape and element type of one input or output of a model's file.
+
+    Attributes:
+        name: As in the file.
+        shape: Sizes; None where the file leaves one open.
+        dtype: NumPy's name of the element type.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        sizes = ",".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype}[{sizes}]"
+
+
+class TensorPattern(Part):
+    """What a tensor of a family of models looks like, whatever the input's size.
+
+    Attributes:
+        shape: For each axis a number, or a sum of the words that `appliance.inference.signature` explains:
+            ``height``, ``width``, ``rows(16)``, ``columns(16)``, ``cells(8,16,32)``, ``5+classes``.
+        dtype: NumPy's name of the element type.
+    """
+
+    shape: Annotated[tuple[int | Annotated[str, Field(max_length=64)], ...], Field(max_length=8)]
+    dtype: Dtype = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(str(size) for size in self.shape)}]"
+
+
+class Signature(Part):
+    """By what a bare file of this family is recognised. Names and order of the tensors do not count.
+
+    Attributes:
+        input: The picture.
+        outputs: In the order in which the decoder takes them.
+    """
+
+    input: TensorPattern
+    outputs: Annotated[tuple[TensorPattern, ...], Field(min_length=1, max_length=32)]
+
+
+class InputSpec(Part):
+    """How a picture becomes the model's input.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        layout: Order of the axes after the batch.
+        dtype: Element type.
+        colour: Order of the channels.
+        fit: Stretch to the size, or keep the aspect ratio and pad, picture top left or centred.
+        interpolation: How the picture is scaled.
+        pad: Value of the padding, 0..255, before mean and std.
+        mean: Subtracted from each channel in the order of `colour`, on the 0..255 scale.
+        std: Each channel is divided by it afterwards, on the 0..255 scale.
+    """
+
+    width: Size
+    height: Size
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    dtype: Dtype = "float32"
+    colour: Literal["bgr", "rgb"]
+    fit: Literal["letterbox-topleft", "letterbox-centre", "stretch"]
+    interpolation: Literal["nearest", "linear", "cubic", "area"] = "linear"
+    pad: Annotated[int, Field(ge=0, le=255)] = 114
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if any(not 1e-3 <= value <= 1e3 for value in self.std):  # noqa: PLR2004 - 255 and its parts, with room
+            raise ValueError("std must lie between 0.001 and 1000")
+        if self.dtype == "uint8" and (any(self.mean) or set(self.std) != {1.0}):
+            raise ValueError("mean and std need dtype float32")
+        return self
+
+
+class DecoderSpec(Part):
+    """What all decoders have in common.
+
+    Attributes:
+        nms_iou: Of two boxes of one class that overlap more than this (IoU), the lower score goes.
+        min_score: Lowest score of a detection unless the owner sets another.
+        max_detections: At most so many in one frame.
+    """
+
+    nms_iou: Annotated[float, Field(ge=0.05, le=1.0)]
+    min_score: Annotated[float, Field(ge=0.01, le=1.0)]
+    max_detections: Annotated[int, Field(ge=1, le=1000)] = 300
+
+
+class YoloxSpec(DecoderSpec):
+    """YOLOX: one tensor of raw grid offsets, log sizes, objectness and class scores."""
+
+    kind: Literal["yolox"]
+    strides: Strides
+
+
+class NanodetSpec(DecoderSpec):
+    """NanoDet and PicoDet: per level a score tensor and a distribution over distances for each side.
+
+    Attributes:
+        strides: Of the levels, in the order of the signature: all score tensors, then all box tensors.
+        bins: Values of each side's distribution.
+    """
+
+    kind: Literal["nanodet"]
+    strides: Strides
+    bins: Annotated[int, Field(ge=2, le=64)]
+
+
+class FastestdetSpec(DecoderSpec):
+    """FastestDet: one map of objectness, box and class scores."""
+
+    kind: Literal["fastestdet"]
+    stride: Stride
+
+
+AnyDecoder = Annotated[YoloxSpec | NanodetSpec | FastestdetSpec, Field(discriminator="kind")]
+
+
+class Source(Part):
+    """Where a model comes from.
+
+    Attributes:
+        url: The project or publication.
+        paper: Citation.
+        notes: What was changed or must be known.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)]
+    paper: Annotated[str, Field(max_length=500)] = ""
+    notes: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Artifact(Part):
+    """One file of weights, beside the manifest.
+
+    Attributes:
+        file: Its name.
+        format: Which runtime opens it.
+        precision: Of the weights and activations.
+        sha256: 64 hexadecimal digits, lower case.
+        size: Bytes.
+    """
+
+    file: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
+    format: Literal["onnx"]
+    precision: Literal["fp32", "fp16", "int8", "mixed"]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
+
+
+class ModelManifest(Part):
+    """A model or a family of models.
+
+    Attributes:
+        schema_version: Of this format; `schema` in the file.
+        name: Also the name of its folder.
+        version: Of the model.
+        title: One line for people.
+        task: What it gives.
+        labels: Names of its classes, by class id; in the file a list or the path of a text file, one a line.
+        licence: SPDX expression for the weights.
+        source: Provenance.
+        input: How a picture becomes its input.
+        decoder: How its outputs become detections.
+        signature: By what a bare file is recognised.
+        artifacts: Files of weights, best choice first; empty for a family that is known without weights.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    task: Literal["detect"]
+    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+() -]{1,200}$")]
+    source: Source
+    input: InputSpec
+    decoder: AnyDecoder
+    signature: Signature
+    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: each must be there once")
+        return self
+
+    def for_size(self, width: int, height: int) -> Self:
+        """Give the same manifest for a file whose input has another size, in pixels."""
+        resized = self.input.model_copy(update={"width": width, "height": height})
+        return self.model_copy(update={"input": resized})
+
+
+def read_manifest(path: Path) -> ModelManifest:
+    """Read and check a manifest and the label file that it names.
+
+    Args:
+        path: The manifest.toml, or its folder.
+
+    Raises:
+        ModelError: It is missing, too large, no TOML, or has entries that are not accepted: all of them in one
+            message, a line each with its key path.
+    """
+    file = path / MANIFEST_NAME if path.is_dir() else path
+    try:
+        values = tomllib.loads(_read_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{file} is no valid TOML: {error}") from error
+    if isinstance(labels := values.get("labels"), str):
+        values["labels"] = _read_text(file.parent / labels).split("\n")
+        values["labels"] = [line.strip() for line in values["labels"] if line.strip()]
+    try:
+        return ModelManifest.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors(include_url=False)]
+        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
+        raise ModelError("\n  ".join([f"{file}: {count}:", *lines])) from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_MANIFEST_BYTES + 1)
+        if len(content) > MOST_MANIFEST_BYTES:
+            raise ModelError(f"{path} is larger than {MOST_MANIFEST_BYTES} bytes; is it part of a manifest?")
+        return content.decode("utf-8")
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is no UTF-8 text: {error}") from error
+
+
+def _explain(detail: Any) -> str:
+    """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
+    kinds = {"yolox", "nanodet", "fastestdet"}
+    # pydantic names the chosen member of a union as a step of the path; it is no key of the file
+    steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in kinds)]
+    path = ".".join(steps) or "(top level)"
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown entry"
+    if detail["type"] == "missing":
+        return f"{path}: is required"
+    if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
+        return f"{path}.kind: known: {', '.join(sorted(kinds))}"
+    given = detail["input"]
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}{shown}"

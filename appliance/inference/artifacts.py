@@ -1,0 +1,248 @@
+"""Finds models: manifests in folders, weights beside them, and the manifest that a bare file belongs to.
+
+Loads neither numpy nor a runtime until a file has to be opened.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import appliance
+from appliance.config import ModelSettings
+from appliance.core.errors import ConfigError, ModelError
+from appliance.core.manifest import (
+    MANIFEST_NAME,
+    MOST_MODEL_BYTES,
+    Artifact,
+    ModelManifest,
+    TensorSpec,
+    read_manifest,
+)
+from appliance.core.registry import load
+from appliance.inference.runtimes import RUNTIMES
+from appliance.inference.signature import Binding, bind
+
+if TYPE_CHECKING:
+    from appliance.inference.runtimes import Session
+
+DEFAULT_MODEL: str = ModelSettings.model_fields["use"].default
+MOST_MODELS = 256  # in one folder
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A manifest in a folder.
+
+    Attributes:
+        manifest: What it says.
+        folder: Where it lies.
+        artifact: The first of its artifacts whose file is there; None for a family known without weights.
+    """
+
+    manifest: ModelManifest
+    folder: Path
+    artifact: Artifact | None
+
+    @property
+    def weights(self) -> Path | None:
+        """The artifact's file."""
+        return self.folder / self.artifact.file if self.artifact is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedModel:
+    """A file of weights, read and checked, and the manifests that it may belong to.
+
+    Attributes:
+        path: The file.
+        format: Which runtime opens it.
+        content: Its bytes.
+        sha256: Of `content`, 64 hexadecimal digits.
+        candidates: One when the manifest was named, else all that are known.
+    """
+
+    path: Path
+    format: str
+    content: bytes
+    sha256: str
+    candidates: tuple[ModelManifest, ...]
+
+    def open(self, threads: int) -> "Session":
+        """Load it into its runtime.
+
+        Raises:
+            ModelError: It is broken.
+            UnsupportedError: The runtime is not installed here.
+        """
+        runtime = load(RUNTIMES, self.format, "the model's format")()
+        session: Session = runtime.open(self.content, name=str(self.path), threads=threads)
+        return session
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A file of weights and what it is.
+
+    Attributes:
+        path: The file.
+        sha256: Of its content, 64 hexadecimal digits.
+        binding: Its manifest, made to fit the file.
+    """
+
+    path: Path
+    sha256: str
+    binding: Binding
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is, with the file's own input size."""
+        return self.binding.manifest
+
+
+def bundled_models() -> Path:
+    """Give Edgecam's own folder of models, in an installed package or in a checkout."""
+    package = Path(appliance.__file__).resolve().parent
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
+    """Give the models in `directories` and Edgecam's own; of two of one name the first found counts.
+
+    Raises:
+        ConfigError: A directory cannot be read.
+        ModelError: A manifest is not accepted.
+    """
+    found: dict[str, FoundModel] = {}
+    for directory in (*directories, bundled_models()):
+        for folder in _model_folders(directory):
+            model = _read_model(folder)
+            found.setdefault(model.manifest.name, model)
+    return list(found.values())
+
+
+def locate_model(settings: ModelSettings) -> LocatedModel:
+    """Find and read what ``[model] use`` names: a model, a file, or NAME=FILE.
+
+    Raises:
+        ConfigError: There is no such model or file.
+        ModelError: The file is too large or not the one that its manifest names.
+    """
+    name, equals, file = settings.use.partition("=")
+    if equals:
+        return _locate_file(Path(file), (_named(name, settings.directories).manifest,))
+    if _is_file_name(settings.use):
+        known = tuple(model.manifest for model in find_models(settings.directories))
+        return _locate_file(Path(settings.use), known)
+    model = _named(settings.use, settings.directories)
+    if model.artifact is None or model.weights is None:
+        raise ConfigError(
+            f"model {model.manifest.name!r} is known, but there are no weights for it in {model.folder}; "
+            f"give a file: --model {model.manifest.name}=FILE.onnx"
+        )
+    content, digest = _read_weights(model.weights)
+    if digest != model.artifact.sha256:
+        raise ModelError(
+            f"{model.weights} is not the file that its manifest names: SHA-256 is {digest}, "
+            f"not {model.artifact.sha256}; copy it again"
+        )
+    return LocatedModel(model.weights, model.artifact.format, content, digest, (model.manifest,))
+
+
+def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
+    """Find the one manifest that fits a file's inputs and outputs.
+
+    Raises:
+        ModelError: None fits, or more than one.
+    """
+    bindings = [binding for each in located.candidates if (binding := bind(each, inputs, outputs)) is not None]
+    if len(bindings) == 1:
+        return ResolvedModel(located.path, located.sha256, bindings[0])
+    if bindings:
+        names = [binding.manifest.name for binding in bindings]
+        raise ModelError(
+            f"{located.path} fits more than one model: {', '.join(names)}; say which: --model {names[0]}={located.path}"
+        )
+    known = "\n  ".join(f"{each.name}: {_describe(each)}" for each in located.candidates)
+    raise ModelError(
+        f"{located.path} fits no known model; it has {', '.join(map(str, inputs))} -> {', '.join(map(str, outputs))}; "
+        f"known:\n  {known}\nA manifest of your own in one of [model] directories makes it known"
+    )
+
+
+def resolve_model(settings: ModelSettings) -> ResolvedModel:
+    """Find what ``[model] use`` names and what it is; loads the file for a moment.
+
+    Raises:
+        ConfigError: There is no such model or file.
+        ModelError: It is broken, or does not fit exactly one manifest.
+        UnsupportedError: The runtime for its format is not installed here.
+    """
+    located = locate_model(settings)
+    with closing(located.open(settings.threads)) as session:
+        return identify(located, session.inputs, session.outputs)
+
+
+def _model_folders(directory: Path) -> list[Path]:
+    try:
+        entries = sorted(entry for entry in directory.iterdir() if (entry / MANIFEST_NAME).is_file())
+    except OSError as error:
+        raise ConfigError(f"[model] directories: cannot read {directory}: {error.strerror}") from error
+    if len(entries) > MOST_MODELS:
+        raise ConfigError(f"[model] directories: {directory} has {len(entries)} models; at most {MOST_MODELS}")
+    return entries
+
+
+def _read_model(folder: Path) -> FoundModel:
+    manifest = read_manifest(folder)
+    if manifest.name != folder.name:
+        raise ModelError(
+            f"{folder / MANIFEST_NAME}: name is {manifest.name!r}; it must be the folder's, {folder.name!r}"
+        )
+    present = (artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file())
+    return FoundModel(manifest, folder, next(present, None))
+
+
+def _named(name: str, directories: Iterable[Path]) -> FoundModel:
+    """Read the manifest of that name only: a broken one beside it is no reason to refuse this one."""
+    for directory in (*directories, bundled_models()):
+        if (directory / name / MANIFEST_NAME).is_file() and Path(name).name == name:
+            return _read_model(directory / name)
+    models = find_models(directories)
+    known = ", ".join(f"{m.manifest.name} ({'ready' if m.artifact else 'no weights'})" for m in models)
+    if name == DEFAULT_MODEL:
+        raise ConfigError(
+            f"no detector is bundled with Edgecam yet, so there is no {name!r}; "
+            f"give a file: MODEL=FILE.onnx with make, --model FILE.onnx with edgecam; known families: {known}"
+        )
+    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: --model FILE.onnx")
+
+
+def _is_file_name(use: str) -> bool:
+    return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).is_file()
+
+
+def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedModel:
+    kind = path.suffix.removeprefix(".")
+    if kind not in RUNTIMES:
+        raise ConfigError(f"[model] use: {path} is of no known format; known: {', '.join(f'.{k}' for k in RUNTIMES)}")
+    content, digest = _read_weights(path)
+    return LocatedModel(path, kind, content, digest, candidates)
+
+
+def _read_weights(path: Path) -> tuple[bytes, str]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_MODEL_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"[model] use: cannot read {path}: {error.strerror}") from error
+    if len(content) > MOST_MODEL_BYTES:
+        raise ModelError(f"{path} is larger than {MOST_MODEL_BYTES >> 20} MiB; is it a model for a device?")
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def _describe(manifest: ModelManifest) -> str:
+    return f"{manifest.signature.input} -> {', '.join(map(str, manifest.signature.outputs))}"

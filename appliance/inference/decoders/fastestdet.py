@@ -1,0 +1,47 @@
+"""FastestDet: https://github.com/dog-qiuqiu/FastestDet, utils/tool.py, handle_preds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.core.errors import ModelError
+from appliance.core.manifest import FastestdetSpec, ModelManifest
+from appliance.core.results import Detections
+from appliance.inference.decoders import best_class, grid
+
+OBJECTNESS_POWER = 0.6  # score = objectness ** 0.6 * class ** 0.4; handle_preds
+CLASS_POWER = 0.4
+
+
+class FastestdetDecoder:
+    """Takes one tensor (1, 5 + classes, rows, columns): objectness, x, y, w, h, classes; see `Decoder`.
+
+    Objectness and class scores are 0..1 already; x and y are offsets before tanh, w and h parts of the picture
+    before the sigmoid.
+    """
+
+    def __init__(self, manifest: ModelManifest, min_score: float, wanted: NDArray[np.bool_]) -> None:
+        if not isinstance(manifest.decoder, FastestdetSpec):
+            raise ModelError(f"manifest {manifest.name!r}: decoder.kind is {manifest.decoder.kind!r}, not 'fastestdet'")
+        self._places, self._strides = grid(manifest, (manifest.decoder.stride,))
+        self._size = np.array([manifest.input.width, manifest.input.height], np.float32)
+        self._min_score = min_score
+        # a class score is at most 1: no cell below this in objectness can reach the lowest score
+        self._least_objectness = min_score ** (1.0 / OBJECTNESS_POWER)
+        self._wanted = wanted
+
+    def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
+        """Give what was found; see `Decoder.decode`."""
+        channels = outputs[0].reshape(-1, len(self._places))
+        cells = np.flatnonzero(channels[0] >= self._least_objectness)
+        if len(cells) == 0:
+            return Detections.empty()
+        chosen = channels[:, cells].T
+        class_ids, best = best_class(chosen[:, 5:])
+        scores = chosen[:, 0] ** np.float32(OBJECTNESS_POWER) * best ** np.float32(CLASS_POWER)
+        kept = (scores >= self._min_score) & self._wanted[class_ids]
+        cells, chosen = cells[kept], chosen[kept]
+        centres = (np.tanh(chosen[:, 1:3]) + self._places[cells]) * self._strides[cells]
+        halves = self._size * np.float32(0.5) / (1.0 + np.exp(-chosen[:, 3:5]))
+        return Detections(np.hstack((centres - halves, centres + halves)), scores[kept], class_ids[kept])

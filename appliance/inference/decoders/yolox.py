@@ -1,0 +1,42 @@
+"""YOLOX: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv:2107.08430; yolox/utils/demo_utils.py."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.core.errors import ModelError
+from appliance.core.manifest import ModelManifest, YoloxSpec
+from appliance.core.results import Detections
+from appliance.inference.decoders import best_class, grid
+
+
+class YoloxDecoder:
+    """Takes one tensor (1, cells, 5 + classes): x, y, log w, log h, objectness, classes; see `Decoder`.
+
+    Offsets and log sizes are in cells; objectness and class scores are 0..1 already.
+    """
+
+    def __init__(self, manifest: ModelManifest, min_score: float, wanted: NDArray[np.bool_]) -> None:
+        if not isinstance(manifest.decoder, YoloxSpec):
+            raise ModelError(f"manifest {manifest.name!r}: decoder.kind is {manifest.decoder.kind!r}, not 'yolox'")
+        self._places, self._strides = grid(manifest, manifest.decoder.strides)
+        self._min_score = min_score
+        self._wanted = wanted
+
+    def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
+        """Give what was found; see `Decoder.decode`."""
+        rows = outputs[0][0]
+        # a class score is at most 1: no cell below in objectness can be above in their product
+        cells = np.flatnonzero(rows[:, 4] >= self._min_score)
+        if len(cells) == 0:
+            return Detections.empty()
+        chosen = rows[cells]
+        class_ids, scores = best_class(chosen[:, 5:])
+        scores = scores * chosen[:, 4]
+        kept = (scores >= self._min_score) & self._wanted[class_ids]
+        cells, chosen = cells[kept], chosen[kept]
+        stride = self._strides[cells]
+        centres = (chosen[:, :2] + self._places[cells]) * stride
+        halves = np.exp(chosen[:, 2:4]) * (stride * np.float32(0.5))
+        return Detections(np.hstack((centres - halves, centres + halves)), scores[kept], class_ids[kept])

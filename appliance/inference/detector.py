@@ -1,0 +1,135 @@
+"""From a frame to detections: the one path that the daemon, the commands and the evaluation share."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.config import ModelSettings
+from appliance.core.errors import ConfigError, EdgecamError, ModelError
+from appliance.core.frame import Frame
+from appliance.core.manifest import ModelManifest
+from appliance.core.registry import load
+from appliance.core.results import Detections
+from appliance.inference.artifacts import ResolvedModel, identify, locate_model
+from appliance.inference.decoders import DECODERS
+from appliance.inference.nms import suppress
+from appliance.inference.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from appliance.inference.decoders import Decoder
+    from appliance.inference.runtimes import Session
+
+
+class Detector:
+    """A model that is loaded and warm. Used by one thread.
+
+    Args:
+        model: What the loaded file is.
+        session: The loaded file; closed by `close`.
+        min_score: Lowest score of a detection, 0..1; None: the manifest's own.
+        labels: Only these are looked for; empty: all the model knows.
+
+    Attributes:
+        manifest: What the model is.
+        digest: SHA-256 of its weights, 64 hexadecimal digits.
+        min_score: Lowest score of a detection, 0..1.
+        last_inference_ms: Milliseconds that the model itself took for the last frame.
+        last_total_ms: Milliseconds from the frame to its detections.
+
+    Raises:
+        ConfigError: A label is none of the model's.
+        ModelError: It cannot be run, or gives numbers that are not finite.
+    """
+
+    def __init__(
+        self, model: ResolvedModel, session: "Session", *, min_score: float | None = None, labels: tuple[str, ...] = ()
+    ) -> None:
+        self.manifest: ModelManifest = model.manifest
+        self.digest = model.sha256
+        self.min_score = self.manifest.decoder.min_score if min_score is None else min_score
+        self.last_inference_ms = 0.0
+        self.last_total_ms = 0.0
+        self._model = model
+        self._session = session
+        self._preprocessor = Preprocessor(self.manifest.input)
+        self._inputs = {model.binding.input: self._preprocessor.tensor}
+        kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
+        self._decoder: Decoder = kind(self.manifest, self.min_score, _wanted(self.manifest, labels))
+        self._decoder.decode(self._run())  # warm: the first frame need not wait for it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def detect(self, frame: Frame) -> Detections:
+        """Give what is in a frame: boxes in pixels of the source frame, sorted by falling score.
+
+        Raises:
+            ModelError: The model could not be run, or gave numbers that are not finite.
+        """
+        started = time.perf_counter()
+        letterbox = self._preprocessor.write(frame)
+        candidates = self._decoder.decode(self._run())
+        spec = self.manifest.decoder
+        kept = suppress(candidates, spec.nms_iou, spec.max_detections)
+        boxes = letterbox.to_source(kept.boxes)
+        if not math.isfinite(boxes.sum()):
+            raise ModelError(f"{self._model.path} gave boxes that are not finite; the model is broken")
+        # what lay in the padding alone has no size left
+        visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        detections = Detections(boxes, kept.scores, kept.class_ids)
+        self.last_total_ms = (time.perf_counter() - started) * 1e3
+        return detections if visible.all() else detections.select(visible)
+
+    def close(self) -> None:
+        """Let go of the model; a second call does nothing."""
+        self._session.close()
+
+    def _run(self) -> list[NDArray[np.float32]]:
+        started = time.perf_counter()
+        outputs = self._session.run(self._inputs)
+        self.last_inference_ms = (time.perf_counter() - started) * 1e3
+        ordered = [outputs[at] for at in self._model.binding.outputs]
+        for output in ordered:
+            # one pass that finds NaN and +inf; -inf shows in the boxes or is no detection
+            if not math.isfinite(output.max(initial=0.0)):
+                raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
+        return ordered
+
+
+def open_detector(settings: ModelSettings, *, min_score: float | None = None) -> Detector:
+    """Find, check, load and warm up the model that the settings name.
+
+    Args:
+        settings: The ``[model]`` section.
+        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
+
+    Raises:
+        ConfigError: There is no such model or file, or a label is none of the model's.
+        ModelError: The file is broken, or does not fit exactly one manifest.
+        UnsupportedError: The runtime for its format is not installed here.
+    """
+    located = locate_model(settings)
+    session = located.open(settings.threads)
+    try:
+        model = identify(located, session.inputs, session.outputs)
+        chosen = settings.min_score if min_score is None else min_score
+        return Detector(model, session, min_score=chosen, labels=settings.labels)
+    except EdgecamError:
+        session.close()
+        raise
+
+
+def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:
+    unknown = [label for label in labels if label not in manifest.labels]
+    if unknown:
+        raise ConfigError(
+            f"[model] labels: {', '.join(map(repr, unknown))} not among those of {manifest.name!r}; "
+            f"known: {', '.join(manifest.labels)}"
+        )
+    return np.array([not labels or label in labels for label in manifest.labels])

@@ -1,0 +1,93 @@
+"""Runs ONNX models on the CPU with ONNX Runtime. The only module that imports it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from appliance.core.errors import ModelError
+from appliance.core.manifest import TensorSpec
+
+_FATAL = 4  # OrtLoggingLevel: what goes wrong comes as an exception; the log would say it again, unreadably
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_ERRORS: tuple[type[Exception], ...] = (
+    *(
+        error
+        for error in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+        if isinstance(error, type) and issubclass(error, Exception)
+    ),
+    RuntimeError,
+    ValueError,
+)
+
+
+class OnnxRuntime:
+    """Loads ONNX files."""
+
+    def open(self, model: bytes, *, name: str, threads: int) -> "OnnxSession":
+        """Load a model; see `Runtime.open`."""
+        onnxruntime.set_default_logger_severity(_FATAL)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # A pool that spins while it waits doubles the CPU time as soon as anything else runs on the device.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _ERRORS as error:
+            raise ModelError(
+                f"{name} is no model that ONNX Runtime can load ({_reason(error)}); is the file complete? "
+                "Copy or export it again"
+            ) from error
+        return OnnxSession(session, name)
+
+
+class OnnxSession:
+    """A loaded ONNX model; see `Session`."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, name: str) -> None:
+        self._session: onnxruntime.InferenceSession | None = session
+        self._name = name
+        # get_inputs leaves out initializers that are listed as inputs too: they are weights, not pictures
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """Run the model once; see `Session.run`."""
+        if self._session is None:
+            raise ModelError(f"{self._name} was closed")
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(self._output_names, inputs)
+        except _ERRORS as error:
+            raise ModelError(f"{self._name} failed to run: {_reason(error)}") from error
+        return outputs
+
+    def close(self) -> None:
+        """Let go of the model's memory; a second call does nothing."""
+        self._session = None
+
+
+def _spec(node: Any) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return TensorSpec(name=node.name, shape=shape, dtype=_DTYPES.get(node.type, node.type))
+
+
+def _reason(error: Exception) -> str:
+    """Give the vendor's message on one line, without its prefix."""
+    text = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+    return text[:300]
