@@ -1,0 +1,106 @@
+"""What settings are declared with: words and limits, names, addresses, secrets."""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from appliance.core.errors import ConfigError
+
+SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+def setting(
+    default: Any, description: str, *, unit: str = "", accepts: str = "", example: Any = None, **limits: Any
+) -> Any:
+    """Declare a setting with the words that messages and documentation show.
+
+    Args:
+        default: Its value when the file says nothing; ``...``: the file must say.
+        description: One line, full stop included.
+        unit: Of its number: ``seconds``.
+        accepts: What is accepted, where limits alone do not say it well.
+        example: A value for the documentation, where there is no default.
+        **limits: Limits that pydantic checks.
+    """
+    words = {"unit": unit, "accepts": accepts, "example": example}
+    told = {name: value for name, value in words.items() if value not in (None, "")}
+    return Field(default, description=description, json_schema_extra=told, **limits)
+
+
+def _without_credentials(url: Any) -> Any:
+    if not isinstance(url, str):
+        return url  # the type's own check says what is wrong with it
+    try:
+        parts = urlsplit(url)
+        inline = parts.username is not None or parts.password is not None
+    except ValueError as error:
+        raise ValueError(f"is no valid address ({error})") from error
+    if inline:
+        raise ValueError(
+            "carries a user name or password; use `username` and `password = { file = … }` or `{ credential = … }`"
+        )
+    return url
+
+
+def _topic_level(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("names are 1 to 32 of a-z, 0-9, - and _, and start with a letter or digit")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_topic_level)]
+# before the pattern, so that an address with a password is answered by how to write it rather than by a pattern
+Url = Annotated[str, BeforeValidator(_without_credentials)]
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Point = tuple[Unit, Unit]
+
+
+class Section(BaseModel):
+    """A table of the configuration: unknown keys are errors, values are frozen once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Secret(Section):
+    """Where a secret is kept: a systemd credential or a file that only its owner can read. Never the secret itself."""
+
+    credential: str | None = setting(
+        None, "Name of a systemd credential (LoadCredential= in the unit).", max_length=255, example="broker-password"
+    )
+    file: Path | None = setting(
+        None,
+        "Path of a file with mode 0600 or stricter; its first line is the secret.",
+        example="/etc/edgecam/broker-password",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.credential is None) == (self.file is None):
+            raise ValueError("give either `credential` or `file`")
+        if self.credential is not None and "/" in self.credential:
+            raise ValueError("a credential is a plain name, without '/'")
+        return self
+
+    def read(self, where: str) -> str:
+        """Read the secret's first line; blocks on the disk only.
+
+        Args:
+            where: The setting's key path, for messages.
+
+        Raises:
+            ConfigError: It is not there, or others can read the file.
+        """
+        path = self.file or Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), self.credential or "")
+        try:
+            if self.file is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                raise ConfigError(f"{where}: others can read {path}; do: chmod 600 {path}")
+            with path.open(encoding="utf-8") as file:
+                return file.readline(4096).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: cannot read the secret {path}: {error}") from error

@@ -1,0 +1,129 @@
+"""From edgecam.toml to typed settings, with every error told at once."""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.config.declarations import Declaration, locate
+from appliance.config.settings import Settings
+from appliance.core.errors import ConfigError
+
+MOST_CONFIG_BYTES = 1 << 20  # bounded before it is parsed: a configuration is some kilobytes
+_MOST_LINES = 50  # a file of another kind that happens to be TOML must not fill the screen
+_MOST_SHOWN = 60  # characters of a value
+_USERINFO = re.compile(r"//[^/\s]*@")
+_SECRETIVE = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: The file is missing, no TOML, or has settings that are not accepted: all of them in one
+            message, a line each with its key path.
+    """
+    return parse_settings(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size.
+
+    Raises:
+        ConfigError: It is missing, too large, or no TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_CONFIG_BYTES + 1)
+        if len(content) > MOST_CONFIG_BYTES:
+            raise ConfigError(f"{path} is larger than {MOST_CONFIG_BYTES} bytes; is it a configuration?")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error.strerror}; `edgecam config default` prints one to start from"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no valid TOML: byte {error.start} is not UTF-8; is it a configuration?"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {_explain_toml(str(error))}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is no valid TOML: it is nested too deeply") from error
+
+
+def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
+    """Check values that were read from `where`. Types are strict: true is no number and "4" is none either.
+
+    Raises:
+        ConfigError: As for `load_settings`.
+    """
+    try:
+        # As JSON, because only there strict types still take a list for a tuple and text for a path.
+        return Settings.model_validate_json(json.dumps(values, default=_as_json), strict=True)
+    except ValidationError as error:
+        root = Declaration.of_all_settings()
+        lines = [_explain(root, detail) for detail in error.errors(include_url=False)]
+        count = f"{len(lines)} setting{'s are' if len(lines) > 1 else ' is'} not accepted"
+        if len(lines) > _MOST_LINES:
+            lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} more"]
+        raise ConfigError("\n  ".join([f"{where}: {count}:", *lines])) from error
+
+
+def _as_json(value: Any) -> Any:
+    # No setting is a date; as a table of one it is refused wherever it stands, with its place.
+    return str(value) if isinstance(value, Path) else {"date": str(value)}
+
+
+def _explain_toml(message: str) -> str:
+    if message.startswith("Cannot overwrite a value"):
+        return message.replace("Cannot overwrite a value", "a setting is given twice")
+    if message.startswith("Cannot declare"):
+        return message.replace("Cannot declare", "a table is given twice: cannot declare")
+    return message
+
+
+def _explain(root: Declaration, detail: ErrorDetails) -> str:
+    """Give one error as ``cameras.door.fps: is 0; accepted: a number above 0 and up to 240 1/s``."""
+    path, declared, around = locate(root, detail["loc"])
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{path}: unknown setting; {_suggest(str(detail['loc'][-1]), around)}"
+        case "missing":
+            return f"{path}: is required: {declared.accepted() if declared else 'see `edgecam config default`'}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            kinds = ", ".join(declared.kinds) if declared else ""
+            given = detail["input"].get("kind") if isinstance(detail["input"], Mapping) else None
+            return f"{path}.kind: {'is required' if given is None else f'is {_show(path, given)}'}; known: {kinds}"
+        case "value_error":
+            return f"{path or '(top level)'}: {detail['msg'].removeprefix('Value error, ')}"
+    accepted = declared.accepted() if declared else detail["msg"]
+    if isinstance(detail["input"], list) and "length" in str(detail["type"]) + str(detail.get("ctx")):
+        return f"{path}: has {len(detail['input'])} items; accepted: {accepted}"
+    return f"{path}: is {_show(path, detail['input'])}; accepted: {accepted}"
+
+
+def _suggest(key: str, around: Declaration | None) -> str:
+    known = [name for name, _ in around.settings()] if around else []
+    if near := difflib.get_close_matches(key, known, n=1, cutoff=0.6):
+        return f"did you mean {near[0]}?"
+    return f"known here: {', '.join(known)}" if known else "`edgecam config default` lists all"
+
+
+def _show(path: str, value: Any) -> str:
+    """Give a value as the file would write it, cut, and never a secret."""
+    if isinstance(value, dict) and value.keys() == {"date"}:
+        return "a date"
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and _SECRETIVE.search(path.rpartition(".")[2]):
+        return "text that is not shown"
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, float) else str(value)
+    text = _USERINFO.sub("//…@", text)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"

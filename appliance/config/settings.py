@@ -1,0 +1,177 @@
+"""Every setting of the device: unit, default, limits and description."""
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
+
+from appliance.config.cameras import AnyCamera
+from appliance.config.declare import SECRET_FORMS, Name, Secret, Section, Url, setting
+
+DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
+_BROKER = (
+    r"^(embedded|none|mqtts?://[^/\s:]+(:[0-9]{1,5})?/?"
+    r"|mqtts?://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?/?)$"
+)
+
+
+class DeviceSettings(Section):
+    """Who and where this device is."""
+
+    id: str = setting(
+        "",
+        "Name of this device in topics; empty: the host's name.",
+        accepts="up to 64 letters, digits, - and _",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_-]*$",
+    )
+    state_dir: Path = setting(Path("/var/lib/edgecam"), "Where the outbox and other state are kept.")
+    socket: Path | None = setting(
+        None,
+        "The daemon's Unix socket; none: `edgecam.sock` in the runtime directory.",
+        example="/run/edgecam/edgecam.sock",
+    )
+
+    def resolved_id(self) -> str:
+        """Give the device's id, made from the host's name when none is set."""
+        return self.id or re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname())[:64].strip("-") or "edgecam"
+
+
+class ModelSettings(Section):
+    """Which detector runs, and what counts as a detection."""
+
+    use: str = setting(
+        "edgecam-nano",
+        "Name of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
+        min_length=1,
+        max_length=4096,
+    )
+    directories: tuple[Path, ...] = setting((), "Folders with models, searched before Edgecam's own.", max_length=16)
+    min_score: float | None = setting(
+        None, "Lowest score of a detection; none: the manifest's own.", example=0.35, ge=0.01, le=1.0
+    )
+    labels: tuple[str, ...] = setting(
+        (), "Only these labels are looked for; empty: all the model knows.", max_length=1000
+    )
+    threads: int = setting(1, "CPU threads of one inference.", ge=1, le=64)
+
+
+class TrackingSettings(Section):
+    """How detections become objects. Defaults follow ByteTrack (Zhang et al., 2022), section 4."""
+
+    high_score: float | None = setting(
+        None,
+        "Detections from this score on are matched first and may start an object; none: the model's lowest.",
+        example=0.5,
+        ge=0.05,
+        le=1.0,
+    )
+    low_score: float = setting(0.1, "Detections down to this score keep an object alive.", ge=0.01, le=1.0)
+    match_iou: float = setting(
+        0.2, "Least overlap (IoU) of a detection with where an object is expected.", ge=0.01, le=0.95
+    )
+    confirm_frames: int = setting(
+        3, "Frames in which an object must be seen before it is reported.", unit="frames", ge=1, le=100
+    )
+    lost_after: float = setting(
+        2.0, "How long an object may be unseen before it ends.", unit="seconds", ge=0.1, le=600.0
+    )
+    stationary_after: float = setting(
+        10.0, "How long an object must stay in place to count as stationary.", unit="seconds", ge=1.0, le=3600.0
+    )
+    update_interval: float = setting(
+        10.0, "Least time between two updates that only bring a better score.", unit="seconds", ge=0.5, le=3600.0
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high_score is not None and self.low_score > self.high_score:
+            raise ValueError("low_score must not exceed high_score")
+        return self
+
+
+class OutboxSettings(Section):
+    """Bounds and commits of the store that keeps messages until the broker has them."""
+
+    max_rows: int = setting(1_000_000, "Most messages kept.", unit="messages", ge=100, le=100_000_000)
+    max_bytes: int = setting(512 << 20, "Largest size of the file.", unit="bytes", ge=1 << 20, le=1 << 40)
+    max_age: float = setting(
+        30 * 86400.0, "Longest time a message is kept.", unit="seconds", ge=60.0, le=3650 * 86400.0
+    )
+    commit_rows: int = setting(32, "Most messages in one commit.", unit="messages", ge=1, le=1000)
+    commit_interval: float = setting(0.25, "Longest wait before a commit.", unit="seconds", ge=0.01, le=5.0)
+
+
+class TlsSettings(Section):
+    """Encryption to the broker; used with mqtts://."""
+
+    ca_file: Path | None = setting(
+        None, "Certificate authorities; none: the system's own.", example="/etc/edgecam/tls/ca.pem"
+    )
+    cert_file: Path | None = setting(None, "This device's certificate.", example="/etc/edgecam/tls/device.pem")
+    key_file: Path | None = setting(
+        None, "This device's private key, mode 0600 or stricter.", example="/etc/edgecam/tls/device.key"
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class MessagingSettings(Section):
+    """Where messages go."""
+
+    broker: Url = setting(
+        "mqtt://127.0.0.1:1883",
+        "mqtt://HOST[:PORT], mqtts://HOST[:PORT], `embedded` (a demonstration on loopback) or `none`.",
+        accepts="mqtt://HOST[:PORT], mqtts://HOST[:PORT], embedded or none",
+        pattern=_BROKER,
+        max_length=512,
+    )
+    username: str | None = setting(None, "User name.", max_length=255, example="edgecam")
+    password: Secret | None = setting(
+        None, "Password.", accepts=SECRET_FORMS, example={"file": "/etc/edgecam/password"}
+    )
+    tls: TlsSettings = setting(TlsSettings(), "Encryption.")
+    keepalive: int = setting(
+        30, "A silent link is found dead after about one and a half times this.", unit="seconds", ge=5, le=3600
+    )
+    inflight: int = setting(64, "Most messages sent and not yet acknowledged.", unit="messages", ge=1, le=1000)
+    detections_interval: float = setting(
+        1.0,
+        "Least time between two `detections` messages of a camera; 0: every frame.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
+    health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
+    outbox: OutboxSettings = setting(OutboxSettings(), "The store.")
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    device: DeviceSettings = setting(DeviceSettings(), "The device.")
+    cameras: dict[Name, AnyCamera] = setting({}, "The cameras by name; at least one is needed to run.", max_length=16)
+    model: ModelSettings = setting(ModelSettings(), "The detector.")
+    tracking: TrackingSettings = setting(TrackingSettings(), "The tracker.")
+    messaging: MessagingSettings = setting(MessagingSettings(), "The messages.")
+
+
+def runtime_socket(settings: DeviceSettings | None = None) -> Path:
+    """Give the path of the daemon's Unix socket, by the same rule for the daemon and for those who look for it."""
+    if settings is not None and settings.socket is not None:
+        return settings.socket
+    if chosen := os.environ.get("EDGECAM_SOCKET"):
+        return Path(chosen)
+    directory = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if not directory and os.geteuid() == 0:
+        directory = "/run/edgecam"
+    if not directory and (user_runtime := os.environ.get("XDG_RUNTIME_DIR")):
+        directory = f"{user_runtime}/edgecam"
+    return Path(directory or f"/tmp/edgecam-{os.geteuid()}", "edgecam.sock")  # noqa: S108 - made 0700 by the daemon
