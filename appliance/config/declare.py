@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from appliance.core.errors import ConfigError
 
-SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'
+SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'  # noqa: S105 - words about secrets
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
