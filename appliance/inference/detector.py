@@ -14,7 +14,7 @@ from appliance.core.manifest import ModelManifest
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import ResolvedModel, identify, locate_model
-from appliance.inference.decoders import DECODERS
+from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Preprocessor
 
@@ -31,6 +31,7 @@ class Detector:
         session: The loaded file; closed by `close`.
         min_score: Lowest score of a detection, 0..1; None: the manifest's own.
         labels: Only these are looked for; empty: all the model knows.
+        every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Attributes:
         manifest: What the model is.
@@ -45,7 +46,13 @@ class Detector:
     """
 
     def __init__(
-        self, model: ResolvedModel, session: "Session", *, min_score: float | None = None, labels: tuple[str, ...] = ()
+        self,
+        model: ResolvedModel,
+        session: "Session",
+        *,
+        min_score: float | None = None,
+        labels: tuple[str, ...] = (),
+        every_class: bool = False,
     ) -> None:
         self.manifest: ModelManifest = model.manifest
         self.digest = model.sha256
@@ -57,7 +64,8 @@ class Detector:
         self._preprocessor = Preprocessor(self.manifest.input)
         self._inputs = {model.binding.input: self._preprocessor.tensor}
         kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
-        self._decoder: Decoder = kind(self.manifest, self.min_score, _wanted(self.manifest, labels))
+        choice = Choice(self.min_score, _wanted(self.manifest, labels), every_class)
+        self._decoder: Decoder = kind(self.manifest, choice)
         self._decoder.decode(self._run())  # warm: the first frame need not wait for it
 
     def __enter__(self) -> Self:
@@ -102,12 +110,13 @@ class Detector:
         return ordered
 
 
-def open_detector(settings: ModelSettings, *, min_score: float | None = None) -> Detector:
+def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:
     """Find, check, load and warm up the model that the settings name.
 
     Args:
         settings: The ``[model]`` section.
         min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
+        every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Raises:
         ConfigError: There is no such model or file, or a label is none of the model's.
@@ -119,7 +128,7 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None) ->
     try:
         model = identify(located, session.inputs, session.outputs)
         chosen = settings.min_score if min_score is None else min_score
-        return Detector(model, session, min_score=chosen, labels=settings.labels)
+        return Detector(model, session, min_score=chosen, labels=settings.labels, every_class=every_class)
     except EdgecamError:
         session.close()
         raise

@@ -1,6 +1,7 @@
 """What a model's outputs mean: from tensors to detections in pixels of its input."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,22 +18,52 @@ DECODERS: Final[Mapping[str, str]] = {
 """Decoder of each kind that a manifest can name; the class is imported when it is chosen."""
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What counts as a detection.
+
+    Attributes:
+        min_score: Lowest score, 0..1.
+        wanted: Shape (classes,), bool: the classes that are looked for.
+        every_class: A cell gives a detection of each class that reaches the lowest score, as evaluations do;
+            else only of its best one, so that an object is reported once, and one that is most like a class that
+            is not wanted is not reported as another.
+    """
+
+    min_score: float
+    wanted: NDArray[np.bool_]
+    every_class: bool = False
+
+    def pick(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float32]]:
+        """Pick detections from the scores of some cells.
+
+        Args:
+            scores: Shape (N, classes).
+
+        Returns:
+            Row in `scores`, class id and score of each detection.
+        """
+        if self.every_class:
+            rows, class_ids = np.nonzero((scores >= self.min_score) & self.wanted)
+            return rows, class_ids.astype(np.int32), scores[rows, class_ids]
+        class_ids = scores.argmax(axis=1)
+        best = scores[np.arange(len(scores)), class_ids]
+        rows = np.flatnonzero((best >= self.min_score) & self.wanted[class_ids])
+        return rows, class_ids[rows].astype(np.int32), best[rows]
+
+
 class Decoder(Protocol):
     """Decodes the outputs of one model. The result depends on the outputs and on nothing else.
 
     Args:
         manifest: Of the model, with the input size in use.
-        min_score: Lowest score of a detection, 0..1.
-        wanted: Shape (classes,), bool: the classes that are looked for.
+        choice: What counts as a detection.
     """
 
-    def __init__(self, manifest: ModelManifest, min_score: float, wanted: NDArray[np.bool_]) -> None: ...
+    def __init__(self, manifest: ModelManifest, choice: Choice) -> None: ...
 
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found, before overlaps are resolved, in any order.
-
-        A cell gives one detection, of its best class: an object is reported once, and one that is most like a
-        class that is not wanted is not reported as another.
 
         Args:
             outputs: In the order of the manifest's signature.
@@ -55,13 +86,3 @@ def grid(manifest: ModelManifest, strides: Sequence[int]) -> tuple[NDArray[np.fl
         places.append(np.stack((x.ravel(), y.ravel()), axis=1))
         steps.append(np.full((rows * columns, 1), stride))
     return np.concatenate(places).astype(np.float32), np.concatenate(steps).astype(np.float32)
-
-
-def best_class(scores: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Give the best class of each row and its score.
-
-    Args:
-        scores: Shape (N, classes).
-    """
-    class_ids = scores.argmax(axis=1)
-    return class_ids.astype(np.int32), scores[np.arange(len(scores)), class_ids]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.manifest import FastestdetSpec, ModelManifest
 from appliance.core.results import Detections
-from appliance.inference.decoders import best_class, grid
+from appliance.inference.decoders import Choice, grid
 
 OBJECTNESS_POWER = 0.6  # score = objectness ** 0.6 * class ** 0.4; handle_preds
 CLASS_POWER = 0.4
@@ -21,15 +21,14 @@ class FastestdetDecoder:
     before the sigmoid.
     """
 
-    def __init__(self, manifest: ModelManifest, min_score: float, wanted: NDArray[np.bool_]) -> None:
+    def __init__(self, manifest: ModelManifest, choice: Choice) -> None:
         if not isinstance(manifest.decoder, FastestdetSpec):
             raise ModelError(f"manifest {manifest.name!r}: decoder.kind is {manifest.decoder.kind!r}, not 'fastestdet'")
         self._places, self._strides = grid(manifest, (manifest.decoder.stride,))
         self._size = np.array([manifest.input.width, manifest.input.height], np.float32)
-        self._min_score = min_score
+        self._choice = choice
         # a class score is at most 1: no cell below this in objectness can reach the lowest score
-        self._least_objectness = min_score ** (1.0 / OBJECTNESS_POWER)
-        self._wanted = wanted
+        self._least_objectness = choice.min_score ** (1.0 / OBJECTNESS_POWER)
 
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found; see `Decoder.decode`."""
@@ -38,10 +37,9 @@ class FastestdetDecoder:
         if len(cells) == 0:
             return Detections.empty()
         chosen = channels[:, cells].T
-        class_ids, best = best_class(chosen[:, 5:])
-        scores = chosen[:, 0] ** np.float32(OBJECTNESS_POWER) * best ** np.float32(CLASS_POWER)
-        kept = (scores >= self._min_score) & self._wanted[class_ids]
-        cells, chosen = cells[kept], chosen[kept]
+        scores = chosen[:, :1] ** np.float32(OBJECTNESS_POWER) * chosen[:, 5:] ** np.float32(CLASS_POWER)
+        picked, class_ids, scores = self._choice.pick(scores)
+        cells, chosen = cells[picked], chosen[picked]
         centres = (np.tanh(chosen[:, 1:3]) + self._places[cells]) * self._strides[cells]
         halves = self._size * np.float32(0.5) / (1.0 + np.exp(-chosen[:, 3:5]))
-        return Detections(np.hstack((centres - halves, centres + halves)), scores[kept], class_ids[kept])
+        return Detections(np.hstack((centres - halves, centres + halves)), scores, class_ids)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.manifest import ModelManifest, NanodetSpec
 from appliance.core.results import Detections
-from appliance.inference.decoders import best_class, grid
+from appliance.inference.decoders import Choice, grid
 
 
 class NanodetDecoder:
@@ -20,15 +20,14 @@ class NanodetDecoder:
     Scores are 0..1 already. Sides are left, top, right, bottom, in cells from the cell's centre.
     """
 
-    def __init__(self, manifest: ModelManifest, min_score: float, wanted: NDArray[np.bool_]) -> None:
+    def __init__(self, manifest: ModelManifest, choice: Choice) -> None:
         if not isinstance(manifest.decoder, NanodetSpec):
             raise ModelError(f"manifest {manifest.name!r}: decoder.kind is {manifest.decoder.kind!r}, not 'nanodet'")
         self._levels = len(manifest.decoder.strides)
         self._classes = len(manifest.labels)
         self._bins = np.arange(manifest.decoder.bins, dtype=np.float32)
         self._grids = [grid(manifest, (stride,)) for stride in manifest.decoder.strides]
-        self._min_score = min_score
-        self._wanted = wanted
+        self._choice = choice
 
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found; see `Decoder.decode`."""
@@ -45,19 +44,18 @@ class NanodetDecoder:
         sides: NDArray[np.float32],
         cells_of: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
-        hits = np.flatnonzero(scores.reshape(-1) >= self._min_score)
+        hits = np.flatnonzero(scores.reshape(-1) >= self._choice.min_score)
         if len(hits) == 0:
             return None
         cells = np.unique(hits // self._classes)
-        class_ids, best = best_class(scores.reshape(-1, self._classes)[cells])
-        kept = self._wanted[class_ids]
-        cells = cells[kept]
+        picked, class_ids, best = self._choice.pick(scores.reshape(-1, self._classes)[cells])
+        cells = cells[picked]
         places, strides = cells_of
         weights = np.exp(_below_zero(sides.reshape(len(places), 4, len(self._bins))[cells]))
         distances = (weights @ self._bins) / weights.sum(axis=2) * strides[cells]
         centres = (places[cells] + np.float32(0.5)) * strides[cells]
         boxes = np.hstack((centres - distances[:, :2], centres + distances[:, 2:]))
-        return boxes, best[kept], class_ids[kept]
+        return boxes, best, class_ids
 
 
 def _below_zero(logits: NDArray[np.float32]) -> NDArray[np.float32]:

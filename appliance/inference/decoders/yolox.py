@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.manifest import ModelManifest, YoloxSpec
 from appliance.core.results import Detections
-from appliance.inference.decoders import best_class, grid
+from appliance.inference.decoders import Choice, grid
 
 
 class YoloxDecoder:
@@ -17,26 +17,23 @@ class YoloxDecoder:
     Offsets and log sizes are in cells; objectness and class scores are 0..1 already.
     """
 
-    def __init__(self, manifest: ModelManifest, min_score: float, wanted: NDArray[np.bool_]) -> None:
+    def __init__(self, manifest: ModelManifest, choice: Choice) -> None:
         if not isinstance(manifest.decoder, YoloxSpec):
             raise ModelError(f"manifest {manifest.name!r}: decoder.kind is {manifest.decoder.kind!r}, not 'yolox'")
         self._places, self._strides = grid(manifest, manifest.decoder.strides)
-        self._min_score = min_score
-        self._wanted = wanted
+        self._choice = choice
 
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found; see `Decoder.decode`."""
         rows = outputs[0][0]
         # a class score is at most 1: no cell below in objectness can be above in their product
-        cells = np.flatnonzero(rows[:, 4] >= self._min_score)
+        cells = np.flatnonzero(rows[:, 4] >= self._choice.min_score)
         if len(cells) == 0:
             return Detections.empty()
         chosen = rows[cells]
-        class_ids, scores = best_class(chosen[:, 5:])
-        scores = scores * chosen[:, 4]
-        kept = (scores >= self._min_score) & self._wanted[class_ids]
-        cells, chosen = cells[kept], chosen[kept]
+        picked, class_ids, scores = self._choice.pick(chosen[:, 5:] * chosen[:, 4:5])
+        cells, chosen = cells[picked], chosen[picked]
         stride = self._strides[cells]
         centres = (chosen[:, :2] + self._places[cells]) * stride
         halves = np.exp(chosen[:, 2:4]) * (stride * np.float32(0.5))
-        return Detections(np.hstack((centres - halves, centres + halves)), scores[kept], class_ids[kept])
+        return Detections(np.hstack((centres - halves, centres + halves)), scores, class_ids)
