@@ -1,0 +1,193 @@
+"""`edgecam detect`: the detector, once, over pictures, folders or clips, without a daemon."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from appliance.config import DEFAULT_PATH, FileCameraSettings, ModelSettings, load_settings
+from appliance.core.errors import ConfigError, StorageError, UnavailableError
+
+if TYPE_CHECKING:
+    from appliance.core.frame import Frame
+    from appliance.core.results import Detections
+    from appliance.inference.detector import Detector
+
+READ_TIMEOUT = 30.0  # seconds; a file that gives nothing for so long is on a disk that is gone
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE…")
+@click.option("--model", metavar="NAME|FILE|NAME=FILE", help="The detector; else the one of the configuration.")
+@click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score; else the model's own.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, on one line.")
+@click.option(
+    "--draw", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write annotated pictures."
+)
+@click.option("--every", type=click.IntRange(1, 1_000_000), default=1, help="Take only every Nth frame of a source.")
+@click.option("--threads", type=click.IntRange(1, 64), help="CPU threads of one inference.")
+@click.option("--every-class", is_flag=True, help="All classes of a place, as evaluations do, not only the best.")
+@click.pass_context
+def detect(
+    ctx: click.Context,
+    sources: tuple[Path, ...],
+    *,
+    model: str | None,
+    min_score: float | None,
+    as_json: bool,
+    draw: Path | None,
+    every: int,
+    threads: int | None,
+    every_class: bool,
+) -> None:
+    """Run the detector once over pictures, folders of pictures, or clips.
+
+    Prints a line for each frame. A source that cannot be read is named on standard error and the others go on;
+    the exit status is then 1.
+    """
+    import cv2
+
+    from appliance.inference.detector import open_detector
+
+    settings = _settings(model, threads)
+    cv2.setNumThreads(settings.threads)
+    unreadable = 0
+    with open_detector(settings, min_score=min_score, every_class=every_class) as detector, _progress(sources) as bar:
+        drawings = _Drawings(draw, detector.manifest.labels) if draw is not None else None
+        for reading in _read(sources, every):
+            if isinstance(reading, str):
+                unreadable += 1
+                click.echo(f"edgecam: {reading}", err=True)
+                continue
+            source, frame = reading
+            found = detector.detect(frame)
+            record = _record(source, frame, found, detector)
+            sys.stdout.write((json.dumps(record, ensure_ascii=False) if as_json else _line(record)) + "\n")
+            if drawings is not None:
+                drawings.write(source, frame, found)
+            if bar is not None:
+                bar.update(bar.task_ids[0], advance=1)
+    if unreadable:
+        ctx.exit(1)
+
+
+def _settings(model: str | None, threads: int | None) -> ModelSettings:
+    settings = load_settings(DEFAULT_PATH).model if DEFAULT_PATH.exists() else ModelSettings()
+    chosen = {key: value for key, value in (("use", model), ("threads", threads)) if value is not None}
+    return settings.model_copy(update=chosen)
+
+
+def _read(sources: Sequence[Path], every: int) -> Iterator["tuple[Path, Frame] | str"]:
+    """Give every Nth frame of each source with the file it is from, or a message where something cannot be read."""
+    from appliance.cameras.file import FileCamera
+    from appliance.core.clock import SystemClock
+
+    for source in sources:
+        camera = FileCamera("source", FileCameraSettings(kind="file", path=source, pace="fastest"), SystemClock())
+        try:
+            camera.open()
+        except (ConfigError, UnavailableError) as error:
+            yield _reason(error)
+            continue
+        try:
+            yield from _frames(camera, every)
+        finally:
+            camera.close()
+
+
+def _frames(camera: Any, every: int) -> Iterator["tuple[Path, Frame] | str"]:
+    while True:
+        try:
+            frame = camera.read(READ_TIMEOUT)
+        except ConfigError as error:
+            yield _reason(error)  # the next read goes on behind the broken picture
+            continue
+        except UnavailableError as error:
+            yield _reason(error)
+            return
+        if frame is None:
+            return
+        if frame.number % every == 0:
+            yield camera.path, frame
+
+
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix("[cameras.source] ")  # there is no such section: the source is no configured camera
+
+
+def _record(source: Path, frame: "Frame", found: "Detections", detector: "Detector") -> dict[str, Any]:
+    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
+    return {
+        "source": str(source),
+        "frame": frame.number,
+        "width": frame.width,
+        "height": frame.height,
+        "inference_ms": round(detector.last_inference_ms, 3),
+        "detections": [
+            {
+                "label": detector.manifest.labels[class_id],
+                "class_id": class_id,
+                "score": round(score, 5),
+                "box": [round(value, 2) for value in box],
+            }
+            for box, score, class_id in rows
+        ],
+    }
+
+
+def _line(record: dict[str, Any]) -> str:
+    found = ", ".join(f"{one['label']} {one['score']:.2f}" for one in record["detections"]) or "nothing"
+    return f"{record['source']} [{record['frame']}] {record['inference_ms']:.1f} ms: {found}"
+
+
+@dataclass
+class _Drawings:
+    """Writes annotated pictures, none over another of the same run."""
+
+    directory: Path
+    labels: tuple[str, ...]
+    names: dict[str, Path] = field(default_factory=dict)
+
+    def write(self, source: Path, frame: "Frame", found: "Detections") -> None:
+        import cv2
+
+        from appliance.core.files import write_atomically
+        from appliance.diagnostics.annotate import annotate
+
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make the folder {self.directory}: {error.strerror}") from error
+        _, content = cv2.imencode(".jpg", annotate(frame, found, self.labels))
+        write_atomically(self.directory / f"{self._stem(source)}-{frame.number:06d}.jpg", content.tobytes())
+
+    def _stem(self, source: Path) -> str:
+        stem, at = source.stem, 1
+        while self.names.setdefault(stem, source) != source:
+            at += 1
+            stem = f"{source.stem}~{at}"
+        return stem
+
+
+def _progress(sources: Sequence[Path]) -> AbstractContextManager[Any]:
+    """Give a progress bar on standard error when a person looks at it."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from appliance.cameras.pictures import SUFFIXES, list_pictures
+
+    # how many frames a clip has is known only at its end
+    is_countable = all(source.is_dir() or source.suffix.lower() in SUFFIXES for source in sources)
+    total = sum(len(list_pictures(source)) if source.is_dir() else 1 for source in sources) if is_countable else None
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # lines and bar share the terminal only when both are on it
+    progress = Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty(), transient=True)
+    progress.add_task("frames", total=total)
+    return progress
