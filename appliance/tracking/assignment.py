@@ -27,7 +27,7 @@ def assign(gains: NDArray[np.float64], least: float) -> Pairs:
     columns = gains.argmax(axis=1)
     rows = rows[gains[rows, columns] >= least]
     columns = columns[rows]
-    if len(rows) < 2 or len(np.unique(columns)) == len(columns):  # noqa: PLR2004 - a contest takes two
+    if len(set(columns.tolist())) == len(columns):
         return rows, columns
     chosen = _solve(least - gains[rows], columns)
     paired = chosen < gains.shape[1]
@@ -46,51 +46,49 @@ def _solve(costs: NDArray[np.float64], best: NDArray[np.intp]) -> NDArray[np.int
     alone = np.full((count, count), np.inf)
     np.fill_diagonal(alone, 0.0)
     costs = np.concatenate((np.where(costs > 0.0, np.inf, costs), alone), axis=1)
-    column_of = np.full(count, -1, np.intp)
-    row_of = np.full(costs.shape[1], -1, np.intp)
-    holders, first = np.unique(best, return_index=True)
-    column_of[first], row_of[holders] = holders, first
-    row_prices = costs[np.arange(count), best]
-    column_prices = np.zeros(costs.shape[1])
-    for row in np.flatnonzero(column_of < 0).tolist():
-        _augment(costs, row, column_of, row_of, row_prices, column_prices)
-    return column_of
+    prices = _Prices(costs, best)
+    for row in np.flatnonzero(prices.column_of < 0).tolist():
+        prices.place(row)
+    return prices.column_of
 
 
-def _augment(
-    costs: NDArray[np.float64],
-    start: int,
-    column_of: NDArray[np.intp],
-    row_of: NDArray[np.intp],
-    row_prices: NDArray[np.float64],
-    column_prices: NDArray[np.float64],
-) -> None:
-    """Find room for row `start` along the cheapest chain of moves, and make the moves. Dijkstra over the columns."""
-    distances = np.full(costs.shape[1], np.inf)
-    came_from = np.full(costs.shape[1], -1, np.intp)
-    is_open = np.ones(costs.shape[1], np.bool_)
-    visited = [start]
-    row, walked = start, 0.0
-    while True:
-        through = costs[row] - (row_prices[row] - walked) - column_prices
-        nearer = is_open & (through < distances)
-        distances[nearer] = through[nearer]
-        came_from[nearer] = row
-        column = int(np.where(is_open, distances, np.inf).argmin())
-        walked = float(distances[column])
-        is_open[column] = False
-        row = int(row_of[column])
-        if row < 0:
-            break
-        visited.append(row)
-    row_prices[start] += walked
-    moved = np.array(visited[1:], np.intp)
-    row_prices[moved] += walked - distances[column_of[moved]]
-    closed = ~is_open
-    column_prices[closed] -= walked - distances[closed]
-    while True:
-        row = int(came_from[column])
-        row_of[column] = row
-        column, column_of[row] = int(column_of[row]), column
-        if row == start:
-            return
+class _Prices:
+    """A pairing in the making, with the dual prices that prove it to be the cheapest so far."""
+
+    def __init__(self, costs: NDArray[np.float64], best: NDArray[np.intp]) -> None:
+        """Give each column to the first row that likes it `best`; rows that come too late stay without."""
+        rows, columns = costs.shape
+        self._costs = costs
+        self.column_of = np.full(rows, -1, np.intp)
+        self._row_of = np.full(columns, -1, np.intp)
+        holders, first = np.unique(best, return_index=True)
+        self.column_of[first], self._row_of[holders] = holders, first
+        self._row_prices = costs[np.arange(rows), best]
+        self._column_prices = np.zeros(columns)
+
+    def place(self, start: int) -> None:
+        """Find room for a row along the cheapest chain of moves, by Dijkstra over the columns, and make the moves."""
+        columns = self._costs.shape[1]
+        distances = np.full(columns, np.inf)
+        came_from = np.full(columns, -1, np.intp)
+        is_open = np.ones(columns, np.bool_)
+        visited: list[int] = []
+        row, column, walked = start, -1, 0.0
+        while row >= 0:
+            visited.append(row)
+            through = self._costs[row] - self._column_prices + (walked - self._row_prices[row])
+            nearer = is_open & (through < distances)
+            distances[nearer] = through[nearer]
+            came_from[nearer] = row
+            column = int(np.where(is_open, distances, np.inf).argmin())
+            walked = float(distances[column])
+            is_open[column] = False
+            row = int(self._row_of[column])
+        moved = np.array(visited[1:], np.intp)
+        self._row_prices[start] += walked
+        self._row_prices[moved] += walked - distances[self.column_of[moved]]
+        self._column_prices[~is_open] -= walked - distances[~is_open]
+        while row != start:
+            row = int(came_from[column])
+            self._row_of[column] = row
+            column, self.column_of[row] = int(self.column_of[row]), column

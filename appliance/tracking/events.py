@@ -18,6 +18,9 @@ class Sight(NamedTuple):
         class_id: What it is held to be, by all that was seen so far.
         score: 0..1.
         box: xyxy in pixels.
+        size: Mean of the box's width and height in pixels, more than 0.
+        centre: Middle of the box, 0..1 of the picture.
+        foot: Bottom centre of the box, where the object touches the ground, 0..1 of the picture.
         width: Of the frame in pixels.
         height: Of the frame in pixels.
         time_ns: UTC, nanoseconds since 1970.
@@ -27,25 +30,13 @@ class Sight(NamedTuple):
     class_id: int
     score: float
     box: Box
+    size: float
+    centre: Vector
+    foot: Vector
     width: int
     height: int
     time_ns: int
     mono_ns: int
-
-    @property
-    def size(self) -> float:
-        """Mean of the box's width and height in pixels, at least one."""
-        return max(1.0, (self.box[2] - self.box[0] + self.box[3] - self.box[1]) / 2)
-
-    @property
-    def centre(self) -> Vector:
-        """Middle of the box, 0..1 of the picture."""
-        return (self.box[0] + self.box[2]) / 2 / self.width, (self.box[1] + self.box[3]) / 2 / self.height
-
-    @property
-    def foot(self) -> Vector:
-        """Bottom centre of the box, where the object touches the ground, 0..1 of the picture."""
-        return (self.box[0] + self.box[2]) / 2 / self.width, self.box[3] / self.height
 
 
 class Timing(NamedTuple):
@@ -144,8 +135,7 @@ class Life:
         if sides and (crossings := self._passage.see(sides, sight.foot, sight.class_id)):
             self._crossings += crossings
             self._changes.append(Change.LINE_CROSSED)
-        size = sight.size
-        change = self._rest.see(sight.centre, (sight.width / size, sight.height / size), sight.mono_ns)
+        change = self._rest.see(sight.centre, (sight.width / sight.size, sight.height / sight.size), sight.mono_ns)
         if change is not None:
             self._changes.append(change)
 

@@ -12,6 +12,10 @@ VELOCITY_DRIFT = 30 * (30 / 160) ** 2  # (sizes a second)² a second
 INITIAL_VELOCITY_STD = 10 * 30 / 160  # sizes a second
 LEAST_SIDE = 1.0  # pixels; a side that shrinks through zero would turn the box inside out
 
+# (x, y, w, h) = xyxy @ _TO_CENTRED, and back
+_TO_CENTRED = np.array(((0.5, 0.0, -1.0, 0.0), (0.0, 0.5, 0.0, -1.0), (0.5, 0.0, 1.0, 0.0), (0.0, 0.5, 0.0, 1.0)))
+_TO_CORNERS = np.array(((1.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 1.0), (-0.5, 0.0, 0.5, 0.0), (0.0, -0.5, 0.0, 0.5)))
+
 
 class KalmanFilters:
     """One filter for each track, N in all, over centre x, centre y, width and height in pixels.
@@ -25,6 +29,9 @@ class KalmanFilters:
     def __init__(self) -> None:
         # position, velocity, their variances and covariance: (mean, speed, p00, p01, p11) x N x (x, y, w, h)
         self._state = np.empty((5, 0, 4))
+        # one product moves the mean and the covariance: F P F' written out for two states
+        self._step = np.eye(5)
+        self._noise = np.zeros((5, 1, 1))
 
     def __len__(self) -> int:
         return self._state.shape[1]
@@ -32,8 +39,8 @@ class KalmanFilters:
     @property
     def boxes(self) -> NDArray[np.float64]:
         """Where the boxes are now held to be: shape (N, 4), xyxy in pixels."""
-        centres, sides = self._state[0, :, :2], self._state[0, :, 2:]
-        return np.concatenate((centres - sides / 2, centres + sides / 2), axis=1)
+        boxes: NDArray[np.float64] = self._state[0].dot(_TO_CORNERS)
+        return boxes
 
     def predict(self, seconds: float, unseen: NDArray[np.bool_]) -> None:
         """Let time pass for all tracks.
@@ -43,44 +50,41 @@ class KalmanFilters:
             unseen: Shape (N,): tracks that were not seen in the last frame. Their size is held: the last thing
                 seen before an occlusion is a box that is cut off more and more (ByteTrack does the same).
         """
-        mean, speed, p00, p01, p11 = self._state
         if unseen.any():
-            speed[unseen, 2:] = 0.0
-        area = _sizes(mean) ** 2
-        mean += speed * seconds
-        np.maximum(mean[:, 2:], LEAST_SIDE, out=mean[:, 2:])
-        p00 += seconds * (2.0 * p01 + seconds * p11)
-        p00 += area * (POSITION_DRIFT * seconds + VELOCITY_DRIFT * seconds**3 / 3.0)
-        p01 += seconds * p11 + area * (VELOCITY_DRIFT * seconds**2 / 2.0)
-        p11 += area * (VELOCITY_DRIFT * seconds)
+            self._state[1, unseen, 2:] = 0.0
+        step, noise = self._step, self._noise
+        step[0, 1] = step[3, 4] = seconds
+        step[2, 3], step[2, 4] = 2.0 * seconds, seconds * seconds
+        noise[2, 0, 0] = POSITION_DRIFT * seconds + VELOCITY_DRIFT * seconds**3 / 3.0
+        noise[3, 0, 0] = VELOCITY_DRIFT * seconds**2 / 2.0
+        noise[4, 0, 0] = VELOCITY_DRIFT * seconds
+        drift = noise * _squared_sizes(self._state[0])
+        self._state = step.dot(self._state.reshape(5, -1)).reshape(self._state.shape)
+        self._state += drift
+        sides = self._state[0, :, 2:]
+        np.maximum(sides, LEAST_SIDE, out=sides)
 
-    def correct(self, rows: NDArray[np.intp], boxes: NDArray[np.float32]) -> None:
+    def correct(self, rows: NDArray[np.intp], boxes: NDArray[np.float64]) -> None:
         """Take in what was seen.
 
         Args:
             rows: Shape (K,): the tracks that were seen.
             boxes: Shape (K, 4), xyxy in pixels: where.
         """
-        mean, speed, p00, p01, p11 = self._state[:, rows]
-        measured = _centred(boxes)
-        total = p00 + (MEASUREMENT_STD * _sizes(measured)) ** 2
-        gain, speed_gain = p00 / total, p01 / total
-        surprise = measured - mean
-        rest = 1.0 - gain
-        self._state[:, rows] = (
-            mean + gain * surprise,
-            speed + speed_gain * surprise,
-            p00 * rest,
-            p01 * rest,
-            p11 - speed_gain * p01,
-        )
+        state = self._state[:, rows]
+        shared = state[2:4]  # what position and velocity have in common with the position that is measured
+        gains = shared / (state[2] + MEASUREMENT_STD**2 * _squared_sizes(state[0]))
+        state[:2] += gains * (_centred(boxes) - state[0])
+        state[4] -= gains[1] * state[3]
+        shared -= gains[0] * shared
+        self._state[:, rows] = state
 
-    def add(self, boxes: NDArray[np.float32]) -> None:
+    def add(self, boxes: NDArray[np.float64]) -> None:
         """Start filters, at rest, for boxes seen for the first time: shape (K, 4), xyxy in pixels."""
         mean = _centred(boxes)
-        size = np.broadcast_to(_sizes(mean), mean.shape)
+        squared = np.broadcast_to(_squared_sizes(mean), mean.shape)
         still = np.zeros_like(mean)
-        started = np.stack((mean, still, (MEASUREMENT_STD * size) ** 2, still, (INITIAL_VELOCITY_STD * size) ** 2))
+        started = np.stack((mean, still, MEASUREMENT_STD**2 * squared, still, INITIAL_VELOCITY_STD**2 * squared))
         self._state = np.concatenate((self._state, started), axis=1)
 
     def keep(self, chosen: NDArray[np.bool_]) -> None:
@@ -94,11 +98,16 @@ class KalmanFilters:
         self._state[2:] *= factors**2
 
 
-def _centred(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    first, last = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
-    return np.concatenate(((first + last) / 2, np.maximum(last - first, LEAST_SIDE)), axis=1)
+def _centred(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred: NDArray[np.float64] = boxes.dot(_TO_CENTRED)
+    sides = centred[:, 2:]
+    np.maximum(sides, LEAST_SIDE, out=sides)
+    return centred
 
 
-def _sizes(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the mean of width and height, shape (N, 1)."""
-    return (centred[:, 2:3] + centred[:, 3:4]) / 2
+def _squared_sizes(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the square of the mean of width and height, shape (N, 1)."""
+    sums = centred[:, 2:3] + centred[:, 3:]
+    sums *= sums
+    sums *= 0.25
+    return sums

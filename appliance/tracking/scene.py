@@ -19,6 +19,9 @@ KINDS = (
     frozenset({"bicycle", "motorbike", "motorcycle", "scooter"}),
 )
 
+# (x, y of the centre, y of the foot, mean of width and height) = xyxy @ _TO_PLACES
+_TO_PLACES = np.array(((0.5, 0.0, 0.0, -0.5), (0.0, 0.5, 0.0, -0.5), (0.5, 0.0, 0.0, 0.5), (0.0, 0.5, 1.0, 0.5)))
+
 
 @dataclass(frozen=True, slots=True)
 class SceneStep:
@@ -51,6 +54,7 @@ class Scene:
         settings: TrackingSettings,
         zones: Mapping[str, Zone],
         lines: Mapping[str, Line],
+        *,
         high_score: float,
         run: str,
     ) -> None:
@@ -119,33 +123,51 @@ class Scene:
         if self._size is None or not len(rows):
             return
         width, height = self._size
-        boxes, class_ids = tracks.boxes[rows], tracks.class_ids[rows]
-        holding, sides = self._places(boxes, class_ids)
+        boxes, class_ids = tracks.boxes[rows].astype(np.float64), tracks.class_ids[rows]
+        places = boxes.dot(_TO_PLACES)
+        holding, sides = self._where(boxes, places, class_ids)
         sights = zip(
-            tracks.ids[rows].tolist(), class_ids.tolist(), tracks.scores[rows].tolist(), boxes.tolist(), strict=True
+            tracks.ids[rows].tolist(),
+            class_ids.tolist(),
+            tracks.scores[rows].tolist(),
+            boxes.tolist(),
+            places.tolist(),
+            strict=True,
         )
-        for at, (track, class_id, score, box) in enumerate(sights):
-            sight = Sight(class_id, score, tuple(box), width, height, time_ns, mono_ns)
+        for at, (track, class_id, score, box, (x, y, foot, size)) in enumerate(sights):
+            centre = (x / width, y / height)
+            sight = Sight(
+                class_id,
+                score,
+                tuple(box),
+                max(size, 1.0),
+                centre,
+                (centre[0], foot / height),
+                width,
+                height,
+                time_ns,
+                mono_ns,
+            )
             life = self._lives.get(track)
             if life is None:
                 life = Life(self._camera, sight, self._timing, Presence(self._zones), Passage(self._lines))
                 self._lives[track] = life
             life.see(sight, self._labels[class_id], holding[at], sides[at])
 
-    def _places(
-        self, boxes: NDArray[np.float32], class_ids: NDArray[np.int32]
+    def _where(
+        self, boxes: NDArray[np.float64], places: NDArray[np.float64], class_ids: NDArray[np.int32]
     ) -> tuple[list[list[bool]], list[list[int]]]:
         """Tell in which zones, and on which sides of the lines, the boxes stand: a list for each box."""
-        nowhere: list[list[bool]] = [[]] * len(boxes)
-        no_side: list[list[int]] = [[]] * len(boxes)
+        holding: list[list[bool]] = [[]] * len(boxes)
+        sides: list[list[int]] = [[]] * len(boxes)
         if self._size is None or not (len(self._zones) or len(self._lines)):
-            return nowhere, no_side
-        left, top, right, bottom = boxes.T.astype(np.float64)
-        points = np.stack(((left + right) / 2, bottom), axis=1) / self._size
-        return (
-            self._zones.holding(points, class_ids).tolist() if len(self._zones) else nowhere,
-            self._lines.sides(points, bottom - top, *self._size).tolist() if len(self._lines) else no_side,
-        )
+            return holding, sides
+        feet = places[:, ::2] / self._size
+        if len(self._zones):
+            holding = self._zones.holding(feet, class_ids).tolist()
+        if len(self._lines):
+            sides = self._lines.sides(feet, boxes[:, 3] - boxes[:, 1], *self._size).tolist()
+        return holding, sides
 
     def _tell(self, life: Life) -> list[Event]:
         events: list[Event] = []

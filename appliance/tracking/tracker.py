@@ -14,6 +14,8 @@ LEAST_LOW_IOU = 0.5  # ByteTrack, section 4: the second stage trusts weak boxes 
 KIN_WORTH = 0.9  # IoU between a car and a truck counts for this much: a car's own detection wins a tie
 STRANGER_WORTH = 0.4  # between a person and a dog: only a box in the very same place is the same object
 TWIN_IOU = 0.7  # above the NMS of detectors: a box of another class this close to a known object is that object
+LEAST_AREA = 1e-9  # pixels²; keeps two empty boxes from dividing by zero
+_WORTHS = np.array((STRANGER_WORTH, KIN_WORTH, 1.0))  # by how much two classes agree: not, in kind, in full
 MOST_TENTATIVE_MISSES = 1  # a detector that flickers is given one frame; noise rarely comes back to its place
 
 
@@ -92,15 +94,19 @@ class Tracker:
             return self._nothing
         mono_ns = max(mono_ns, self._last_ns)
         seconds, self._last_ns = (mono_ns - self._last_ns) / 1e9, mono_ns
-        ended = self._drop(mono_ns - self._last_seen_ns > self._lost_after_ns)
+        ended = self._drop(self._last_seen_ns < mono_ns - self._lost_after_ns)
         if len(self._ids):
             self._filters.predict(seconds, self._misses > 0)
-        strong, weak = self._by_strength(detections)
-        rows, found, unmatched = self._match(detections, strong, weak)
-        self._see(rows, detections, found, mono_ns)
-        self._start(detections, self._newcomers(detections, unmatched, found), mono_ns)
-        tentative_gone = ~self._confirmed & (self._misses > MOST_TENTATIVE_MISSES)
-        return self._tracks(np.concatenate((ended, self._drop(tentative_gone))))
+        boxes = detections.boxes.astype(np.float64)
+        rows, found, unmatched = self._match(boxes, detections)
+        self._misses += 1
+        if len(rows):
+            self._see(rows, boxes, detections, found, mono_ns)
+        if len(unmatched):
+            new = self._newcomers(boxes, detections.class_ids, unmatched, found)
+            self._start(boxes[new], detections.select(new), mono_ns)
+        faded = self._drop((self._misses > MOST_TENTATIVE_MISSES) & ~self._confirmed)
+        return self._tracks(np.sort(np.concatenate((ended, faded))) if len(faded) else ended)
 
     def clear(self) -> None:
         """Forget all tracks, without telling of their end."""
@@ -113,59 +119,60 @@ class Tracker:
 
     def _by_strength(self, detections: Detections) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         is_strong = detections.scores >= self._high_score
-        strong = np.flatnonzero(is_strong)
+        strong = is_strong.nonzero()[0]
         if len(strong) == len(detections):
             return strong, strong[:0]
-        return strong, np.flatnonzero(~is_strong & (detections.scores >= self._low_score))
+        return strong, (~is_strong & (detections.scores >= self._low_score)).nonzero()[0]
 
     def _match(
-        self, detections: Detections, strong: NDArray[np.intp], weak: NDArray[np.intp]
+        self, boxes: NDArray[np.float64], detections: Detections
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Give the paired tracks, their detections, and the strong detections that are left."""
+        strong, weak = self._by_strength(detections)
         if not len(self._ids) or not len(detections):
             return strong[:0], strong[:0], strong
-        gains = overlaps(self._filters.boxes, detections.boxes) * self._worths(detections.class_ids)
-        free_tracks = np.ones(len(self._ids), np.bool_)
-        free = np.ones(len(detections), np.bool_)
-        stages = (
-            (self._confirmed, strong, self._settings.match_iou),
-            (self._confirmed & (self._misses == 0), weak, max(self._settings.match_iou, LEAST_LOW_IOU)),
-            (~self._confirmed, strong, self._settings.match_iou),
-        )
-        pairs: list[Pairs] = []
-        for tracks, candidates, least in stages:
-            rows, columns = np.flatnonzero(tracks & free_tracks), candidates[free[candidates]]
-            if len(rows) and len(columns):
-                chosen_rows, chosen_columns = assign(gains[rows[:, None], columns], least)
-                pairs.append((rows[chosen_rows], columns[chosen_columns]))
-                free_tracks[pairs[-1][0]] = False
-                free[pairs[-1][1]] = False
-        if not pairs:
-            return strong[:0], strong[:0], strong
-        return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs]), strong[free[strong]]
+        gains = overlaps(self._filters.boxes, boxes)
+        gains *= self._worths(detections.class_ids)
+        iou = self._settings.match_iou
+        confirmed = self._confirmed.nonzero()[0]
+        pairs = [_pair(gains, confirmed, strong, iou)]
+        left, unmatched = _without(confirmed, pairs[0][0]), _without(strong, pairs[0][1])
+        if len(left) and len(weak):
+            pairs.append(_pair(gains, left[self._misses[left] == 0], weak, max(iou, LEAST_LOW_IOU)))
+        if len(unmatched) and len(confirmed) < len(self._ids):
+            pairs.append(_pair(gains, (~self._confirmed).nonzero()[0], unmatched, iou))
+            unmatched = _without(unmatched, pairs[-1][1])
+        if len(pairs) == 1:
+            return *pairs[0], unmatched
+        return np.concatenate([rows for rows, _ in pairs]), np.concatenate([found for _, found in pairs]), unmatched
 
     def _worths(self, class_ids: NDArray[np.int32]) -> NDArray[np.float64]:
         """Tell what an overlap counts for between each track and each detection, by their classes: shape (N, M)."""
         same = self._class_ids[:, None] == class_ids
         kin = self._kinds_of(self._class_ids)[:, None] == self._kinds_of(class_ids)
-        return np.where(same, 1.0, np.where(kin, KIN_WORTH, STRANGER_WORTH))
+        worths: NDArray[np.float64] = _WORTHS[same.view(np.int8) + kin.view(np.int8)]
+        return worths
 
     def _kinds_of(self, class_ids: NDArray[np.int32]) -> NDArray[np.int32]:
         return class_ids if self._kinds is None else self._kinds[class_ids]
 
-    def _see(self, rows: NDArray[np.intp], detections: Detections, found: NDArray[np.intp], mono_ns: int) -> None:
-        """Note for each track whether, and as what, it was seen."""
-        self._misses += 1
-        if not len(rows):
-            return
-        boxes, scores, class_ids = detections.boxes[found], detections.scores[found], detections.class_ids[found]
-        self._filters.correct(rows, boxes)
-        self._boxes[rows], self._scores[rows] = boxes, scores
+    def _see(
+        self,
+        rows: NDArray[np.intp],
+        boxes: NDArray[np.float64],
+        detections: Detections,
+        found: NDArray[np.intp],
+        mono_ns: int,
+    ) -> None:
+        """Note for the tracks of `rows` that, and as what, they were seen."""
+        self._filters.correct(rows, boxes[found])
+        self._boxes[rows] = detections.boxes[found]
+        self._scores[rows] = scores = detections.scores[found]
         self._misses[rows] = 0
         self._sightings[rows] += 1
         self._last_seen_ns[rows] = mono_ns
-        self._confirmed[rows] |= self._sightings[rows] >= self._settings.confirm_frames
-        self._vote(rows, class_ids, scores)
+        self._confirmed |= self._sightings >= self._settings.confirm_frames
+        self._vote(rows, detections.class_ids[found], scores)
 
     def _vote(self, rows: NDArray[np.intp], class_ids: NDArray[np.int32], scores: NDArray[np.float32]) -> None:
         missing = int(class_ids.max()) + 1 - self._votes.shape[1]
@@ -175,51 +182,52 @@ class Tracker:
         self._class_ids[rows] = self._votes[rows].argmax(axis=1)
 
     def _newcomers(
-        self, detections: Detections, unmatched: NDArray[np.intp], found: NDArray[np.intp]
+        self,
+        boxes: NDArray[np.float64],
+        class_ids: NDArray[np.int32],
+        unmatched: NDArray[np.intp],
+        found: NDArray[np.intp],
     ) -> NDArray[np.intp]:
         """Give the unmatched detections that are something new.
 
         Detectors suppress overlapping boxes within a class only: one van is often a car and a truck at once.
         """
-        if not len(unmatched) or len(unmatched) + len(found) == 1:
-            return unmatched
         others = np.concatenate((found, unmatched))
-        kinds = self._kinds_of(detections.class_ids)
-        is_twin = overlaps(detections.boxes[unmatched], detections.boxes[others]) >= TWIN_IOU
+        kinds = self._kinds_of(class_ids)
+        is_twin = overlaps(boxes[unmatched], boxes[others]) >= TWIN_IOU
         is_twin &= kinds[unmatched][:, None] == kinds[others]
         # among newcomers the better score stays: detections come by falling score, so only earlier ones count
         is_twin[:, len(found) :] &= unmatched[:, None] > unmatched
         return unmatched[~is_twin.any(axis=1)]
 
-    def _start(self, detections: Detections, new: NDArray[np.intp], mono_ns: int) -> None:
+    def _start(self, boxes: NDArray[np.float64], new: Detections, mono_ns: int) -> None:
         count = len(new)
         if not count:
             return
-        boxes, scores, class_ids = detections.boxes[new], detections.scores[new], detections.class_ids[new]
         first_row = len(self._ids)
         self._filters.add(boxes)
         self._ids = np.append(self._ids, np.arange(self._next_id, self._next_id + count))
         self._next_id += count
-        self._boxes = np.concatenate((self._boxes, boxes))
-        self._scores = np.append(self._scores, scores)
+        self._boxes = np.concatenate((self._boxes, new.boxes))
+        self._scores = np.append(self._scores, new.scores)
         self._votes = np.pad(self._votes, ((0, count), (0, 0)))
-        self._class_ids = np.append(self._class_ids, class_ids)
+        self._class_ids = np.append(self._class_ids, new.class_ids)
         self._sightings = np.append(self._sightings, np.ones(count, np.int32))
         self._misses = np.append(self._misses, np.zeros(count, np.int32))
         self._last_seen_ns = np.append(self._last_seen_ns, np.full(count, mono_ns))
         self._confirmed = np.append(self._confirmed, np.full(count, self._settings.confirm_frames <= 1))
-        self._vote(np.arange(first_row, first_row + count), class_ids, scores)
+        self._vote(np.arange(first_row, first_row + count), new.class_ids, new.scores)
 
     def _drop(self, gone: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Forget tracks, shape (N,), and give their ids."""
-        ended = self._ids[gone]
-        if len(ended):
-            stay = ~gone
-            self._filters.keep(stay)
-            self._ids, self._boxes, self._scores = self._ids[stay], self._boxes[stay], self._scores[stay]
-            self._votes, self._class_ids = self._votes[stay], self._class_ids[stay]
-            self._sightings, self._misses = self._sightings[stay], self._misses[stay]
-            self._last_seen_ns, self._confirmed = self._last_seen_ns[stay], self._confirmed[stay]
+        if not gone.any():
+            return self._ids[:0]
+        ended, stay = self._ids[gone], ~gone
+        self._filters.keep(stay)
+        self._ids, self._boxes, self._scores = self._ids[stay], self._boxes[stay], self._scores[stay]
+        self._votes, self._class_ids = self._votes[stay], self._class_ids[stay]
+        self._sightings, self._misses = self._sightings[stay], self._misses[stay]
+        self._last_seen_ns, self._confirmed = self._last_seen_ns[stay], self._confirmed[stay]
         return ended
 
     def _tracks(self, ended: NDArray[np.int64]) -> Tracks:
@@ -235,13 +243,35 @@ class Tracker:
         )
 
 
-def overlaps(
-    first: NDArray[np.float64] | NDArray[np.float32], second: NDArray[np.float64] | NDArray[np.float32]
-) -> NDArray[np.float64]:
+def overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the IoU of every box of `first`, shape (N, 4), xyxy, with every box of `second`, (M, 4): shape (N, M)."""
-    a, b = first.T[:, :, None].astype(np.float64), second.T[:, None, :].astype(np.float64)
-    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
-    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
-    shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / np.maximum(union, 1e-9)  # type: ignore[no-any-return]  # numpy's stubs lose the dtype here
+    a, b = first.T[:, :, None], second.T[:, None]
+    sides = np.minimum(a[2:], b[2:])
+    sides -= np.maximum(a[:2], b[:2])
+    np.maximum(sides, 0.0, out=sides)
+    shared: NDArray[np.float64] = sides[0] * sides[1]
+    a, b = a[2:] - a[:2], b[2:] - b[:2]
+    union = a[0] * a[1] + b[0] * b[1]
+    union -= shared
+    np.maximum(union, LEAST_AREA, out=union)
+    shared /= union
+    return shared
+
+
+def _pair(gains: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp], least: float) -> Pairs:
+    """Pair some rows of `gains` with some of its columns; see `assign`."""
+    if not (len(rows) and len(columns)):
+        return rows[:0], columns[:0]
+    chosen_rows, chosen_columns = assign(gains[rows[:, None], columns], least)
+    return rows[chosen_rows], columns[chosen_columns]
+
+
+def _without(indices: NDArray[np.intp], taken: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Give the rising `indices` without those in `taken`, which are some of them."""
+    if len(taken) == len(indices):
+        return indices[:0]
+    if not len(taken):
+        return indices
+    stays = np.ones(indices[-1] + 1, np.bool_)
+    stays[taken] = False
+    return indices[stays[indices]]

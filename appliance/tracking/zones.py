@@ -10,6 +10,8 @@ from appliance.core.events import Change, Crossing
 
 LINE_MARGIN = 0.05  # heights of the object's box: nearer to a line it is on neither side, so jitter crosses nothing
 
+LEAST_LENGTH = 1e-9  # pixels; keeps a line of no length from dividing by zero
+
 
 def inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which points lie in a polygon, by the even-odd rule; self-intersecting ones are accepted.
@@ -21,12 +23,22 @@ def inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray
         points: Shape (N, 2).
         polygon: Shape (K, 2), corners in order, not closed.
     """
-    x, y = points[:, 0, None], points[:, 1, None]
-    x1, y1 = polygon[:, 0], polygon[:, 1]
-    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
-    spans = (y1 > y) != (y2 > y)
-    slope = (x2 - x1) / np.where(y2 == y1, 1.0, y2 - y1)  # level edges span nothing
-    return (spans & (x < x1 + slope * (y - y1))).sum(axis=1) % 2 == 1  # type: ignore[no-any-return]  # numpy's stubs
+    return _odd(points, _edges(polygon), np.zeros(1, np.intp))[:, 0]
+
+
+def _edges(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the edges of a polygon as (y of one end, y of the other, x at y = 0, x for each y): shape (4, K)."""
+    (x1, y1), (x2, y2) = polygon.T, np.roll(polygon, -1, axis=0).T
+    slope = (x2 - x1) / np.where(y2 == y1, 1.0, y2 - y1)  # a level edge spans nothing, so that its slope is not asked
+    return np.stack((y1, y2, x1 - slope * y1, slope))
+
+
+def _odd(points: NDArray[np.float64], edges: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Tell which points have an odd number of edges to their right: shape (N, P), for polygons from `starts`, (P,)."""
+    x, y = points[:, :1], points[:, 1:]
+    first, last, at_zero, slope = edges
+    passes = ((first > y) != (last > y)) & (x < at_zero + slope * y)
+    return np.logical_xor.reduceat(passes, starts, axis=1)
 
 
 class Zones:
@@ -37,7 +49,9 @@ class Zones:
         self.names = tuple(zones)
         self.inertia = tuple(zone.inertia for zone in zones.values())
         self.dwell_ns = tuple(round(zone.dwell * 1e9) for zone in zones.values())
-        self._polygons = [np.array(zone.points) for zone in zones.values()]
+        edges = [_edges(np.array(zone.points)) for zone in zones.values()]
+        self._edges = np.concatenate([np.empty((4, 0)), *edges], axis=1)
+        self._starts = np.cumsum([0, *(edge.shape[1] for edge in edges)])[:-1]
         self._counts_for = _table([zone.labels for zone in zones.values()], labels)
 
     def __len__(self) -> int:
@@ -53,8 +67,7 @@ class Zones:
         Returns:
             Shape (N, zones).
         """
-        within = np.stack([inside(points, polygon) for polygon in self._polygons], axis=1)
-        return within & self._counts_for[class_ids]
+        return _odd(points, self._edges, self._starts) & self._counts_for[class_ids]
 
 
 class Presence:
@@ -122,6 +135,8 @@ class Lines:
         self.names = tuple(lines)
         ends = np.array([line.points for line in lines.values()]).reshape(-1, 2, 2)
         self._firsts, self._ways = ends[:, 0], ends[:, 1] - ends[:, 0]
+        self._size: tuple[int, int] | None = None  # of the frame that the next two are for
+        self._normals, self._offsets = np.empty((2, 0)), np.empty(0)
         self.counts_for = _table([line.labels for line in lines.values()], labels).tolist()
 
     def __len__(self) -> int:
@@ -141,12 +156,20 @@ class Lines:
         Returns:
             Shape (N, lines).
         """
-        size = np.array((width, height))
-        ways = self._ways * size
-        offsets = (points[:, None] - self._firsts) * size
-        cross = ways[:, 0] * offsets[..., 1] - ways[:, 1] * offsets[..., 0]  # y runs down: positive is right
-        far = np.abs(cross) > LINE_MARGIN * heights[:, None] * np.hypot(ways[:, 0], ways[:, 1])
-        return np.where(far, np.sign(cross), 0.0).astype(np.int8)
+        if self._size != (width, height):
+            self._measure(width, height)
+        distances = points.dot(self._normals) + self._offsets
+        margins = LINE_MARGIN * heights[:, None]
+        sides: NDArray[np.int8] = (distances > margins).view(np.int8) - (distances < -margins).view(np.int8)
+        return sides
+
+    def _measure(self, width: int, height: int) -> None:
+        """Prepare to turn a place, 0..1, into its distances from the lines in pixels, positive to the right."""
+        self._size = (width, height)
+        lengths = np.hypot(self._ways[:, 0] * width, self._ways[:, 1] * height)
+        # y runs down, so the cross product is positive on the right; a line of no length has no sides
+        normals = np.stack((-self._ways[:, 1], self._ways[:, 0])) * (width * height / np.maximum(lengths, LEAST_LENGTH))
+        self._normals, self._offsets = normals, -(normals * self._firsts.T).sum(axis=0)
 
     def meets(self, line: int, start: tuple[float, float], end: tuple[float, float]) -> bool:
         """Tell whether the way from `start` to `end`, which lie on two sides of the line, leads through the line."""
@@ -181,6 +204,9 @@ class Passage:
             point: Where it touches the ground, 0..1.
             class_id: What it is held to be.
         """
+        if sides == self._sides:
+            self._places = [point] * len(sides)
+            return []
         crossings: list[Crossing] = []
         for line, side in enumerate(sides):
             if side == 0:
