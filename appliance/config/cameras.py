@@ -56,7 +56,7 @@ class FileCameraSettings(CameraSettings):
     fps: float = setting(
         0.0,
         "Frames a second for a folder, or to override the video's own; 0: the video's own, 10 for a folder.",
-        unit="1/s",
+        unit="frames per second",
         ge=0.0,
         le=240.0,
     )
@@ -74,7 +74,7 @@ class V4l2CameraSettings(CameraSettings):
     )
     width: int = setting(1280, "Width asked for.", unit="pixels", ge=16, le=8192)
     height: int = setting(720, "Height asked for.", unit="pixels", ge=16, le=8192)
-    fps: float = setting(30.0, "Frame rate asked for.", unit="1/s", gt=0.0, le=240.0)
+    fps: float = setting(30.0, "Frame rate asked for.", unit="frames per second", gt=0.0, le=240.0)
 
 
 class RtspCameraSettings(CameraSettings):
@@ -106,7 +106,7 @@ class SyntheticCameraSettings(CameraSettings):
     kind: Literal["synthetic"] = setting(..., "The kind of camera.")
     width: int = setting(1280, "Width.", unit="pixels", ge=160, le=3840)
     height: int = setting(720, "Height.", unit="pixels", ge=120, le=2160)
-    fps: float = setting(10.0, "Frame rate.", unit="1/s", gt=0.0, le=120.0)
+    fps: float = setting(10.0, "Frame rate.", unit="frames per second", gt=0.0, le=120.0)
     seed: int = setting(1, "Which street.", ge=0, le=2**31 - 1)
     pace: Literal["real-time", "fastest"] = setting(
         "real-time", "Paced by the frame rate, or as fast as frames are taken."
@@ -125,7 +125,7 @@ class Picamera2CameraSettings(CameraSettings):
         640, "Width of the small stream that the detector sees.", unit="pixels", ge=64, le=1920, multiple_of=2
     )
     lores_height: int = setting(360, "Height of the small stream.", unit="pixels", ge=64, le=1920, multiple_of=2)
-    fps: float = setting(30.0, "Frame rate.", unit="1/s", gt=0.0, le=240.0)
+    fps: float = setting(30.0, "Frame rate.", unit="frames per second", gt=0.0, le=240.0)
     timeout: float = setting(
         2.0, "Longest wait for a frame before the camera counts as wedged.", unit="seconds", ge=0.2, le=30.0
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from appliance.config.declare import Section
 from appliance.config.settings import Settings
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -27,8 +28,13 @@ class Declaration:
     @classmethod
     def of_all_settings(cls) -> Self:
         """Give the declaration of the whole file."""
-        schema = Settings.model_json_schema()
-        return cls(schema, is_required=True, _definitions=schema["$defs"])
+        return cls.of_type(Settings)
+
+    @classmethod
+    def of_type(cls, table: type[Section]) -> Self:
+        """Give the declaration of one table's type by itself."""
+        schema = table.model_json_schema()
+        return cls(schema, is_required=True, _definitions=schema.get("$defs", {}))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -73,6 +79,10 @@ class Declaration:
         """Give the default as JSON types; None: there is none, or it is none."""
         return self.schema.get("default")
 
+    def example(self) -> Any:
+        """Give a value for a setting that has no default, as JSON types."""
+        return self.schema["example"] if "example" in self.schema else self.schema["const"]
+
     def child(self, step: str | int) -> "Declaration | None":
         """Give what stands below a key or at a place in a list; None where nothing is declared."""
         if isinstance(step, int):
@@ -98,7 +108,11 @@ class Declaration:
             "string": self._text,
             "array": self._list,
         }
-        return forms.get(schema.get("type", ""), lambda: "a table")()
+        return forms.get(str(schema.get("type")), self._table)()
+
+    def _table(self) -> str:
+        most = self.schema.get("maxProperties")
+        return f"up to {most} tables, each with a name of its own" if self.is_named_tables and most else "a table"
 
     def _numeral(self, kind: str) -> str:
         return " ".join(filter(None, [kind, *self._range(), self.unit]))

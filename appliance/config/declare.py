@@ -16,13 +16,13 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 def setting(
-    default: Any, description: str, *, unit: str = "", accepts: str = "", example: Any = None, **limits: Any
+    default: Any, description: str = "", *, unit: str = "", accepts: str = "", example: Any = None, **limits: Any
 ) -> Any:
     """Declare a setting with the words that messages and documentation show.
 
     Args:
         default: Its value when the file says nothing; ``...``: the file must say.
-        description: One line, full stop included.
+        description: One line, full stop included; empty for a table, which its class describes.
         unit: Of its number: ``seconds``.
         accepts: What is accepted, where limits alone do not say it well.
         example: A value for the documentation, where there is no default.
@@ -30,7 +30,7 @@ def setting(
     """
     words = {"unit": unit, "accepts": accepts, "example": example}
     told = {name: value for name, value in words.items() if value not in (None, "")}
-    return Field(default, description=description, json_schema_extra=told, **limits)
+    return Field(default, description=description or None, json_schema_extra=told, **limits)
 
 
 def _without_credentials(url: Any) -> Any:

@@ -124,7 +124,7 @@ class TlsSettings(Section):
 
 
 class MessagingSettings(Section):
-    """Where messages go."""
+    """Where messages go, and how often."""
 
     broker: Url = setting(
         "mqtt://127.0.0.1:1883",
@@ -137,7 +137,7 @@ class MessagingSettings(Section):
     password: Secret | None = setting(
         None, "Password.", accepts=SECRET_FORMS, example={"file": "/etc/edgecam/password"}
     )
-    tls: TlsSettings = setting(TlsSettings(), "Encryption.")
+    tls: TlsSettings = setting(TlsSettings())
     keepalive: int = setting(
         30, "A silent link is found dead after about one and a half times this.", unit="seconds", ge=5, le=3600
     )
@@ -150,17 +150,17 @@ class MessagingSettings(Section):
         le=3600.0,
     )
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
-    outbox: OutboxSettings = setting(OutboxSettings(), "The store.")
+    outbox: OutboxSettings = setting(OutboxSettings())
 
 
 class Settings(Section):
     """The whole configuration."""
 
-    device: DeviceSettings = setting(DeviceSettings(), "The device.")
+    device: DeviceSettings = setting(DeviceSettings())
     cameras: dict[Name, AnyCamera] = setting({}, "The cameras by name; at least one is needed to run.", max_length=16)
-    model: ModelSettings = setting(ModelSettings(), "The detector.")
-    tracking: TrackingSettings = setting(TrackingSettings(), "The tracker.")
-    messaging: MessagingSettings = setting(MessagingSettings(), "The messages.")
+    model: ModelSettings = setting(ModelSettings())
+    tracking: TrackingSettings = setting(TrackingSettings())
+    messaging: MessagingSettings = setting(MessagingSettings())
 
 
 def runtime_socket(settings: DeviceSettings | None = None) -> Path:
