@@ -1,0 +1,73 @@
+"""The command `edgecam`: its list of commands, and errors turned into one message and an exit status."""
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+import click
+
+from appliance import __version__
+from appliance.core.errors import EdgecamError
+
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "run": ("appliance.cli.run:run", "Run the daemon: frames in, accounted MQTT messages out."),
+        "status": ("appliance.cli.status:status", "Show the running daemon on one screen: what is wrong, what to do."),
+        "events": ("appliance.cli.events:events", "Show what happened in front of the cameras."),
+        "detect": ("appliance.cli.detect:detect", "Run the detector once over pictures, folders or clips."),
+        "camera": ("appliance.cli.camera:camera", "Show the cameras that are attached."),
+        "model": ("appliance.cli.model:model", "Show the models that can be used."),
+        "config": ("appliance.cli.config:config", "Check, show or print the configuration."),
+    }
+)
+"""Each command's place and its line in the list, which is shown without loading any of them."""
+
+
+class _Commands(click.Group):
+    """Loads a command when it is called, so that the list is there at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="edgecam")
+def edgecam() -> None:
+    """Turns a camera into an appliance: flash it, subscribe over MQTT, look inside over SSH."""
+
+
+def main() -> None:
+    """Run a command; an error becomes one message on standard error and the exit status that sysexits.h gives it."""
+    try:
+        status = edgecam.main(standalone_mode=False)
+    except EdgecamError as error:
+        click.echo(f"edgecam: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; point the stream away so that Python's own flush stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # a defect of ours: the operator gets a line, not a page; the page is one variable away
+        if os.environ.get("EDGECAM_DEBUG"):
+            raise
+        click.echo(f"edgecam: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
+        sys.exit(70)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,90 @@
+"""`edgecam model`: which models can be used."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from appliance.config import DEFAULT_PATH, ModelSettings, load_settings
+from appliance.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group()
+def model() -> None:
+    """Show the models that can be used."""
+
+
+@model.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+def list_models(*, as_json: bool) -> None:
+    """Show the known models and whether their weights are here."""
+    models = [_summary(found) for found in _find()]
+    if as_json:
+        click.echo(json.dumps(models))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "title", "input", "labels", "licence", "weights"):
+        table.add_column(column)
+    for one in models:
+        size = f"{one['width']}x{one['height']}"
+        table.add_row(
+            one["name"],
+            one["title"],
+            size,
+            str(len(one["labels"])),
+            one["licence"],
+            one["weights"] or "none: give a file",
+        )
+    Console().print(table)
+    click.echo("\nRun a file of a known family: edgecam run --model FILE.onnx", err=True)
+
+
+@model.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show_model(name: str, *, as_json: bool) -> None:
+    """Show all that is known of the model NAME."""
+    found = {one.manifest.name: one for one in _find()}
+    if name not in found:
+        raise ConfigError(f"no model is called {name!r}; known: {', '.join(sorted(found)) or 'none'}")
+    summary = _summary(found[name])
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    for key, value in summary.items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{key:<12} {shown if shown not in (None, '') else '-'}")
+
+
+def _find() -> Any:
+    from appliance.inference.artifacts import find_models
+
+    settings = load_settings(DEFAULT_PATH).model if DEFAULT_PATH.exists() else ModelSettings()
+    return find_models(settings.directories)
+
+
+def _summary(found: Any) -> dict[str, Any]:
+    manifest = found.manifest
+    weights: Path | None = found.weights
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "title": manifest.title,
+        "task": manifest.task,
+        "width": manifest.input.width,
+        "height": manifest.input.height,
+        "decoder": manifest.decoder.kind,
+        "min_score": manifest.decoder.min_score,
+        "licence": manifest.licence,
+        "source": manifest.source,
+        "folder": str(found.folder),
+        "weights": str(weights) if weights else None,
+        "sha256": found.artifact.sha256 if found.artifact else None,
+        "labels": list(manifest.labels),
+    }

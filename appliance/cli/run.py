@@ -1,0 +1,20 @@
+"""`edgecam run`: becomes the daemon."""
+
+import os
+import sys
+
+import click
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(arguments: tuple[str, ...]) -> None:
+    """Run the daemon: frames in, accounted MQTT messages out.
+
+    The process is replaced, so that nothing of this command stays in the daemon's memory.
+    """
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "appliance.daemon", *arguments])  # noqa: S606 - our own module

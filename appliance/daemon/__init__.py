@@ -1,0 +1,1 @@
+"""Wiring: what turns the rooms into a daemon."""

@@ -1,0 +1,82 @@
+"""What the machine says of itself: temperature, throttling, memory, disk."""
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+THERMAL = Path("/sys/class/thermal")
+THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")  # Raspberry Pi firmware, bits as vcgencmd's
+UNDERVOLTAGE, CAPPED, THROTTLING, SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_FLAGS = {
+    UNDERVOLTAGE: "under-voltage",
+    CAPPED: "frequency capped",
+    THROTTLING: "throttled",
+    SOFT_LIMIT: "soft temperature limit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Readings of one moment; None where this machine does not tell.
+
+    Attributes:
+        temperature_c: Hottest thermal zone in degrees Celsius.
+        throttled: Why the processor is slowed down now; empty: it is not.
+        memory_mb: Resident memory of the daemon in MB (10^6 bytes).
+        disk_free_mb: Free space where the state is kept, in MB.
+        load: Load average of the last minute.
+    """
+
+    temperature_c: float | None
+    throttled: tuple[str, ...] | None
+    memory_mb: float | None
+    disk_free_mb: float | None
+    load: float
+
+
+def read_machine(state_dir: Path) -> Machine:
+    """Take the readings; costs a few file reads and never raises for one that is missing."""
+    return Machine(_temperature(), _throttled(), _memory(), _disk(state_dir), os.getloadavg()[0])
+
+
+def hardware_name() -> str:
+    """Give the board's name where the device tree tells it, else the processor architecture."""
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
+    except OSError:
+        return platform.machine()
+
+
+def _temperature() -> float | None:
+    readings = []
+    for path in THERMAL.glob("thermal_zone*/temp"):
+        try:
+            readings.append(int(path.read_text(encoding="ascii")) / 1000.0)
+        except (OSError, ValueError):
+            continue  # a zone that is switched off says so with an error
+    return max(readings, default=None)
+
+
+def _throttled() -> tuple[str, ...] | None:
+    try:
+        bits = int(THROTTLED.read_text(encoding="ascii"), 16)
+    except (OSError, ValueError):
+        return None
+    return tuple(name for bit, name in _FLAGS.items() if bits & bit)
+
+
+def _memory() -> float | None:
+    try:
+        resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return resident * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _disk(state_dir: Path) -> float | None:
+    try:
+        return shutil.disk_usage(state_dir).free / 1e6
+    except OSError:
+        return None

@@ -1,0 +1,125 @@
+"""The daemon's state as one object: what `edgecam status` shows and `health` messages are made of."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance import __version__
+from appliance.core.clock import Clock
+from appliance.core.health import HealthBoard
+from appliance.daemon.camera import CameraWorker
+from appliance.daemon.machine import read_machine
+from appliance.daemon.pipeline import Pipeline
+
+
+class Status:
+    """Collects figures from the running parts. Safe to call from any thread: it only reads.
+
+    Args:
+        device_id: The device's name in topics.
+        cameras: Camera workers by name.
+        pipelines: Pipelines by camera name.
+        model: Name, version, digest, file and so on, as shown.
+        messaging: Gives the figures of the outbox and the link.
+        restarts: Gives how often each worker was restarted.
+        board: Health board.
+        clock: Clock.
+        state_dir: Where the state is kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        device_id: str,
+        cameras: Mapping[str, CameraWorker],
+        pipelines: Mapping[str, Pipeline],
+        model: Mapping[str, Any],
+        messaging: Callable[[], Mapping[str, Any]],
+        restarts: Callable[[], Mapping[str, int]],
+        board: HealthBoard,
+        clock: Clock,
+        state_dir: Path,
+    ) -> None:
+        self._device_id, self._cameras, self._pipelines, self._model = device_id, cameras, pipelines, model
+        self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
+        self._state_dir = state_dir
+        self._started = time.monotonic()
+
+    def __call__(self) -> dict[str, Any]:
+        """Give everything, JSON types only."""
+        return {
+            "device": self._device_id,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "state": self._board.state().value,
+            "findings": self._findings(),
+            "cameras": {name: self._camera(name) for name in self._cameras},
+            "model": dict(self._model),
+            "messaging": dict(self._messaging()),
+            "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
+            "machine": self.machine(),
+            "restarts": {name: count for name, count in self._restarts().items() if count > 0},
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Give what a `health` message carries: the same without what the device itself never changes."""
+        everything = self()
+        return {name: value for name, value in everything.items() if name not in {"device", "model", "version"}}
+
+    def machine(self) -> dict[str, Any]:
+        """Give the machine's readings."""
+        machine = read_machine(self._state_dir)
+        return {
+            "temperature_c": _rounded(machine.temperature_c),
+            "throttled": None if machine.throttled is None else list(machine.throttled),
+            "memory_mb": _rounded(machine.memory_mb),
+            "disk_free_mb": _rounded(machine.disk_free_mb),
+            "load": round(machine.load, 2),
+        }
+
+    def line(self) -> str:
+        """Give the state in one line, for systemd and the log."""
+        cameras = " ".join(
+            f"{name} {worker.state} {worker.intervals.rate():.1f} fps" for name, worker in self._cameras.items()
+        )
+        figures = self._messaging()
+        link = "connected" if figures.get("connected") else "not connected"
+        return f"{cameras}; broker {link}; outbox {figures.get('rows', 0)} messages"
+
+    def _findings(self) -> list[dict[str, Any]]:
+        now = time.monotonic()
+        return [
+            {
+                "component": finding.component,
+                "state": finding.state.value,
+                "what": finding.what,
+                "fix": finding.fix,
+                "for_s": round(now - finding.since, 1),
+            }
+            for finding in self._board.findings()
+        ]
+
+    def _camera(self, name: str) -> dict[str, Any]:
+        worker, pipeline = self._cameras[name], self._pipelines[name]
+        return {
+            "state": worker.state,
+            "why": worker.why,
+            "fps": round(worker.intervals.rate(), 2),
+            "width": worker.size[0],
+            "height": worker.size[1],
+            "frames": worker.frames,
+            "frames_processed": pipeline.frames,
+            "frames_dropped": worker.slot.dropped,
+            "objects": pipeline.objects,
+            "latency_ms": _percentiles(pipeline.latency_ms),
+            "inference_ms": _percentiles(pipeline.inference_ms),
+        }
+
+
+def _percentiles(figures: Any) -> dict[str, float]:
+    return {"p50": round(figures.percentile(50), 2), "p95": round(figures.percentile(95), 2)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -1,0 +1,31 @@
+"""What systemd is told: READY, STATUS, WATCHDOG, STOPPING (sd_notify(3))."""
+
+import os
+import socket
+
+
+class Notifier:
+    """Sends states to systemd when it started us, and nothing otherwise. Owned by the main thread.
+
+    The protocol is one datagram (sd_notify(3), "Notes"), so the daemon needs no library to be watched.
+    """
+
+    def __init__(self, address: str | None = None, watchdog_us: str | None = None) -> None:
+        address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watchdog_us is None else watchdog_us
+        self._watchdog = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else 0.0
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two feeds: a quarter of the watchdog's patience, at most 1."""
+        return min(1.0, self._watchdog / 4) if self._watchdog else 1.0
+
+    def tell(self, *states: str) -> None:
+        """Send lines such as ``READY=1`` and ``STATUS=…``."""
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(1.0)
+            sender.connect(self._address)
+            sender.sendall("\n".join(states).encode())

@@ -1,0 +1,195 @@
+"""The daemon's window: HTTP with JSON over a Unix socket, for the operator's commands and nobody else.
+
+``GET /v1/status`` gives one object. ``GET /v1/events?after=N&follow=1`` gives one JSON object a line; with
+``follow`` the answer goes on until the client hangs up or the daemon stops.
+"""
+
+import json
+import logging
+import socket
+import socketserver
+import stat
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from appliance.core.errors import StorageError, UnavailableError
+from appliance.core.worker import Pulse
+from appliance.diagnostics.feed import Feed
+
+MOST_CONNECTIONS = 8  # operators at once; more are told to come back
+REQUEST_TIMEOUT = 10.0  # seconds a client may take to send its request or to take an answer
+FOLLOW_TICK = 1.0  # seconds between two looks at whether the daemon is stopping
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """The worker named `http`; owns the socket.
+
+    Args:
+        path: Where the socket is put; its directory is made when it is missing, mode 0750.
+        status: Gives the answer to ``/v1/status``; called from the server's threads.
+        feed: The events for ``/v1/events``.
+    """
+
+    def __init__(self, path: Path, status: Callable[[], Mapping[str, Any]], feed: Feed) -> None:
+        self.name = "http"
+        self.pulse = Pulse(limit=30.0)
+        self.path = path
+        self._status = status
+        self._feed = feed
+
+        self._stop = threading.Event()
+        self._server: _UnixServer | None = None
+
+    def open(self) -> None:
+        """Make the socket.
+
+        Raises:
+            UnavailableError: Another daemon answers on this socket.
+            StorageError: The socket cannot be made there.
+        """
+        _make_way(self.path)
+        try:
+            self._server = _UnixServer(str(self.path), self._status, self._feed, self._stop)
+            self.path.chmod(0o660)
+        except OSError as error:
+            raise _no_socket(self.path, error) from error
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer until `stop` is set.
+
+        Raises:
+            UnavailableError: As for `open`, when it is not open yet.
+            StorageError: Likewise.
+        """
+        self._stop.clear()
+        if self._server is None:
+            self.open()
+        server, self._server = self._server, None
+        assert server is not None  # noqa: S101 - `open` made it or raised
+        with server:
+            while not stop.is_set():
+                server.handle_request()
+                self.pulse.beat()
+        self._stop.set()
+        self.path.unlink(missing_ok=True)
+
+
+def _make_way(path: Path) -> None:
+    """Make the directory, and remove a socket that a killed daemon left behind."""
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            if _is_answered(path):
+                raise UnavailableError(f"another daemon answers at {path}; stop it or set EDGECAM_SOCKET")
+            path.unlink()
+    except OSError as error:
+        raise _no_socket(path, error) from error
+
+
+def _no_socket(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot make the socket {path}: {error.strerror or error}; set device.socket or EDGECAM_SOCKET"
+    )
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(str(path)) == 0
+
+
+class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """One thread a connection, at most `MOST_CONNECTIONS` of them."""
+
+    daemon_threads = True
+    block_on_close = False
+    timeout = 0.5  # seconds `handle_request` waits, so that a stop is seen
+    request_queue_size = 16
+
+    def __init__(self, path: str, status: Callable[[], Mapping[str, Any]], feed: Feed, stop: threading.Event) -> None:
+        self.status, self.feed, self.stop = status, feed, stop
+        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(path, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        request.settimeout(1.0)
+        request.sendall(b"HTTP/1.1 503 Too many connections\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
+        # A client that hangs up in the middle of an answer is its own affair; anything else is a defect of ours.
+        if not isinstance(sys.exception(), OSError):
+            log.error("a request to the socket failed", exc_info=sys.exception())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _UnixServer
+    protocol_version = "HTTP/1.1"
+    timeout = REQUEST_TIMEOUT
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/v1/status":
+            self._answer(200, self.server.status())
+        elif parts.path == "/v1/events":
+            self._events(parse_qs(parts.query))
+        else:
+            self._answer(404, {"error": f"nothing at {parts.path}; known: /v1/status, /v1/events"})
+
+    def _answer(self, status: int, body: Mapping[str, Any]) -> None:
+        content = json.dumps(body).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _events(self, query: Mapping[str, list[str]]) -> None:
+        text = query.get("after", ["0"])[0]
+        if not text.isdecimal():
+            self._answer(400, {"error": f"after is {text!r}; it is the number of the last event seen, 0 for all"})
+            return
+        number, follow = int(text), query.get("follow", ["0"])[0] == "1"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        while True:
+            for number, entry in self.server.feed.after(number, FOLLOW_TICK if follow else 0.0):  # noqa: B020
+                self.wfile.write(json.dumps({"n": number, **entry}).encode() + b"\n")
+            self.wfile.flush()
+            if not follow or self.server.stop.is_set() or self._has_hung_up():
+                return
+
+    def _has_hung_up(self) -> bool:
+        """Tell whether the client closed its end: a follower of a quiet street would never be noticed otherwise."""
+        self.connection.setblocking(False)
+        try:
+            return not self.connection.recv(1)
+        except BlockingIOError:
+            return False
+        finally:
+            self.connection.settimeout(REQUEST_TIMEOUT)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
+        log.debug(format, *args)
+
+    def address_string(self) -> str:
+        return "unix"

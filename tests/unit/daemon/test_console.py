@@ -1,0 +1,48 @@
+import io
+from dataclasses import replace
+
+from appliance.core.events import Change, Crossing, Event, EventType
+from appliance.daemon.console import Console, describe, welcome
+
+EVENT = Event(
+    type=EventType.START,
+    camera="door",
+    object_id="door-a1b2c3-7",
+    label="person",
+    class_id=0,
+    score=0.834,
+    best_score=0.9,
+    box=(1.0, 2.0, 3.0, 4.0),
+    width=640,
+    height=360,
+    time_ns=1_790_000_000_000_000_000,
+    mono_ns=1,
+    start_time_ns=1_790_000_000_000_000_000,
+    duration=0.0,
+)
+
+
+def test_an_event_is_one_line_a_person_understands() -> None:
+    assert describe(EVENT).endswith("door  person 7 appeared  0.83")
+    update = replace(
+        EVENT,
+        type=EventType.UPDATE,
+        changes=(Change.ZONE_ENTERED, Change.LINE_CROSSED),
+        zones=("porch",),
+        crossings=(Crossing("gate", "in"),),
+    )
+    assert describe(update).endswith("person 7 crossed gate in, zone entered  0.83  in porch")
+    end = replace(EVENT, type=EventType.END, duration=12.34, direction=91.0)
+    assert describe(end).endswith("person 7 left  0.90  after 12.3 s, moving right")
+
+
+def test_no_colours_where_nobody_sees_them() -> None:
+    stream = io.StringIO()
+    Console(stream).show(EVENT)
+    assert stream.getvalue() == describe(EVENT) + "\n"
+
+
+def test_the_welcome_tells_how_to_subscribe_to_this_very_broker() -> None:
+    lines = welcome("", "mqtt://127.0.0.1:18830", "pi-7")
+    assert "mosquitto_sub -h 127.0.0.1 -p 18830 -v -t 'edgecam/pi-7/#'" in lines[0]
+    assert "no broker" in welcome("", "none", "pi-7")[0]

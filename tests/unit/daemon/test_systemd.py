@@ -1,0 +1,31 @@
+import socket
+from pathlib import Path
+
+from appliance.daemon.systemd import Notifier
+
+
+def test_states_arrive_as_one_datagram(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(5)
+        notifier = Notifier(str(path), "30000000")
+        notifier.tell("READY=1", "STATUS=running")
+        assert systemd.recv(1000) == b"READY=1\nSTATUS=running"
+        assert notifier.interval == 1.0
+
+
+def test_an_abstract_socket_works_too() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("\0edgecam-test-notify")
+        systemd.settimeout(5)
+        Notifier("@edgecam-test-notify", "").tell("WATCHDOG=1")
+        assert systemd.recv(1000) == b"WATCHDOG=1"
+
+
+def test_a_short_patience_is_fed_four_times() -> None:
+    assert Notifier("", "2000000").interval == 0.5
+
+
+def test_without_systemd_nothing_is_sent() -> None:
+    Notifier("", "").tell("READY=1")
