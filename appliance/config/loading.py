@@ -93,6 +93,8 @@ def _explain(root: Declaration, detail: ErrorDetails) -> str:
     """Give one error as ``cameras.door.fps: is 0; accepted: a number above 0 and up to 240 1/s``."""
     path, declared, around = locate(root, detail["loc"])
     match detail["type"]:
+        case "json_invalid":  # a lone surrogate: Python's mark for a byte of the command line that is no text
+            return "a value holds bytes that are not UTF-8"
         case "extra_forbidden":
             return f"{path}: unknown setting; {_suggest(str(detail['loc'][-1]), around)}"
         case "missing":
