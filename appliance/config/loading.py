@@ -90,25 +90,31 @@ def _explain_toml(message: str) -> str:
 
 
 def _explain(root: Declaration, detail: ErrorDetails) -> str:
-    """Give one error as ``cameras.door.fps: is 0; accepted: a number above 0 and up to 240 1/s``."""
+    """Give one error as ``cameras.door.fps: is 0; accepted: a number above 0 and up to 240 frames per second``."""
     path, declared, around = locate(root, detail["loc"])
     match detail["type"]:
         case "json_invalid":  # a lone surrogate: Python's mark for a byte of the command line that is no text
             return "a value holds bytes that are not UTF-8"
         case "extra_forbidden":
-            return f"{path}: unknown setting; {_suggest(str(detail['loc'][-1]), around)}"
+            said = f"unknown setting; {_suggest(str(detail['loc'][-1]), around)}"
         case "missing":
-            return f"{path}: is required: {declared.accepted() if declared else 'see `edgecam config default`'}"
+            said = f"is required: {declared.accepted() if declared else 'see `edgecam config default`'}"
         case "union_tag_not_found" | "union_tag_invalid":
-            kinds = ", ".join(declared.kinds) if declared else ""
-            given = detail["input"].get("kind") if isinstance(detail["input"], Mapping) else None
-            return f"{path}.kind: {'is required' if given is None else f'is {_show(path, given)}'}; known: {kinds}"
+            path += ".kind"
+            said = _explain_kind(detail["input"], declared)
         case "value_error":
-            return f"{path or '(top level)'}: {detail['msg'].removeprefix('Value error, ')}"
-    accepted = declared.accepted() if declared else detail["msg"]
-    if isinstance(detail["input"], list) and "length" in str(detail["type"]) + str(detail.get("ctx")):
-        return f"{path}: has {len(detail['input'])} items; accepted: {accepted}"
-    return f"{path}: is {_show(path, detail['input'])}; accepted: {accepted}"
+            said = detail["msg"].removeprefix("Value error, ")
+        case "too_short" | "too_long":
+            said = f"has {len(detail['input'])} items; accepted: {declared.accepted() if declared else detail['msg']}"
+        case _:
+            said = f"is {_show(path, detail['input'])}; accepted: {declared.accepted() if declared else detail['msg']}"
+    return f"{path or '(top level)'}: {said}"
+
+
+def _explain_kind(given: Any, declared: Declaration | None) -> str:
+    kind = given.get("kind") if isinstance(given, Mapping) else None
+    known = ", ".join(declared.kinds) if declared else "see `edgecam config default`"
+    return f"{'is required' if kind is None else 'is ' + _show('kind', kind)}; known: {known}"
 
 
 def _suggest(key: str, around: Declaration | None) -> str:

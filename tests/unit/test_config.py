@@ -202,7 +202,7 @@ def test_values_of_the_command_line_may_be_paths() -> None:
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(ConfigError, match="--device-id: .*\n.*not UTF-8"):
+    with pytest.raises(ConfigError, match=r"--device-id: (?s:.*)not UTF-8"):
         parse_settings({"device": {"id": "caf\udce9"}}, "--device-id")
 
 
