@@ -14,6 +14,9 @@ LEAST_LOW_IOU = 0.5  # ByteTrack, section 4: the second stage trusts weak boxes 
 KIN_WORTH = 0.9  # IoU between a car and a truck counts for this much: a car's own detection wins a tie
 STRANGER_WORTH = 0.4  # between a person and a dog: only a box in the very same place is the same object
 TWIN_IOU = 0.7  # above the NMS of detectors: a box of another class this close to a known object is that object
+STRAY = 1.0  # sizes a second that a track may be away from where it is expected: a walker's pace is 0.8 heights
+MOST_STRAY = 0.5  # sizes; beyond that the neighbour is as near as the object itself
+_OUTWARDS = np.array((-1.0, -1.0, 1.0, 1.0))
 LEAST_AREA = 1e-9  # pixels²; keeps two empty boxes from dividing by zero
 _WORTHS = np.array((STRANGER_WORTH, KIN_WORTH, 1.0))  # by how much two classes agree: not, in kind, in full
 MOST_TENTATIVE_MISSES = 1  # a detector that flickers is given one frame; noise rarely comes back to its place
@@ -98,7 +101,7 @@ class Tracker:
         if len(self._ids):
             self._filters.predict(seconds, self._misses > 0)
         boxes = detections.boxes.astype(np.float64)
-        rows, found, unmatched = self._match(boxes, detections)
+        rows, found, unmatched = self._match(boxes, detections, mono_ns)
         self._misses += 1
         if len(rows):
             self._see(rows, boxes, detections, found, mono_ns)
@@ -125,7 +128,7 @@ class Tracker:
         return strong, (~is_strong & (detections.scores >= self._low_score)).nonzero()[0]
 
     def _match(
-        self, boxes: NDArray[np.float64], detections: Detections
+        self, boxes: NDArray[np.float64], detections: Detections, mono_ns: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Give the paired tracks, their detections, and the strong detections that are left."""
         strong, weak = self._by_strength(detections)
@@ -142,9 +145,35 @@ class Tracker:
         if len(unmatched) and len(confirmed) < len(self._ids):
             pairs.append(_pair(gains, (~self._confirmed).nonzero()[0], unmatched, iou))
             unmatched = _without(unmatched, pairs[-1][1])
+        if len(unmatched) and sum(len(rows) for rows, _ in pairs) < len(self._ids):
+            pairs.append(self._reach(boxes, detections, pairs, unmatched, mono_ns))
+            unmatched = _without(unmatched, pairs[-1][1])
         if len(pairs) == 1:
             return *pairs[0], unmatched
         return np.concatenate([rows for rows, _ in pairs]), np.concatenate([found for _, found in pairs]), unmatched
+
+    def _reach(
+        self,
+        boxes: NDArray[np.float64],
+        detections: Detections,
+        pairs: list[Pairs],
+        unmatched: NDArray[np.intp],
+        mono_ns: int,
+    ) -> Pairs:
+        """Pair what is left once more, with boxes grown by how far a track may have strayed since it was seen.
+
+        At a few frames a second one step of a walker exceeds the width of the box, so that nothing overlaps
+        until its velocity is known. C-BIoU (Yang et al., WACV 2023) grows by fixed shares; here time decides.
+        """
+        free = np.ones(len(self._ids), np.bool_)
+        for rows, _ in pairs:
+            free[rows] = False
+        left = free.nonzero()[0]
+        stray = np.minimum((mono_ns - self._last_seen_ns[left]) * (STRAY / 1e9), MOST_STRAY)
+        gains = overlaps(_grown(self._filters.boxes[left], stray[:, None]), _grown(boxes[unmatched], stray.mean()))
+        gains *= self._worths(detections.class_ids)[left[:, None], unmatched]
+        rows, found = assign(gains, self._settings.match_iou)
+        return left[rows], unmatched[found]
 
     def _worths(self, class_ids: NDArray[np.int32]) -> NDArray[np.float64]:
         """Tell what an overlap counts for between each track and each detection, by their classes: shape (N, M)."""
@@ -256,6 +285,13 @@ def overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
     np.maximum(union, LEAST_AREA, out=union)
     shared /= union
     return shared
+
+
+def _grown(boxes: NDArray[np.float64], share: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Move each side of the boxes, shape (N, 4), outwards by a share of the mean of width and height."""
+    sizes = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1, keepdims=True)
+    grown: NDArray[np.float64] = boxes + sizes * share * _OUTWARDS
+    return grown
 
 
 def _pair(gains: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp], least: float) -> Pairs:

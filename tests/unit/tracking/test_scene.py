@@ -1,0 +1,370 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.config import Line, TrackingSettings, Zone
+from appliance.core.events import Change, Crossing, Event, EventType
+from appliance.core.results import Detections
+from appliance.tracking.scene import Scene, SceneStep
+from tests.unit.tracking.stage import LABELS, UTC_NS, Actor, Stage
+
+LEFT_HALF = Zone(points=((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
+MIDDLE = Line(points=((0.5, 0.0), (0.5, 1.0)))  # drawn downwards: its right hand is the left of the picture
+
+
+def walk(stage: Stage, start: Actor, step: tuple[float, float], frames: int) -> None:
+    for at in range(frames):
+        stage.play(replace(start, x=start.x + at * step[0], y=start.y + at * step[1]))
+
+
+def test_one_visitor_is_one_start_and_one_end() -> None:
+    stage = Stage()
+    walk(stage, Actor(300, 500), (5, 0), 20)
+    stage.play(times=30)
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END]
+    start, end = stage.events
+    assert start.object_id == end.object_id == "door-r1-1"
+    assert (start.camera, start.label, start.class_id) == ("door", "person", 0)
+    assert start.changes == end.changes == ()
+
+
+def test_a_start_is_told_when_confirmed_and_dated_at_first_sight() -> None:
+    stage = Stage(TrackingSettings(confirm_frames=3))
+    stage.play(Actor(300, 500), times=2)
+    assert stage.events == []
+    stage.play(Actor(300, 500))
+    (start,) = stage.events
+    assert start.time_ns - start.start_time_ns == 200_000_000
+    assert start.duration == pytest.approx(0.2)
+
+
+def test_an_end_is_told_as_of_the_last_sight() -> None:
+    stage = Stage()
+    walk(stage, Actor(300, 500, score=0.7), (10, 0), 10)
+    last_seen_ns = stage.mono_ns
+    stage.play(times=19)
+    assert stage.of(EventType.END) == []
+    stage.play(times=2)
+    (end,) = stage.of(EventType.END)
+    assert end.mono_ns == last_seen_ns
+    assert end.time_ns == UTC_NS + last_seen_ns
+    assert end.box == (370.0, 400.0, 410.0, 500.0)
+    assert end.duration == pytest.approx(0.9)
+    assert end.score == pytest.approx(0.7)
+
+
+def test_what_flashes_up_leaves_no_trace() -> None:
+    stage = Stage(zones={"left": LEFT_HALF}, lines={"middle": MIDDLE})
+    stage.play(Actor(300, 500), times=2)
+    step = stage.play(times=40)
+    stage.close()
+    assert stage.events == []
+    assert step == SceneStep(counts={}, zone_counts={"left": {}})
+
+
+def test_two_people_who_cross_keep_their_identities() -> None:
+    stage = Stage()
+    for at in range(40):
+        stage.play(Actor(200 + 15 * at, 500, label="person"), Actor(800 - 15 * at, 530, high=110))
+    stage.play(times=30)
+    assert [event.type for event in stage.events] == [EventType.START] * 2 + [EventType.END] * 2
+    assert {event.object_id: event.box[0] for event in stage.of(EventType.END)} == {
+        "door-r1-1": pytest.approx(765.0, abs=0.1),
+        "door-r1-2": pytest.approx(195.0, abs=0.1),
+    }
+
+
+def test_a_second_behind_a_pillar_changes_nobody() -> None:
+    stage = Stage()
+    walk(stage, Actor(200, 500), (8, 0), 20)
+    stage.play(times=10)
+    walk(stage, Actor(200 + 30 * 8, 500), (8, 0), 20)
+    stage.play(times=30)
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END]
+    assert stage.events[1].duration == pytest.approx(4.9)
+
+
+def test_a_weak_sight_keeps_an_object_but_starts_none() -> None:
+    stage = Stage(TrackingSettings(lost_after=0.5))
+    walk(stage, Actor(200, 500), (5, 0), 5)
+    walk(stage, Actor(225, 500, score=0.15), (5, 0), 30)
+    stage.play(Actor(375, 500), Actor(700, 500, score=0.15), times=5)
+    assert [event.type for event in stage.events] == [EventType.START]
+
+
+def test_a_car_taken_for_a_truck_stays_the_same_car() -> None:
+    stage = Stage()
+    names = ["car", "car", "truck", "car", "bus", "truck", "car", "car"] * 3
+    for at, label in enumerate(names):
+        stage.play(Actor(200 + 10 * at, 500, wide=160, high=90, label=label))
+    stage.play(times=30)
+    assert [(event.type, event.label) for event in stage.events] == [(EventType.START, "car"), (EventType.END, "car")]
+
+
+def test_a_van_that_is_a_car_and_a_truck_at_once_is_one_object() -> None:
+    stage = Stage()
+    for at in range(10):
+        shape = Actor(200 + 10 * at, 500, wide=160, high=90)
+        step = stage.play(replace(shape, label="car"), replace(shape, label="truck", score=0.6, wide=156))
+    assert step.counts == {"car": 1}
+
+
+def test_a_rider_and_a_bicycle_are_two_objects() -> None:
+    stage = Stage()
+    for at in range(10):
+        step = stage.play(
+            Actor(200 + 10 * at, 480, wide=60, high=120),
+            Actor(200 + 10 * at, 500, wide=110, high=80, label="bicycle", score=0.6),
+        )
+    assert step.counts == {"person": 1, "bicycle": 1}
+
+
+def test_a_walker_seen_twice_a_second_is_one_object() -> None:
+    stage = Stage(TrackingSettings(confirm_frames=2), seconds=0.5)
+    walk(stage, Actor(200, 500), (45, 0), 12)  # 0.9 heights a second, and more than a width from frame to frame
+    stage.close()
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END]
+    assert stage.events[1].duration == pytest.approx(5.5)
+
+
+def test_after_a_pause_of_the_camera_all_objects_are_new() -> None:
+    stage = Stage()
+    stage.play(Actor(300, 500), times=5)
+    stage.mono_ns += 5_000_000_000
+    stage.play(Actor(300, 500), times=5)
+    assert [(event.type, event.object_id) for event in stage.events] == [
+        (EventType.START, "door-r1-1"),
+        (EventType.END, "door-r1-1"),
+        (EventType.START, "door-r1-2"),
+    ]
+
+
+def test_another_resolution_goes_on_with_the_same_objects() -> None:
+    stage = Stage(zones={"left": LEFT_HALF}, lines={"middle": MIDDLE})
+    walk(stage, Actor(300, 500), (4, 0), 10)
+    stage.size = (640, 360)
+    walk(stage, Actor(340 * 0.64, 500 * 0.36, wide=40 * 0.64, high=36), (4 * 0.64, 0), 10)
+    assert [event.type for event in stage.events] == [EventType.START, EventType.UPDATE]
+    assert (stage.events[-1].width, stage.events[-1].height) == (1000, 1000)
+    stage.close()
+    assert (stage.events[-1].width, stage.events[-1].height) == (640, 360)
+
+
+def test_a_zone_is_entered_after_its_inertia_and_left_after_it() -> None:
+    stage = Stage(zones={"left": LEFT_HALF})
+    stage.play(Actor(560, 500), times=5)
+    for x in (540, 520, 495, 505, 495, 480):  # one frame inside is not enough
+        stage.play(Actor(x, 500))
+    assert stage.changes() == []
+    step = stage.play(Actor(460, 500))
+    assert step.events[0].changes == (Change.ZONE_ENTERED,)
+    assert step.events[0].zones == step.events[0].entered_zones == ("left",)
+    assert step.events[0].dwell == (pytest.approx(0.2),)
+    assert step.zone_counts == {"left": {"person": 1}}
+    for x in (480, 495, 505, 495, 510, 530):
+        stage.play(Actor(x, 500))
+    assert stage.changes() == [Change.ZONE_ENTERED]
+    step = stage.play(Actor(550, 500))
+    assert step.events[0].changes == (Change.ZONE_LEFT,)
+    assert (step.events[0].zones, step.events[0].entered_zones) == ((), ("left",))
+    assert step.zone_counts == {"left": {"person": 0}}
+
+
+def test_an_object_that_appears_in_a_zone_tells_so_right_after_its_start() -> None:
+    stage = Stage(zones={"left": LEFT_HALF})
+    step = stage.play(Actor(300, 500), times=3)
+    start, update = step.events
+    assert (start.type, start.changes) == (EventType.START, ())
+    assert (update.type, update.changes, update.zones) == (EventType.UPDATE, (Change.ZONE_ENTERED,), ("left",))
+
+
+def test_a_zone_for_cars_does_not_see_people() -> None:
+    stage = Stage(zones={"parking": LEFT_HALF.model_copy(update={"labels": ("car",)})})
+    step = stage.play(Actor(300, 500), Actor(200, 800, wide=160, label="car"), times=6)
+    assert step.zone_counts == {"parking": {"car": 1}}
+    assert [event.label for event in stage.events if event.zones] == ["car", "car"]
+
+
+def test_who_loiters_is_told_once_a_visit() -> None:
+    stage = Stage(zones={"left": LEFT_HALF.model_copy(update={"dwell": 2.0})})
+    stage.play(Actor(300, 500), times=20)
+    assert Change.DWELL not in stage.changes()
+    stage.play(Actor(300, 500), times=40)
+    assert stage.changes().count(Change.DWELL) == 1
+    update = next(event for event in stage.events if Change.DWELL in event.changes)
+    assert update.dwell == (pytest.approx(2.0),)
+    walk(stage, Actor(300, 500), (15, 0), 25)
+    walk(stage, Actor(660, 500), (-15, 0), 25)
+    stage.play(Actor(300, 500), times=25)
+    assert stage.changes().count(Change.DWELL) == 2
+
+
+@pytest.mark.parametrize(("start", "step", "direction"), [(300, 20, "out"), (700, -20, "in")])
+def test_a_line_tells_which_way_it_was_crossed(start: int, step: int, direction: str) -> None:
+    stage = Stage(lines={"middle": MIDDLE})
+    walk(stage, Actor(start, 500), (step, 0), 20)
+    stage.close()
+    assert [event.crossings for event in stage.events] == [(), (Crossing("middle", direction),), ()]
+    assert stage.changes() == [Change.LINE_CROSSED]
+
+
+def test_a_line_crossed_before_the_start_is_not_lost() -> None:
+    stage = Stage(TrackingSettings(confirm_frames=4), lines={"middle": MIDDLE})
+    walk(stage, Actor(470, 500), (20, 0), 4)
+    assert [event.type for event in stage.events] == [EventType.START, EventType.UPDATE]
+    assert stage.events[1].crossings == (Crossing("middle", "out"),)
+
+
+def test_dithering_on_a_line_crosses_nothing() -> None:
+    stage = Stage(lines={"middle": MIDDLE})
+    random = np.random.default_rng(7)
+    for _ in range(200):
+        stage.play(Actor(500 + random.uniform(-4.5, 4.5), 500))
+    assert stage.changes().count(Change.LINE_CROSSED) == 0
+
+
+def test_passing_beside_a_line_crosses_nothing() -> None:
+    stage = Stage(lines={"short": Line(points=((0.5, 0.0), (0.5, 0.4)))})
+    walk(stage, Actor(300, 500), (20, 0), 20)
+    assert stage.changes() == []
+
+
+def test_a_line_for_cars_does_not_see_people() -> None:
+    stage = Stage(lines={"middle": MIDDLE.model_copy(update={"labels": ("car",)})})
+    walk(stage, Actor(300, 500), (20, 0), 20)
+    assert stage.changes() == []
+
+
+def test_a_parked_car_is_stationary_until_it_drives_off() -> None:
+    stage = Stage(TrackingSettings(stationary_after=3.0))
+    random = np.random.default_rng(3)
+    car = Actor(300, 500, wide=160, high=90, label="car")
+    for at in range(100):
+        jittered = replace(car, x=300 + random.normal(0, 3), y=500 + random.normal(0, 3))
+        stage.play(replace(jittered, x=360) if at == 60 else jittered)  # one frame half hidden
+    assert stage.changes() == [Change.STATIONARY]
+    assert next(event for event in stage.events if event.changes).duration == pytest.approx(3.0)
+    assert stage.play(car).objects[0].is_stationary
+    walk(stage, car, (12, 0), 20)
+    assert stage.changes() == [Change.STATIONARY, Change.MOVING]
+    assert not stage.events[-1].stationary
+
+
+def test_a_better_score_is_told_at_most_once_an_interval() -> None:
+    stage = Stage(TrackingSettings(update_interval=1.0))
+    for at in range(60):
+        stage.play(Actor(300, 500, score=0.5 + 0.005 * at))
+    updates = stage.of(EventType.UPDATE)
+    assert [event.changes for event in updates] == [(Change.BETTER_SCORE,)] * len(updates)
+    assert len(updates) == 5
+    assert updates[-1].best_score == pytest.approx(0.5 + 0.005 * 52)
+    stage.play(Actor(300, 500, score=0.6), times=60)
+    assert stage.changes().count(Change.BETTER_SCORE) == 6
+
+
+@pytest.mark.parametrize(
+    ("step", "degrees"), [((0, -10), 0.0), ((10, 0), 90.0), ((0, 10), 180.0), ((-10, 0), 270.0), ((7, -7), 45.0)]
+)
+def test_a_direction_is_clockwise_from_up(step: tuple[float, float], degrees: float) -> None:
+    stage = Stage()
+    walk(stage, Actor(500, 550), step, 20)
+    stage.close()
+    assert stage.events[0].direction is None  # not far enough yet
+    assert stage.events[-1].direction == pytest.approx(degrees, abs=0.5)
+
+
+def test_counts_stay_at_zero_once_the_last_has_gone() -> None:
+    stage = Stage()
+    assert stage.play(Actor(300, 500), times=5).counts == {"person": 1}
+    step = stage.play(times=30)
+    assert (step.counts, step.objects) == ({"person": 0}, ())
+    assert stage.play().counts == {"person": 0}
+
+
+def test_an_object_out_of_sight_still_counts() -> None:
+    stage = Stage()
+    stage.play(Actor(300, 500), times=5)
+    step = stage.play(times=5)
+    assert step.counts == {"person": 1}
+    assert [(thing.object_id, thing.is_visible) for thing in step.objects] == [("door-r1-1", False)]
+
+
+def test_finishing_ends_all_and_the_scene_can_go_on() -> None:
+    stage = Stage()
+    stage.play(Actor(300, 500), Actor(700, 500), times=5)
+    stage.close()
+    assert [event.type for event in stage.events] == [EventType.START] * 2 + [EventType.END] * 2
+    stage.close()
+    assert len(stage.events) == 4
+    stage.play(Actor(300, 500), times=5)
+    assert stage.events[-1].object_id == "door-r1-3"
+
+
+def test_all_people_gone_and_nothing_seen_gives_nothing() -> None:
+    scene = Scene("door", LABELS, TrackingSettings(), {}, {}, high_score=0.4, run="r1")
+    first = scene.step(Detections.empty(), width=10, height=10, time_ns=0, mono_ns=0)
+    assert first is scene.step(Detections.empty(), width=10, height=10, time_ns=1, mono_ns=1)
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> list[tuple[float, list[Actor]]]:
+    """Frames with the seconds before them: some wanderers who are missed at times, and noise."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    wanderers = draw(st.integers(0, 6))
+    places = random.uniform(100, 900, (wanderers, 2))
+    ways = random.uniform(-25, 25, (wanderers, 2))
+    frames = []
+    for _ in range(draw(st.integers(1, 60))):
+        places = np.clip(places + ways + random.normal(0, 3, places.shape), 0, 1000)
+        actors = [
+            Actor(x, y, score=float(random.uniform(0.05, 1)), label=str(random.choice(LABELS)))
+            for x, y in places
+            if random.random() > 0.2
+        ]
+        actors += [Actor(*random.uniform(0, 1000, 2), score=0.5) for _ in range(random.poisson(0.3))]
+        frames.append((float(random.choice([0.0, 0.03, 0.1, 0.5, 3.0], p=[0.02, 0.3, 0.6, 0.06, 0.02])), actors))
+    return frames
+
+
+def check_life(events: list[Event]) -> None:
+    """One start first, one end last, time never runs back, only updates have reasons."""
+    kinds = [event.type for event in events]
+    assert kinds == [EventType.START, *[EventType.UPDATE] * (len(kinds) - 2), EventType.END]
+    assert all(bool(event.changes) == (event.type is EventType.UPDATE) for event in events)
+    times = [event.mono_ns for event in events]
+    assert times == sorted(times)
+    assert len({event.start_time_ns for event in events}) == 1
+    best = [event.best_score for event in events]
+    assert best == sorted(best)
+    for event in events:
+        assert set(event.zones) <= set(event.entered_zones)
+        assert len(event.dwell) == len(event.zones)
+        assert event.score <= event.best_score
+        assert all(math.isfinite(side) for side in event.box)
+        assert bool(event.crossings) == (Change.LINE_CROSSED in event.changes)
+        assert event.duration == pytest.approx((event.mono_ns - UTC_NS - (event.start_time_ns - 2 * UTC_NS)) / 1e9)
+
+
+@given(scripts())
+@settings(max_examples=60, deadline=None)
+def test_every_life_is_told_whole_and_once(script: list[tuple[float, list[Actor]]]) -> None:
+    stage = Stage(zones={"left": LEFT_HALF.model_copy(update={"dwell": 1.0})}, lines={"middle": MIDDLE})
+    for seconds, actors in script:
+        stage.seconds = seconds
+        step = stage.play(*actors)
+        started = {event.object_id for event in stage.of(EventType.START)}
+        open_now = started - {event.object_id for event in stage.of(EventType.END)}
+        assert {thing.object_id for thing in step.objects} == open_now
+        assert sum(step.counts.values()) == len(step.objects)
+        for zone, counts in step.zone_counts.items():
+            assert sum(counts.values()) == sum(zone in thing.zones for thing in step.objects)
+    stage.close()
+    lives: dict[str, list[Event]] = {}
+    for event in stage.events:
+        lives.setdefault(event.object_id, []).append(event)
+    for life in lives.values():
+        check_life(life)
