@@ -39,9 +39,9 @@ def _draw(picture: NDArray[np.uint8], box: Sequence[int], text: str, colour: tup
     thickness = max(1, round(size * 2))
     cv2.rectangle(picture, (x1, y1), (x2, y2), colour, thickness)
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
-    top = max(0, y1 - height - below)
-    cv2.rectangle(picture, (x1, top), (x1 + width, top + height + below), colour, cv2.FILLED)
-    cv2.putText(picture, text, (x1, top + height), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thickness, cv2.LINE_AA)
+    left, top = max(0, min(x1, picture.shape[1] - width)), max(0, y1 - height - below)
+    cv2.rectangle(picture, (left, top), (left + width, top + height + below), colour, cv2.FILLED)
+    cv2.putText(picture, text, (left, top + height), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thickness, cv2.LINE_AA)
 
 
 def _colour(class_id: int) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import socketserver
 import stat
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -115,6 +116,7 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: str, status: Callable[[], Mapping[str, Any]], feed: Feed, stop: threading.Event) -> None:
         self.status, self.feed, self.stop = status, feed, stop
+        self._refused: deque[socket.socket] = deque()
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__(path, _Handler)
 
@@ -124,7 +126,18 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             return
         request.settimeout(1.0)
         request.sendall(b"HTTP/1.1 503 Too many connections\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        self.shutdown_request(request)
+        # closed a moment later: a client that still sends its request would otherwise see no answer but a broken pipe
+        self._refused.append(request)
+        if len(self._refused) > MOST_CONNECTIONS:
+            self.shutdown_request(self._refused.popleft())
+
+    def handle_timeout(self) -> None:
+        while self._refused:
+            self.shutdown_request(self._refused.popleft())
+
+    def server_close(self) -> None:
+        self.handle_timeout()
+        super().server_close()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

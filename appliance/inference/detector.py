@@ -66,7 +66,7 @@ class Detector:
         kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
         choice = Choice(self.min_score, _wanted(self.manifest, labels), every_class)
         self._decoder: Decoder = kind(self.manifest, choice)
-        self._decoder.decode(self._run())  # warm: the first frame need not wait for it
+        self._decode()  # warm: the first frame need not wait for it
 
     def __enter__(self) -> Self:
         return self
@@ -82,32 +82,31 @@ class Detector:
         """
         started = time.perf_counter()
         letterbox = self._preprocessor.write(frame)
-        candidates = self._decoder.decode(self._run())
+        candidates = self._decode()
         spec = self.manifest.decoder
         kept = suppress(candidates, spec.nms_iou, spec.max_detections)
         boxes = letterbox.to_source(kept.boxes)
-        if not math.isfinite(boxes.sum()):
-            raise ModelError(f"{self._model.path} gave boxes that are not finite; the model is broken")
         # what lay in the padding alone has no size left
-        visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         detections = Detections(boxes, kept.scores, kept.class_ids)
+        if not visible.all():
+            detections = detections.select(visible)
         self.last_total_ms = (time.perf_counter() - started) * 1e3
-        return detections if visible.all() else detections.select(visible)
+        return detections
 
     def close(self) -> None:
         """Let go of the model; a second call does nothing."""
         self._session.close()
 
-    def _run(self) -> list[NDArray[np.float32]]:
+    def _decode(self) -> Detections:
         started = time.perf_counter()
         outputs = self._session.run(self._inputs)
         self.last_inference_ms = (time.perf_counter() - started) * 1e3
-        ordered = [outputs[at] for at in self._model.binding.outputs]
-        for output in ordered:
-            # one pass that finds NaN and +inf; -inf shows in the boxes or is no detection
-            if not math.isfinite(output.max(initial=0.0)):
-                raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
-        return ordered
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            found = self._decoder.decode([outputs[at] for at in self._model.binding.outputs])
+            if math.isfinite(found.boxes.sum() + found.scores.sum()):
+                return found
+        raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
 
 
 def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:

@@ -18,12 +18,13 @@ def suppress(detections: Detections, iou: float, most: int) -> Detections:
         iou: Overlap (intersection over union) above which the lower score goes.
         most: How many may stay at the most.
     """
-    if len(detections) == 0:
+    if len(detections) <= 1:
         return detections
-    boxes = detections.boxes.astype(np.float64)
-    corners, sizes = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+    placed = np.empty((len(detections), 4))
+    np.copyto(placed[:, :2], detections.boxes[:, :2])
+    np.subtract(detections.boxes[:, 2:], detections.boxes[:, :2], out=placed[:, 2:])
     # each class in a place of its own, farther apart than any two boxes: classes cannot overlap
-    spread = boxes.max() - boxes.min() + 1.0
-    placed = np.hstack((corners + (detections.class_ids * spread)[:, None], sizes))
+    spread = float(detections.boxes.max()) - float(detections.boxes.min()) + 1.0
+    placed[:, 0] += detections.class_ids * spread
     kept = cv2.dnn.NMSBoxes(placed, detections.scores, 0.0, iou, top_k=MOST_CANDIDATES)  # type: ignore[arg-type]  # takes arrays
     return detections.select(np.asarray(kept, np.intp)[:most])

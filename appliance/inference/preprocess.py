@@ -1,6 +1,6 @@
 """From a frame to the model's input, straight into one tensor that is there for good."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -37,6 +37,15 @@ class Letterbox:
     height: int
     source_width: int
     source_height: int
+    _corner: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+    _size: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+    _scale: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        size = _twice(self.source_width, self.source_height)
+        object.__setattr__(self, "_corner", _twice(self.left, self.top))
+        object.__setattr__(self, "_size", size)
+        object.__setattr__(self, "_scale", size / _twice(self.width, self.height))
 
     def to_source(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give boxes in pixels of the source frame, clipped to it.
@@ -44,10 +53,10 @@ class Letterbox:
         Args:
             boxes: Shape (N, 4), float32, xyxy in pixels of the model's input.
         """
-        size = _twice(self.source_width, self.source_height)
-        moved = boxes - _twice(self.left, self.top)
-        moved *= size / _twice(self.width, self.height)
-        return np.clip(moved, np.float32(0.0), size, out=moved)
+        moved = boxes - self._corner
+        moved *= self._scale
+        np.maximum(moved, 0.0, out=moved)
+        return np.minimum(moved, self._size, out=moved)
 
 
 def fit(spec: InputSpec, image_size: tuple[int, int], source_size: tuple[int, int], *, even: bool = False) -> Letterbox:

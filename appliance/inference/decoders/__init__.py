@@ -37,6 +37,8 @@ class Choice:
     def pick(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float32]]:
         """Pick detections from the scores of some cells.
 
+        A score that is no number is picked: the detector must see it.
+
         Args:
             scores: Shape (N, classes).
 
@@ -44,11 +46,11 @@ class Choice:
             Row in `scores`, class id and score of each detection.
         """
         if self.every_class:
-            rows, class_ids = np.nonzero((scores >= self.min_score) & self.wanted)
+            rows, class_ids = (~(scores < self.min_score) & self.wanted).nonzero()
             return rows, class_ids.astype(np.int32), scores[rows, class_ids]
         class_ids = scores.argmax(axis=1)
-        best = scores[np.arange(len(scores)), class_ids]
-        rows = np.flatnonzero((best >= self.min_score) & self.wanted[class_ids])
+        best = scores.max(axis=1)
+        rows = (~(best < self.min_score) & self.wanted[class_ids]).nonzero()[0]
         return rows, class_ids[rows].astype(np.int32), best[rows]
 
 
@@ -64,6 +66,8 @@ class Decoder(Protocol):
 
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found, before overlaps are resolved, in any order.
+
+        What is no number passes every gate (so ``~(a < b)``, not ``a >= b``), for the detector to see it.
 
         Args:
             outputs: In the order of the manifest's signature.
@@ -86,3 +90,13 @@ def grid(manifest: ModelManifest, strides: Sequence[int]) -> tuple[NDArray[np.fl
         places.append(np.stack((x.ravel(), y.ravel()), axis=1))
         steps.append(np.full((rows * columns, 1), stride))
     return np.concatenate(places).astype(np.float32), np.concatenate(steps).astype(np.float32)
+
+
+def corners(
+    centres: NDArray[np.float32], before: NDArray[np.float32], after: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give boxes (N, 4), xyxy, from their centres and how far they reach before and after them, each (N, 2)."""
+    boxes = np.empty((len(centres), 4), np.float32)
+    np.subtract(centres, before, out=boxes[:, :2])
+    np.add(centres, after, out=boxes[:, 2:])
+    return boxes

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.manifest import FastestdetSpec, ModelManifest
 from appliance.core.results import Detections
-from appliance.inference.decoders import Choice, grid
+from appliance.inference.decoders import Choice, corners, grid
 
 OBJECTNESS_POWER = 0.6  # score = objectness ** 0.6 * class ** 0.4; handle_preds
 CLASS_POWER = 0.4
@@ -33,7 +33,7 @@ class FastestdetDecoder:
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found; see `Decoder.decode`."""
         channels = outputs[0].reshape(-1, len(self._places))
-        cells = np.flatnonzero(channels[0] >= self._least_objectness)
+        cells = (~(channels[0] < self._least_objectness)).nonzero()[0]
         if len(cells) == 0:
             return Detections.empty()
         chosen = channels[:, cells].T
@@ -42,4 +42,4 @@ class FastestdetDecoder:
         cells, chosen = cells[picked], chosen[picked]
         centres = (np.tanh(chosen[:, 1:3]) + self._places[cells]) * self._strides[cells]
         halves = self._size * np.float32(0.5) / (1.0 + np.exp(-chosen[:, 3:5]))
-        return Detections(np.hstack((centres - halves, centres + halves)), scores, class_ids)
+        return Detections(corners(centres, halves, halves), scores, class_ids)

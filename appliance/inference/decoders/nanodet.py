@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.manifest import ModelManifest, NanodetSpec
 from appliance.core.results import Detections
-from appliance.inference.decoders import Choice, grid
+from appliance.inference.decoders import Choice, corners, grid
 
 
 class NanodetDecoder:
@@ -44,7 +44,7 @@ class NanodetDecoder:
         sides: NDArray[np.float32],
         cells_of: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
-        hits = np.flatnonzero(scores.reshape(-1) >= self._choice.min_score)
+        hits = (~(scores.reshape(-1) < self._choice.min_score)).nonzero()[0]
         if len(hits) == 0:
             return None
         cells = np.unique(hits // self._classes)
@@ -54,7 +54,7 @@ class NanodetDecoder:
         weights = np.exp(_below_zero(sides.reshape(len(places), 4, len(self._bins))[cells]))
         distances = (weights @ self._bins) / weights.sum(axis=2) * strides[cells]
         centres = (places[cells] + np.float32(0.5)) * strides[cells]
-        boxes = np.hstack((centres - distances[:, :2], centres + distances[:, 2:]))
+        boxes = corners(centres, distances[:, :2], distances[:, 2:])
         return boxes, best, class_ids
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.manifest import ModelManifest, YoloxSpec
 from appliance.core.results import Detections
-from appliance.inference.decoders import Choice, grid
+from appliance.inference.decoders import Choice, corners, grid
 
 
 class YoloxDecoder:
@@ -27,7 +27,7 @@ class YoloxDecoder:
         """Give what was found; see `Decoder.decode`."""
         rows = outputs[0][0]
         # a class score is at most 1: no cell below in objectness can be above in their product
-        cells = np.flatnonzero(rows[:, 4] >= self._choice.min_score)
+        cells = (~(rows[:, 4] < self._choice.min_score)).nonzero()[0]
         if len(cells) == 0:
             return Detections.empty()
         chosen = rows[cells]
@@ -36,4 +36,4 @@ class YoloxDecoder:
         stride = self._strides[cells]
         centres = (chosen[:, :2] + self._places[cells]) * stride
         halves = np.exp(chosen[:, 2:4]) * (stride * np.float32(0.5))
-        return Detections(np.hstack((centres - halves, centres + halves)), scores, class_ids)
+        return Detections(corners(centres, halves, halves), scores, class_ids)
