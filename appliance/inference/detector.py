@@ -87,7 +87,7 @@ class Detector:
         kept = suppress(candidates, spec.nms_iou, spec.max_detections)
         boxes = letterbox.to_source(kept.boxes)
         # what lay in the padding alone has no size left
-        visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         detections = Detections(boxes, kept.scores, kept.class_ids)
         if not visible.all():
             detections = detections.select(visible)

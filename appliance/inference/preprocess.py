@@ -56,7 +56,8 @@ class Letterbox:
         moved = boxes - self._corner
         moved *= self._scale
         np.maximum(moved, 0.0, out=moved)
-        return np.minimum(moved, self._size, out=moved)
+        np.minimum(moved, self._size, out=moved)
+        return moved
 
 
 def fit(spec: InputSpec, image_size: tuple[int, int], source_size: tuple[int, int], *, even: bool = False) -> Letterbox:

@@ -26,39 +26,36 @@ class NanodetDecoder:
         self._levels = len(manifest.decoder.strides)
         self._classes = len(manifest.labels)
         self._bins = np.arange(manifest.decoder.bins, dtype=np.float32)
-        self._grids = [grid(manifest, (stride,)) for stride in manifest.decoder.strides]
+        self._places, self._strides = grid(manifest, manifest.decoder.strides)
+        counts = [len(grid(manifest, (stride,))[0]) for stride in manifest.decoder.strides]
+        self._firsts = np.cumsum([0, *counts[:-1]])
         self._choice = choice
 
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Detections:
         """Give what was found; see `Decoder.decode`."""
-        levels = zip(outputs[: self._levels], outputs[self._levels :], self._grids, strict=True)
-        found = [level for one in levels if (level := self._decode_level(*one)) is not None]
-        if not found:
+        at, scores, sides = [], [], []
+        levels = zip(outputs[: self._levels], outputs[self._levels :], self._firsts, strict=True)
+        for level_scores, level_sides, first in levels:
+            cells = self._gate(level_scores)
+            if len(cells):
+                at.append(cells + first)
+                scores.append(level_scores.reshape(-1, self._classes)[cells])
+                sides.append(level_sides.reshape(-1, 4, len(self._bins))[cells])
+        if not at:
             return Detections.empty()
-        boxes, scores, class_ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return Detections(boxes, scores, class_ids)
+        picked, class_ids, best = self._choice.pick(np.concatenate(scores))
+        boxes = self._boxes(np.concatenate(at)[picked], np.concatenate(sides)[picked])
+        return Detections(boxes, best, class_ids)
 
-    def _decode_level(
-        self,
-        scores: NDArray[np.float32],
-        sides: NDArray[np.float32],
-        cells_of: tuple[NDArray[np.float32], NDArray[np.float32]],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
+    def _gate(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Give the cells in which any class reaches the lowest score."""
         hits = (~(scores.reshape(-1) < self._choice.min_score)).nonzero()[0]
-        if len(hits) == 0:
-            return None
-        cells = np.unique(hits // self._classes)
-        picked, class_ids, best = self._choice.pick(scores.reshape(-1, self._classes)[cells])
-        cells = cells[picked]
-        places, strides = cells_of
-        weights = np.exp(_below_zero(sides.reshape(len(places), 4, len(self._bins))[cells]))
-        distances = (weights @ self._bins) / weights.sum(axis=2) * strides[cells]
-        centres = (places[cells] + np.float32(0.5)) * strides[cells]
-        boxes = corners(centres, distances[:, :2], distances[:, 2:])
-        return boxes, best, class_ids
+        return np.bincount(hits // self._classes).nonzero()[0] if len(hits) else hits
 
-
-def _below_zero(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shift the last axis so that its largest value is 0: the softmax is the same, and exp cannot overflow."""
-    shifted: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
-    return shifted
+    def _boxes(self, at: NDArray[np.intp], sides: NDArray[np.float32]) -> NDArray[np.float32]:
+        # the largest logit becomes 0: the softmax stays the same, and exp cannot overflow
+        weights = np.exp(sides - sides.max(axis=2, keepdims=True))
+        strides = self._strides[at]
+        distances = (weights @ self._bins) / weights.sum(axis=2) * strides
+        centres = (self._places[at] + np.float32(0.5)) * strides
+        return corners(centres, distances[:, :2], distances[:, 2:])
