@@ -29,18 +29,12 @@ def list_models(*, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "title", "input", "labels", "licence", "weights"):
-        table.add_column(column)
+    for column in ("model", "input", "labels", "licence", "weights", "what it is"):
+        table.add_column(column, no_wrap=column != "what it is")
     for one in models:
         size = f"{one['width']}x{one['height']}"
-        table.add_row(
-            one["name"],
-            one["title"],
-            size,
-            str(len(one["labels"])),
-            one["licence"],
-            one["weights"] or "none: give a file",
-        )
+        weights = "here" if one["weights"] else "give a file"
+        table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, one["title"])
     Console().print(table)
     click.echo("\nRun a file of a known family: edgecam run --model FILE.onnx", err=True)
 
@@ -59,7 +53,7 @@ def show_model(name: str, *, as_json: bool) -> None:
         return
     for key, value in summary.items():
         shown = ", ".join(value) if isinstance(value, list) else value
-        click.echo(f"{key:<12} {shown if shown not in (None, '') else '-'}")
+        click.echo(f"{key:<16} {shown if shown not in (None, '') else '-'}")
 
 
 def _find() -> Any:
@@ -82,7 +76,7 @@ def _summary(found: Any) -> dict[str, Any]:
         "decoder": manifest.decoder.kind,
         "min_score": manifest.decoder.min_score,
         "licence": manifest.licence,
-        "source": manifest.source,
+        **{f"source_{key}": value for key, value in manifest.source.model_dump().items()},
         "folder": str(found.folder),
         "weights": str(weights) if weights else None,
         "sha256": found.artifact.sha256 if found.artifact else None,
