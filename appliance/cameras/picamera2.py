@@ -1,0 +1,232 @@
+"""A Raspberry Pi camera module through picamera2: the ISP scales the picture for the detector."""
+
+import logging
+import threading
+from concurrent.futures import CancelledError
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.config import Picamera2CameraSettings
+from appliance.core.clock import Clock, Stamp
+from appliance.core.errors import ConfigError, EdgecamError, UnavailableError, UnsupportedError
+from appliance.core.frame import Frame, PixelLayout
+
+BUFFERS = 4  # one filled, one queued, one read, one to spare; picamera2's six for video would take 8 MB more at 1080p
+CLOSING = 3.0  # seconds
+MOST_WEDGED = 2
+_LAYOUTS = {"YUV420": PixelLayout.I420, "NV12": PixelLayout.NV12}
+_FRESH_NS = 10_000_000_000  # an older sensor time stamp is not on our clock
+# What picamera2 and libcamera raise when the hardware or its configuration does not play along
+_VENDOR_ERRORS = (RuntimeError, IndexError, OSError, ValueError, AssertionError)
+
+_log = logging.getLogger(__name__)
+
+
+class Picamera2Camera:
+    """Gives the small YUV stream of a camera module; boxes are reported in pixels of its main stream.
+
+    `Frame.image` is the small stream as it comes from the ISP, without its padding: I420, or NV12 where libcamera
+    substitutes that. Times are the sensor's own.
+
+    Attributes:
+        waits: It cannot wait for its consumer.
+    """
+
+    def __init__(self, name: str, settings: Picamera2CameraSettings, clock: Clock) -> None:
+        self.waits = False
+        self._name = name
+        self._settings = settings
+        self._clock = clock
+        self._camera: Any = None
+        self._job: Any = None
+        self._closing: list[threading.Thread] = []
+
+    @property
+    def wedged(self) -> int:
+        """Attempts to close the camera that still hang inside picamera2."""
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
+        return len(self._closing)
+
+    def open(self) -> None:
+        """Configure both streams and start the camera; takes about a second.
+
+        Raises:
+            UnavailableError: No such camera is attached, or another program has it.
+            ConfigError: The camera cannot give these streams.
+            UnsupportedError: picamera2 is not installed.
+        """
+        self.close()
+        if self.wedged >= MOST_WEDGED:
+            raise UnavailableError(f"{self._where()}: it hangs in its driver; restart the device")
+        library = _import_vendor(self._where())
+        self._camera = self._take(library)
+        try:
+            self._configure()
+            self._camera.start()
+        except _VENDOR_ERRORS as error:
+            self.close()
+            raise UnavailableError(f"{self._where()}: it cannot be started: {error}") from error
+        except EdgecamError:
+            self.close()
+            raise
+        self._number = 0
+
+    def read(self, timeout: float) -> Frame | None:
+        """Wait up to `timeout` seconds for a frame; never None, as a camera has no end that is for good.
+
+        Raises:
+            UnavailableError: None came in time, or the camera is not open.
+        """
+        if self._camera is None:
+            raise UnavailableError(f"{self._where()}: it is not open")
+        try:
+            # an unfinished job is kept: a second one would let the first take a buffer that nobody gives back
+            self._job = self._job or self._camera.capture_request(wait=False)
+            request = self._job.get_result(timeout=timeout)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"{self._where()}: no frame came within {timeout:g} s; check the ribbon cable"
+            ) from error
+        except (*_VENDOR_ERRORS, CancelledError) as error:
+            self._job = None
+            raise UnavailableError(f"{self._where()}: it gave no frame: {error}") from error
+        self._job = None
+        try:
+            return self._frame(request)
+        except _VENDOR_ERRORS as error:
+            raise UnavailableError(f"{self._where()}: a frame could not be read: {error}") from error
+        finally:
+            request.release()
+
+    def close(self) -> None:
+        """Stop the camera, waiting up to three seconds for picamera2 to do so."""
+        camera, self._camera, self._job = self._camera, None, None
+        if camera is None:
+            return
+        thread = threading.Thread(target=self._shut, args=(camera,), name=f"camera:{self._name}:close", daemon=True)
+        thread.start()
+        thread.join(CLOSING)
+        if thread.is_alive():
+            self._closing.append(thread)
+
+    def _shut(self, camera: Any) -> None:
+        try:
+            # a capture that never finished stands in the way of stop(); this is picamera2's own remedy
+            camera.cancel_all_and_flush()
+            camera.stop()
+            camera.close()
+        except _VENDOR_ERRORS as error:
+            _log.warning("%s: it did not close cleanly: %s", self._where(), error)
+
+    def _where(self) -> str:
+        return f"[cameras.{self._name}] picamera2:{self._settings.index}"
+
+    def _take(self, library: Any) -> Any:
+        try:
+            attached = len(library.global_camera_info())
+            if self._settings.index >= attached:
+                known = f"{attached} attached" if attached else "none is attached; check the ribbon cable and its ends"
+                raise UnavailableError(f"{self._where()}: there is no camera {self._settings.index}: {known}")
+            return library(self._settings.index)
+        except _VENDOR_ERRORS as error:
+            fix = "another program may use it: stop it (`pgrep -a rpicam`, `sudo fuser -v /dev/video*`)"
+            raise UnavailableError(f"{self._where()}: it cannot be opened: {error}; {fix}") from error
+
+    def _configure(self) -> None:
+        chosen = self._settings
+        if chosen.lores_width > chosen.width or chosen.lores_height > chosen.height:
+            raise ConfigError(f"{self._where()}: lores_width and lores_height must not exceed width and height")
+        duration = round(1e6 / chosen.fps)
+        wanted = self._camera.create_video_configuration(
+            main={"size": (chosen.width // 2 * 2, chosen.height // 2 * 2), "format": "YUV420"},
+            lores={"size": (chosen.lores_width, chosen.lores_height), "format": "YUV420"},
+            controls={"FrameDurationLimits": (duration, duration)},
+            buffer_count=BUFFERS,
+            queue=True,
+            display=None,
+            encode=None,
+        )
+        self._camera.configure(wanted)
+        given = self._camera.camera_configuration()
+        small, large = given["lores"], given["main"]
+        if small["format"] not in _LAYOUTS:
+            raise ConfigError(
+                f"{self._where()}: the small stream comes as {small['format']}; known: {', '.join(_LAYOUTS)}"
+            )
+        self._layout = _LAYOUTS[small["format"]]
+        self._small, self._stride = tuple(small["size"]), int(small["stride"])
+        self._large = tuple(large["size"])
+        if self._large != (chosen.width, chosen.height):
+            _log.info("%s: the main stream is %dx%d", self._where(), *self._large)
+
+    def _frame(self, request: Any) -> Frame:
+        image = crop_planes(request.make_buffer("lores"), self._small, self._stride, self._layout)
+        stamp = stamp_of(request.get_metadata().get("SensorTimestamp"), self._clock.now())
+        number, self._number = self._number, self._number + 1
+        width, height = self._large
+        return Frame(image, self._layout, width, height, self._name, number, stamp.time, stamp.mono_ns)
+
+
+def crop_planes(
+    buffer: NDArray[np.uint8], size: tuple[int, int], stride: int, layout: PixelLayout
+) -> NDArray[np.uint8]:
+    """Give a YUV 4:2:0 buffer without the padding at the end of its rows; shape (H * 3 / 2, W).
+
+    Args:
+        buffer: Shape (N,), the planes one after the other; the result may share its memory.
+        size: Width and height in pixels, both even.
+        stride: Bytes from one row of the Y plane to the next; U and V rows of I420 are half as far apart.
+        layout: I420 or NV12.
+    """
+    width, height = size
+    rows = height * 3 // 2
+    padded = buffer[: rows * stride].reshape(rows, stride)
+    if stride == width or layout is PixelLayout.NV12:
+        return np.ascontiguousarray(padded[:, :width])
+    image = np.empty((rows, width), np.uint8)
+    image[:height] = padded[:height, :width]
+    chroma = padded[height:].reshape(height, stride // 2)  # U rows, then V rows, each half as wide as those of Y
+    image[height:] = chroma[:, : width // 2].reshape(rows - height, width)
+    return image
+
+
+def stamp_of(sensor_ns: int | None, now: Stamp) -> Stamp:
+    """Give the moment of capture from the sensor's time, which runs on CLOCK_BOOTTIME, as `now.mono_ns` does.
+
+    Args:
+        sensor_ns: ``SensorTimestamp`` of the frame, in nanoseconds; None where the pipeline does not tell.
+        now: This moment, used where the sensor's time is missing or not on that clock.
+    """
+    age = now.mono_ns - sensor_ns if sensor_ns else -1
+    if not sensor_ns or not 0 <= age < _FRESH_NS:
+        return now
+    return Stamp(now.time - timedelta(microseconds=age / 1000), sensor_ns)
+
+
+def list_modules() -> list[str]:
+    """Name the attached camera modules in the order of their index.
+
+    Raises:
+        UnsupportedError: picamera2 cannot be loaded.
+        UnavailableError: libcamera cannot list them.
+    """
+    library = _import_vendor("picamera2")
+    try:
+        return [f"{info.get('Model', 'camera')} ({info.get('Id', '?')})" for info in library.global_camera_info()]
+    except _VENDOR_ERRORS as error:
+        raise UnavailableError(f"picamera2 cannot list cameras: {error}") from error
+
+
+def _import_vendor(where: str) -> Any:
+    """Give the class picamera2.Picamera2."""
+    try:
+        from picamera2 import Picamera2  # noqa: PLC0415 - the vendor's library is loaded only when it is needed
+    except ImportError as error:
+        raise UnsupportedError(
+            f"{where}: picamera2 cannot be loaded ({error}); do: sudo apt install python3-picamera2 "
+            "--no-install-recommends, and run with the system's Python packages visible"
+        ) from error
+    return Picamera2

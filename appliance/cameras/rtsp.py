@@ -1,0 +1,146 @@
+"""A network camera over RTSP, through FFmpeg, with every wait bounded from outside."""
+
+import time
+from urllib.parse import quote, urlsplit
+
+import cv2
+
+from appliance.cameras.capture import open_capture
+from appliance.cameras.reader import Ended, Picture, Reader
+from appliance.cameras.rtsp_probe import Credentials, Finding, Verdict, find_out
+from appliance.config import RtspCameraSettings
+from appliance.core.clock import Clock
+from appliance.core.errors import ConfigError, EdgecamError, UnavailableError
+from appliance.core.frame import Frame, PixelLayout
+
+_MARGIN = 0.5  # seconds that FFmpeg's own time limits are given before the ones outside take over
+_FIXES = {
+    Verdict.UNKNOWN_HOST: "check the host's name and this device's DNS",
+    Verdict.REFUSED: "nothing listens on that port: check the port, and that the camera's RTSP service is on",
+    Verdict.UNREACHABLE: "check the address, the cable and that the camera has power",
+    Verdict.SILENT: "restart the camera; its RTSP service hangs or is not what listens there",
+    Verdict.NOT_RTSP: "check the port: RTSP is usually 554",
+    Verdict.NOT_FOUND: "check the path of the address against the camera's manual",
+    Verdict.OTHER: "check the address and that the stream is H.264, H.265 or MJPEG",
+}
+
+
+class RtspCamera:
+    """Gives the newest picture of a network stream; what came in while nobody read is skipped.
+
+    A thread reads the stream without pause, so that its server never has to hold pictures back. User name and
+    password are put into the address only for FFmpeg's ears, and appear in no message.
+
+    Attributes:
+        waits: It cannot wait for its consumer.
+    """
+
+    def __init__(self, name: str, settings: RtspCameraSettings, clock: Clock) -> None:
+        self.waits = False
+        self._name = name
+        self._settings = settings
+        self._reader = Reader(name, clock)
+        self._number = 0
+
+    @property
+    def dropped(self) -> int:
+        """Pictures since opening that a newer one replaced before they were read."""
+        return self._reader.dropped
+
+    @property
+    def wedged(self) -> int:
+        """Abandoned threads that still hang inside FFmpeg."""
+        return self._reader.wedged
+
+    def open(self) -> None:
+        """Connect and wait for the first picture: up to the open timeout and the read timeout together.
+
+        Raises:
+            UnavailableError: The server is not there, does not answer, or gives no picture.
+            ConfigError: It refuses the user name and password, or a secret cannot be read.
+        """
+        chosen = self._settings
+        credentials = self._credentials()
+        self._number = 0
+        try:
+            self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
+        except UnavailableError as error:
+            raise UnavailableError(f"{self._where()}: {_without_place(error, self._where())}") from error
+
+    def read(self, timeout: float) -> Frame | None:
+        """Wait up to `timeout` seconds for a picture; never None, as a stream has no end that is for good.
+
+        Raises:
+            UnavailableError: None came in time, the server has gone, or the camera is not open.
+        """
+        picture = self._reader.read(timeout)
+        if isinstance(picture, Picture):
+            return self._frame(picture)
+        what = picture.reason if isinstance(picture, Ended) else f"no picture came within {timeout:g} s"
+        raise UnavailableError(f"{self._where()}: {what}; check the camera and the network")
+
+    def close(self) -> None:
+        """Hang up; a thread that hangs in FFmpeg is left behind and counted."""
+        self._reader.close()
+
+    def _frame(self, picture: Picture) -> Frame:
+        number, self._number = self._number, self._number + 1
+        height, width = picture.image.shape[:2]
+        stamp = picture.stamp
+        return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
+
+    def _where(self) -> str:
+        parts = urlsplit(self._settings.url)
+        return f"[cameras.{self._name}] {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def _credentials(self) -> Credentials | None:
+        name = self._settings.username
+        if name is None:
+            return None
+        if ":" in name:
+            raise ConfigError(f"[cameras.{self._name}] username: a user name cannot hold ':' (RFC 7617)")
+        secret = self._settings.password
+        return Credentials(name, secret.read(f"cameras.{self._name}.password") if secret else "")
+
+    def _connect(self, credentials: Credentials | None) -> cv2.VideoCapture:
+        """Open the stream, or say why not. Runs in the reader's thread."""
+        chosen = self._settings
+        began = time.monotonic()
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(chosen.open_timeout * 1000)]
+        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(chosen.read_timeout * 1000), cv2.CAP_PROP_N_THREADS, 1]
+        try:
+            capture = open_capture(address(chosen, credentials), cv2.CAP_FFMPEG, limits)
+        except cv2.error as error:  # its text may hold the address, password included
+            raise UnavailableError(f"{self._where()}: FFmpeg failed (OpenCV error {error.code})") from None
+        if capture.isOpened():
+            return capture
+        capture.release()
+        left = max(_MARGIN / 2, chosen.open_timeout - (time.monotonic() - began))
+        raise self._explain(find_out(urlsplit(chosen.url), credentials, min(left, 2.0)))
+
+    def _explain(self, finding: Finding) -> EdgecamError:
+        if finding.verdict is not Verdict.UNAUTHORISED:
+            return UnavailableError(f"{self._where()}: {finding.detail}; {_FIXES[finding.verdict]}")
+        if self._settings.username is None:
+            fix = 'set `username` and `password = { file = "…" }` in its section'
+        else:
+            fix = f"check `username` ({self._settings.username!r}) and the secret that `password` refers to"
+        return ConfigError(f"{self._where()}: the camera refuses access ({finding.detail}); {fix}")
+
+
+def address(settings: RtspCameraSettings, credentials: Credentials | None) -> str:
+    """Give the address that FFmpeg is handed: with credentials, percent-encoded, and with the transport.
+
+    FFmpeg takes ``?tcp`` or ``?udp`` at the end of an RTSP address as the transport and does not send it to the
+    server (libavformat, ff_rtsp_connect); OpenCV offers nothing but a process-wide environment variable instead.
+    """
+    parts = urlsplit(settings.url)
+    netloc = parts.netloc
+    if credentials is not None:
+        netloc = f"{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@{netloc}"
+    query = f"{parts.query}&{settings.transport}" if parts.query else settings.transport
+    return f"{parts.scheme}://{netloc}{parts.path or '/'}?{query}"
+
+
+def _without_place(error: EdgecamError, place: str) -> str:
+    return str(error).removeprefix(f"{place}: ")

@@ -1,0 +1,105 @@
+"""A USB or other Video4Linux camera, judged by its frames."""
+
+import logging
+from pathlib import Path
+
+import cv2
+
+from appliance.cameras.capture import open_capture
+from appliance.cameras.nodes import query_node
+from appliance.cameras.reader import Ended, Picture, Reader
+from appliance.config import V4l2CameraSettings
+from appliance.core.clock import Clock
+from appliance.core.errors import ConfigError, EdgecamError, UnavailableError
+from appliance.core.frame import Frame, PixelLayout
+
+OPENING = 5.0  # seconds: a USB camera may take two to power up
+FIRST_FRAME = 5.0
+_RAW_UP_TO = 640 * 480  # above, uncompressed pictures do not fit through USB 2 at 30 frames a second
+
+_log = logging.getLogger(__name__)
+
+
+class V4l2Camera:
+    """Gives the newest picture of a local camera, in BGR.
+
+    OpenCV calls a camera opened even after it was unplugged, so that only frames count here: `open` has succeeded
+    when the first one is there.
+
+    Attributes:
+        waits: It cannot wait for its consumer.
+    """
+
+    def __init__(self, name: str, settings: V4l2CameraSettings, clock: Clock) -> None:
+        self.waits = False
+        self._name = name
+        self._settings = settings
+        self._reader = Reader(name, clock)
+        self._number = 0
+
+    @property
+    def dropped(self) -> int:
+        """Pictures since opening that a newer one replaced before they were read."""
+        return self._reader.dropped
+
+    @property
+    def wedged(self) -> int:
+        """Abandoned threads that still hang inside the driver."""
+        return self._reader.wedged
+
+    def open(self) -> None:
+        """Start the camera and wait for its first picture, up to ten seconds in all.
+
+        Raises:
+            UnavailableError: It is not there, in use, not permitted, or gives no pictures.
+            ConfigError: What is there is no camera.
+        """
+        self.close()
+        self._number = 0
+        path = Path(self._settings.device)
+        node = query_node(path)
+        if node.trouble:
+            raise (ConfigError if node.is_wrong else UnavailableError)(f"[cameras.{self._name}] device: {node.trouble}")
+        try:
+            self._reader.open(self._connect, OPENING, FIRST_FRAME)
+        except EdgecamError as error:
+            fix = "plug it in again, or ask for a smaller width, height or fps"
+            raise UnavailableError(f"[cameras.{self._name}] {path} ({node.card}): {error}; {fix}") from error
+
+    def read(self, timeout: float) -> Frame | None:
+        """Wait up to `timeout` seconds for a picture; never None, as a camera has no end that is for good.
+
+        Raises:
+            UnavailableError: None came in time, the camera was unplugged, or it is not open.
+        """
+        picture = self._reader.read(timeout)
+        if isinstance(picture, Picture):
+            number, self._number = self._number, self._number + 1
+            height, width = picture.image.shape[:2]
+            stamp = picture.stamp
+            return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
+        what = picture.reason if isinstance(picture, Ended) else f"no picture came within {timeout:g} s"
+        raise UnavailableError(f"[cameras.{self._name}] {self._settings.device}: {what}; was it unplugged?")
+
+    def close(self) -> None:
+        """Let go of the device; a thread that hangs in its driver is left behind and counted."""
+        self._reader.close()
+
+    def _connect(self) -> cv2.VideoCapture:
+        """Open the device and ask for the format. Runs in the reader's thread."""
+        chosen = self._settings
+        capture = open_capture(chosen.device, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            capture.release()
+            raise UnavailableError("it cannot be opened")
+        if chosen.width * chosen.height > _RAW_UP_TO:
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, chosen.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, chosen.height)
+        capture.set(cv2.CAP_PROP_FPS, chosen.fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if (width, height) != (chosen.width, chosen.height):
+            asked = f"{chosen.width}x{chosen.height}"
+            _log.info("[cameras.%s] %s gives %dx%d, not %s", self._name, chosen.device, width, height, asked)
+        return capture
