@@ -1,0 +1,63 @@
+"""What the documentation says is there, is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.cli.reference import markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md")])
+
+
+def test_the_configuration_reference_is_current() -> None:
+    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == markdown(), "do: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"(?s)```.*?```", "", page.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    missing = [
+        target
+        for target in targets
+        if not re.match(r"[a-z]+:|#", target) and not (page.parent / target.partition("#")[0]).exists()
+    ]
+    assert missing == []
+
+
+def test_the_readme_names_only_targets_that_the_makefile_has() -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        named = set(re.findall(r"`make ([a-z]+)", page.read_text(encoding="utf-8")))
+        assert named <= targets, page
+
+
+def test_every_decision_record_has_a_status_and_is_listed_once() -> None:
+    records = sorted(ROOT.glob("docs/adr/[0-9]*.md"))
+    assert [record.name[:4] for record in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    for record in records:
+        assert re.search(r"(?m)^Status: (accepted|superseded by)", record.read_text(encoding="utf-8")), record
+
+
+def test_the_architecture_names_every_room() -> None:
+    rooms = {path.parent.name for path in ROOT.glob("appliance/*/__init__.py")}
+    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert {room for room in rooms if f"{room}/" not in page} == set()
+
+
+def test_locks_are_pinned_by_hash_and_name_no_index() -> None:
+    for lock in ROOT.glob("requirements/*.lock"):
+        text = lock.read_text(encoding="utf-8")
+        assert not re.search(r"(?i)https?:|file:|--(extra-)?index|find-links", text), lock
+        pins = re.split(r"(?m)^(?=\S)", text)[1:]
+        assert pins
+        assert [pin.split(" ")[0] for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == []
+
+
+def test_what_runs_on_a_device_is_what_was_tested() -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"(?m)^(\S+==\S+(?: ; .*)?) \\$", (ROOT / f"requirements/{name}.lock").read_text()))
+
+    assert pins("device") <= pins("demo") <= pins("dev")
