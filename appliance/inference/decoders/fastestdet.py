@@ -26,7 +26,7 @@ class FastestdetDecoder:
         if not isinstance(manifest.decoder, FastestdetSpec):
             raise ModelError(f"manifest {manifest.name!r}: decoder.kind is {manifest.decoder.kind!r}, not 'fastestdet'")
         self._places, self._strides = grid(manifest, (manifest.decoder.stride,))
-        self._half = np.array([manifest.input.width / 2, manifest.input.height / 2], np.float32)
+        self._half: NDArray[np.float32] = np.array([manifest.input.width / 2, manifest.input.height / 2], np.float32)
         self._choice = replace(choice, min_score=choice.min_score ** (1.0 / CLASS_POWER))
         # a class score is at most 1: no cell below this in objectness can reach the lowest score
         self._least_objectness = choice.min_score ** (1.0 / OBJECTNESS_POWER)
@@ -43,5 +43,5 @@ class FastestdetDecoder:
         picked, class_ids, products = self._choice.pick(chosen[:, 5:] * objectness)
         cells, chosen = cells[picked], chosen[picked]
         centres = (np.tanh(chosen[:, 1:3]) + self._places[cells]) * self._strides[cells]
-        halves: NDArray[np.float32] = self._half / (np.float32(1.0) + np.exp(-chosen[:, 3:5]))
+        halves = np.divide(self._half, 1.0 + np.exp(-chosen[:, 3:5]), dtype=np.float32)
         return Detections(corners(centres, halves, halves), products ** np.float32(CLASS_POWER), class_ids)
