@@ -1,9 +1,15 @@
 """Opens cv2.VideoCapture quietly: what goes wrong is told by our own errors, not on stderr."""
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import cv2
+
+from appliance.core.errors import UnavailableError
+
+_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
 
 def open_capture(source: str, backend: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture:
@@ -20,3 +26,40 @@ def open_capture(source: str, backend: int, parameters: Sequence[int] = ()) -> c
     if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2.VideoCapture(source, backend, list(parameters))
+
+
+class FfmpegOptions:
+    """Guards the environment variable by which alone OpenCV lets FFmpeg be told a stream's transport.
+
+    Those who want the same options may open at the same time; who wants others waits for them. The variable keeps
+    its last value: taking it away and putting it back at every attempt would be unsafe, as C code in other threads
+    may read the environment meanwhile (getenv, before glibc 2.41).
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users = 0
+
+    @contextmanager
+    def held(self, options: str, timeout: float) -> Iterator[None]:
+        """Hold the variable at `options` while a capture is opened.
+
+        Raises:
+            UnavailableError: Others held it at something else for `timeout` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._users or os.environ.get(_VARIABLE) == options, timeout):
+                raise UnavailableError(f"other cameras were being opened with other options for {timeout:g} s")
+            if os.environ.get(_VARIABLE) != options:
+                os.environ[_VARIABLE] = options
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
+
+
+FFMPEG_OPTIONS = FfmpegOptions()
+"""The process has one environment, so that there is one guard of it."""

@@ -30,15 +30,8 @@ class Picture:
     stamp: Stamp
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The capture has ended.
-
-    Attributes:
-        reason: Why, as far as the vendor's library tells.
-    """
-
-    reason: str
+class _End:
+    """No more pictures come."""
 
 
 class Reader:
@@ -50,10 +43,14 @@ class Reader:
     Args:
         name: The camera's name, for thread names.
         clock: Stamps pictures as they arrive.
+        where: The camera and its address, for messages.
+        fix: What the owner can do when it gives no pictures, for messages.
     """
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    def __init__(self, name: str, clock: Clock, *, where: str, fix: str) -> None:
         self._name = name
+        self._where = where
+        self._fix = fix
         self._clock = clock
         self._running: _Run | None = None
         self._abandoned: list[_Run] = []
@@ -78,7 +75,7 @@ class Reader:
         """Start a thread that connects and reads; come back when the first picture is there.
 
         Args:
-            connect: Opens the capture, within the thread; raises one of our errors when it cannot.
+            connect: Opens the capture, within the thread; raises one of our errors, complete, when it cannot.
             timeout: Seconds for `connect`.
             first: Seconds from then on for the first picture.
 
@@ -88,7 +85,7 @@ class Reader:
         """
         self.close()
         if self.wedged >= MOST_WEDGED:
-            raise UnavailableError(f"{self.wedged} earlier attempts still hang in the video library; waiting for them")
+            raise self._unavailable(f"{self.wedged} earlier attempts still hang in the video library")
         run = _Run(f"camera:{self._name}:reader", connect, self._clock)
         self._running = run
         run.thread.start()
@@ -100,13 +97,24 @@ class Reader:
         if run.error is not None:
             raise run.error
         if run.reason is not None:
-            raise UnavailableError(f"it opened but gave no picture ({run.reason})")
-        what = f"gave no picture within {first:g} s of opening" if connected else f"did not answer within {timeout:g} s"
-        raise UnavailableError(f"it {what}")
+            raise self._unavailable(f"it opened but gave no picture ({run.reason})")
+        if connected:
+            raise self._unavailable(f"no picture came within {first:g} s of opening")
+        raise self._unavailable(f"it did not answer within {timeout:g} s")
 
-    def read(self, timeout: float) -> Picture | Ended | None:
-        """Wait up to `timeout` seconds for a picture newer than the last one; None: none came."""
-        return self._running.slot.take(timeout) if self._running else Ended("it is not open")
+    def read(self, timeout: float) -> Picture:
+        """Wait up to `timeout` seconds for a picture newer than the last one.
+
+        Raises:
+            UnavailableError: None came in time, the capture has ended, or nothing is open.
+        """
+        run = self._running
+        if run is None:
+            raise self._unavailable("it is not open")
+        picture = run.slot.take(0.0 if run.has_ended else timeout)
+        if isinstance(picture, Picture):
+            return picture
+        raise self._unavailable(run.reason or f"no picture came within {timeout:g} s")
 
     def close(self) -> None:
         """Tell the thread to end, and wait for it a moment."""
@@ -118,15 +126,19 @@ class Reader:
         if run.thread.is_alive():
             self._abandoned.append(run)
 
+    def _unavailable(self, what: str) -> UnavailableError:
+        return UnavailableError(f"{self._where}: {what}; {self._fix}")
+
 
 class _Run:
     """One thread's life: connect, read until told to stop or the end, release."""
 
     def __init__(self, name: str, connect: Callable[[], cv2.VideoCapture], clock: Clock) -> None:
         self.stop, self.connected, self.arrived = threading.Event(), threading.Event(), threading.Event()
-        self.slot: Latest[Picture | Ended] = Latest()
+        self.slot: Latest[Picture | _End] = Latest()
         self.error: EdgecamError | None = None
         self.reason: str | None = None
+        self.has_ended = False
         self._connect = connect
         self._clock = clock
         # a daemon thread: one that hangs must not keep the process from ending
@@ -145,6 +157,8 @@ class _Run:
         try:
             self._read_until_end(capture)
         finally:
+            self.has_ended = True
+            self.slot.put(_End())  # wakes who waits for a picture
             capture.release()
             self.arrived.set()
 
@@ -158,7 +172,6 @@ class _Run:
                 self.reason = f"OpenCV: {error.err}"
             if not good:
                 self.reason = self.reason or f"the stream ended after {time.monotonic() - began:.0f} s"
-                self.slot.put(Ended(self.reason))
                 return
             self.slot.put(Picture(np.asarray(image, np.uint8), self._clock.now()))
             self.arrived.set()

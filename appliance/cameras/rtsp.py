@@ -5,8 +5,8 @@ from urllib.parse import quote, urlsplit
 
 import cv2
 
-from appliance.cameras.capture import open_capture
-from appliance.cameras.reader import Ended, Picture, Reader
+from appliance.cameras.capture import FFMPEG_OPTIONS, open_capture
+from appliance.cameras.reader import Reader
 from appliance.cameras.rtsp_probe import Credentials, Finding, Verdict, find_out
 from appliance.config import RtspCameraSettings
 from appliance.core.clock import Clock
@@ -21,7 +21,7 @@ _FIXES = {
     Verdict.SILENT: "restart the camera; its RTSP service hangs or is not what listens there",
     Verdict.NOT_RTSP: "check the port: RTSP is usually 554",
     Verdict.NOT_FOUND: "check the path of the address against the camera's manual",
-    Verdict.OTHER: "check the address and that the stream is H.264, H.265 or MJPEG",
+    Verdict.OTHER: "check that the stream is H.264, H.265 or MJPEG, and try the other `transport`",
 }
 
 
@@ -39,7 +39,8 @@ class RtspCamera:
         self.waits = False
         self._name = name
         self._settings = settings
-        self._reader = Reader(name, clock)
+        self._where = f"[cameras.{name}] {_public(settings.url)}"
+        self._reader = Reader(name, clock, where=self._where, fix="check the camera and the network")
         self._number = 0
 
     @property
@@ -60,12 +61,13 @@ class RtspCamera:
             ConfigError: It refuses the user name and password, or a secret cannot be read.
         """
         chosen = self._settings
+        try:
+            _ = urlsplit(chosen.url).port
+        except ValueError as error:
+            raise ConfigError(f"{self._where}: url: {error}") from error
         credentials = self._credentials()
         self._number = 0
-        try:
-            self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
-        except UnavailableError as error:
-            raise UnavailableError(f"{self._where()}: {_without_place(error, self._where())}") from error
+        self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
 
     def read(self, timeout: float) -> Frame | None:
         """Wait up to `timeout` seconds for a picture; never None, as a stream has no end that is for good.
@@ -74,24 +76,14 @@ class RtspCamera:
             UnavailableError: None came in time, the server has gone, or the camera is not open.
         """
         picture = self._reader.read(timeout)
-        if isinstance(picture, Picture):
-            return self._frame(picture)
-        what = picture.reason if isinstance(picture, Ended) else f"no picture came within {timeout:g} s"
-        raise UnavailableError(f"{self._where()}: {what}; check the camera and the network")
-
-    def close(self) -> None:
-        """Hang up; a thread that hangs in FFmpeg is left behind and counted."""
-        self._reader.close()
-
-    def _frame(self, picture: Picture) -> Frame:
         number, self._number = self._number, self._number + 1
         height, width = picture.image.shape[:2]
         stamp = picture.stamp
         return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
 
-    def _where(self) -> str:
-        parts = urlsplit(self._settings.url)
-        return f"[cameras.{self._name}] {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    def close(self) -> None:
+        """Hang up; a thread that hangs in FFmpeg is left behind and counted."""
+        self._reader.close()
 
     def _credentials(self) -> Credentials | None:
         name = self._settings.username
@@ -109,9 +101,10 @@ class RtspCamera:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(chosen.open_timeout * 1000)]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(chosen.read_timeout * 1000), cv2.CAP_PROP_N_THREADS, 1]
         try:
-            capture = open_capture(address(chosen, credentials), cv2.CAP_FFMPEG, limits)
+            with FFMPEG_OPTIONS.held(f"rtsp_transport;{chosen.transport}", chosen.open_timeout):
+                capture = open_capture(address(chosen, credentials), cv2.CAP_FFMPEG, limits)
         except cv2.error as error:  # its text may hold the address, password included
-            raise UnavailableError(f"{self._where()}: FFmpeg failed (OpenCV error {error.code})") from None
+            raise UnavailableError(f"{self._where}: FFmpeg failed (OpenCV error {error.code})") from None
         if capture.isOpened():
             return capture
         capture.release()
@@ -120,27 +113,23 @@ class RtspCamera:
 
     def _explain(self, finding: Finding) -> EdgecamError:
         if finding.verdict is not Verdict.UNAUTHORISED:
-            return UnavailableError(f"{self._where()}: {finding.detail}; {_FIXES[finding.verdict]}")
+            return UnavailableError(f"{self._where}: {finding.detail}; {_FIXES[finding.verdict]}")
         if self._settings.username is None:
             fix = 'set `username` and `password = { file = "…" }` in its section'
         else:
             fix = f"check `username` ({self._settings.username!r}) and the secret that `password` refers to"
-        return ConfigError(f"{self._where()}: the camera refuses access ({finding.detail}); {fix}")
+        return ConfigError(f"{self._where}: the camera refuses access ({finding.detail}); {fix}")
 
 
 def address(settings: RtspCameraSettings, credentials: Credentials | None) -> str:
-    """Give the address that FFmpeg is handed: with credentials, percent-encoded, and with the transport.
-
-    FFmpeg takes ``?tcp`` or ``?udp`` at the end of an RTSP address as the transport and does not send it to the
-    server (libavformat, ff_rtsp_connect); OpenCV offers nothing but a process-wide environment variable instead.
-    """
-    parts = urlsplit(settings.url)
-    netloc = parts.netloc
-    if credentials is not None:
-        netloc = f"{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@{netloc}"
-    query = f"{parts.query}&{settings.transport}" if parts.query else settings.transport
-    return f"{parts.scheme}://{netloc}{parts.path or '/'}?{query}"
+    """Give the address that FFmpeg is handed, with the credentials percent-encoded."""
+    if credentials is None:
+        return settings.url
+    scheme, _, rest = settings.url.partition("://")
+    return f"{scheme}://{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@{rest}"
 
 
-def _without_place(error: EdgecamError, place: str) -> str:
-    return str(error).removeprefix(f"{place}: ")
+def _public(url: str) -> str:
+    """Give the address for messages: cameras take tokens as a query, so that stays out."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"

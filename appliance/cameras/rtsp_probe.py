@@ -109,6 +109,8 @@ def judge(head: str) -> Finding:
     known = re.match(r"RTSP/[0-9.]+ ([0-9]{3})", status)
     if not known:
         return Finding(Verdict.NOT_RTSP, "something answers there, but not in RTSP")
+    if known[1] == "200":
+        return Finding(Verdict.OTHER, "the server offers a stream, but it could not be opened")
     if known[1] in {"401", "403"}:
         return Finding(Verdict.UNAUTHORISED, status)
     if known[1] in {"404", "400", "454"}:

@@ -7,10 +7,10 @@ import cv2
 
 from appliance.cameras.capture import open_capture
 from appliance.cameras.nodes import query_node
-from appliance.cameras.reader import Ended, Picture, Reader
+from appliance.cameras.reader import Reader
 from appliance.config import V4l2CameraSettings
 from appliance.core.clock import Clock
-from appliance.core.errors import ConfigError, EdgecamError, UnavailableError
+from appliance.core.errors import ConfigError, UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 
 OPENING = 5.0  # seconds: a USB camera may take two to power up
@@ -34,7 +34,9 @@ class V4l2Camera:
         self.waits = False
         self._name = name
         self._settings = settings
-        self._reader = Reader(name, clock)
+        self._where = f"[cameras.{name}] {settings.device}"
+        fix = "plug it in again, or ask for a smaller width, height or fps"
+        self._reader = Reader(name, clock, where=self._where, fix=fix)
         self._number = 0
 
     @property
@@ -56,15 +58,10 @@ class V4l2Camera:
         """
         self.close()
         self._number = 0
-        path = Path(self._settings.device)
-        node = query_node(path)
+        node = query_node(Path(self._settings.device))
         if node.trouble:
             raise (ConfigError if node.is_wrong else UnavailableError)(f"[cameras.{self._name}] device: {node.trouble}")
-        try:
-            self._reader.open(self._connect, OPENING, FIRST_FRAME)
-        except EdgecamError as error:
-            fix = "plug it in again, or ask for a smaller width, height or fps"
-            raise UnavailableError(f"[cameras.{self._name}] {path} ({node.card}): {error}; {fix}") from error
+        self._reader.open(self._connect, OPENING, FIRST_FRAME)
 
     def read(self, timeout: float) -> Frame | None:
         """Wait up to `timeout` seconds for a picture; never None, as a camera has no end that is for good.
@@ -73,13 +70,10 @@ class V4l2Camera:
             UnavailableError: None came in time, the camera was unplugged, or it is not open.
         """
         picture = self._reader.read(timeout)
-        if isinstance(picture, Picture):
-            number, self._number = self._number, self._number + 1
-            height, width = picture.image.shape[:2]
-            stamp = picture.stamp
-            return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
-        what = picture.reason if isinstance(picture, Ended) else f"no picture came within {timeout:g} s"
-        raise UnavailableError(f"[cameras.{self._name}] {self._settings.device}: {what}; was it unplugged?")
+        number, self._number = self._number, self._number + 1
+        height, width = picture.image.shape[:2]
+        stamp = picture.stamp
+        return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
 
     def close(self) -> None:
         """Let go of the device; a thread that hangs in its driver is left behind and counted."""
@@ -91,7 +85,7 @@ class V4l2Camera:
         capture = open_capture(chosen.device, cv2.CAP_V4L2)
         if not capture.isOpened():
             capture.release()
-            raise UnavailableError("it cannot be opened")
+            raise UnavailableError(f"{self._where}: it cannot be opened; {query_node(Path(chosen.device)).trouble}")
         if chosen.width * chosen.height > _RAW_UP_TO:
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, chosen.width)
