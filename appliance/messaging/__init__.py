@@ -1,0 +1,1 @@
+"""From events to subscribers: a numbered outbox on disk, and MQTT."""

@@ -1,0 +1,219 @@
+"""One SQLite file that survives power cuts: the only module that speaks to SQLite.
+
+One connection in one thread, exclusive, so that nothing but this process can write and SQLite needs no shared memory.
+WAL with ``synchronous=FULL``: what a transaction committed survives a power cut. NORMAL would not: it syncs only at
+checkpoints.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from appliance.core.errors import StorageError
+from appliance.core.files import sync_directory
+
+PAGE_BYTES: Final = 4096
+
+_PRAGMAS: Final = (
+    f"page_size={PAGE_BYTES}",
+    "locking_mode=EXCLUSIVE",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "wal_autocheckpoint=256",
+    "journal_size_limit=1048576",
+    "cache_size=-1024",
+    "mmap_size=0",
+    "cell_size_check=ON",
+)
+_WORDS: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space on it, or lower [messaging.outbox] max_bytes",
+    sqlite3.SQLITE_READONLY: "cannot be written to; check owner and mode, and that {where} is not mounted read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that {where} exists and that this user may write to it",
+    sqlite3.SQLITE_PERM: "cannot be opened; check that this user may write to {where}",
+    sqlite3.SQLITE_BUSY: "is in use by another process; is Edgecam running twice?",
+    sqlite3.SQLITE_IOERR: "the disk gives errors ({error}); look into `dmesg`, and replace the card or disk",
+}
+_logger = logging.getLogger(__name__)
+
+
+class Database:
+    """A SQLite file. Owned by one thread: `open` it in the thread that uses it.
+
+    Args:
+        path: The file; its directory is made when it is not there.
+        schema: Numbered from 1: each makes the schema of its number out of the one before.
+        most_pages: SQLite refuses to let the file grow beyond. It comes before the disk is full, and unlike then
+            rows can still be deleted.
+    """
+
+    def __init__(self, path: Path, schema: Sequence[str], most_pages: int) -> None:
+        self.path = path
+        self.commits = 0
+        self.quarantined: Path | None = None
+        self._schema = schema
+        self._most_pages = most_pages
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return self._connection is not None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._connection is not None and self._connection.in_transaction
+
+    def open(self) -> None:
+        """Open the file, make it when there is none, and bring its schema up to date.
+
+        A file that is corrupt or no database is renamed and kept, `quarantined` tells its new name, and an empty one
+        takes its place.
+
+        Raises:
+            StorageError: The directory cannot be written to, the disk is full, or another process has the file.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot make {self.path.parent}: {error.strerror}; set [device] state_dir to a writable directory"
+            ) from error
+        try:
+            self._connect()
+        except sqlite3.Error as error:
+            if not _is_corrupt(error):
+                raise self._explained(error) from error
+            self._quarantine(error)
+            try:
+                self._connect()
+            except sqlite3.Error as again:
+                raise self._explained(again) from again
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # everything that was promised is committed already
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def transaction(self, undo: Callable[[], None]) -> Iterator[None]:
+        """Make everything inside one commit: all of it survives a power cut once this returns, or none of it.
+
+        Inside another transaction it is simply part of that one.
+
+        Args:
+            undo: Called when nothing was written.
+
+        Raises:
+            StorageError: Nothing was written: the disk is full, read-only or broken. Unless it was full the file is
+                closed; `open` it again.
+        """
+        connection = self._connected()
+        if connection.in_transaction:
+            yield
+            return
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("COMMIT")
+            self.commits += 1
+        except BaseException as error:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                connection.execute("ROLLBACK")
+            undo()
+            if isinstance(error, sqlite3.Error):
+                raise self._explained(error) from error
+            raise
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Give all rows of a query, as tuples.
+
+        Raises:
+            StorageError: The file cannot be read; it is closed.
+        """
+        connection = self._connected()
+        try:
+            return connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                raise  # `transaction` rolls back and explains
+            raise self._explained(error) from error
+
+    def change(self, statement: str, *values: Any) -> int:
+        """Execute a statement inside a transaction; give how many rows it changed."""
+        return self._connected().execute(statement, values).rowcount
+
+    def change_many(self, statement: str, values: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement once for each row of values inside a transaction."""
+        self._connected().executemany(statement, values)
+
+    def used_pages(self) -> int:
+        """Give how many pages hold something. The file does not shrink: free pages are used again."""
+        pages: int = self.rows("PRAGMA page_count")[0][0]
+        free: int = self.rows("PRAGMA freelist_count")[0][0]
+        return pages - free
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StorageError(f"{self.path} is not open")
+        return self._connection
+
+    def _connect(self) -> None:
+        is_new = not self.path.exists()
+        connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
+        try:
+            for pragma in (*_PRAGMAS, f"max_page_count={self._most_pages}"):
+                connection.execute(f"PRAGMA {pragma}")
+            self._migrate(connection)
+        except (sqlite3.Error, StorageError):
+            connection.close()
+            raise
+        self._connection = connection
+        if is_new:
+            sync_directory(self.path.parent)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(self._schema):
+            raise StorageError(
+                f"{self.path} was written by a newer Edgecam (schema {version}, known here: {len(self._schema)}); "
+                "install that version again, or move the file away"
+            )
+        for number, script in enumerate(self._schema[version:], version + 1):
+            connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
+
+    def _quarantine(self, error: sqlite3.Error) -> None:
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
+            number += 1
+        try:
+            for suffix in ("", "-wal", "-journal"):
+                file = self.path.with_name(self.path.name + suffix)
+                if file.exists():
+                    file.rename(aside.with_name(aside.name + suffix))
+            sync_directory(self.path.parent)
+        except OSError as failure:
+            raise StorageError(f"{self.path} is corrupt and cannot be renamed: {failure.strerror}") from failure
+        self.quarantined = aside
+        _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, aside)
+
+    def _explained(self, error: sqlite3.Error) -> StorageError:
+        code = _primary_code(error)
+        if code != sqlite3.SQLITE_FULL:
+            self.close()
+        words = _WORDS.get(code, "{error}").format(error=error, where=self.path.parent)
+        return StorageError(f"{self.path}: {words}")
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    return _primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

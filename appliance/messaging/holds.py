@@ -1,0 +1,126 @@
+"""Which messages wait because the broker refused them: pure bookkeeping, so that a refusal blocks no more than it must.
+
+A refusal speaks of one message (too large, bad format), of a topic (not authorised, topic name), or of the whole link
+(quota). What it speaks of is held back and tried again, one message at a time, after a wait that doubles up to ten
+minutes; everything else goes on. When a trial is accepted, all that was held back goes out in the order of the numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.core.backoff import Backoff
+
+LEAST_WAIT: Final = 5.0  # seconds
+MOST_WAIT: Final = 600.0  # seconds: an owner who has just corrected the access list waits no longer than that
+MOST_HOLDS: Final = 1000  # messages and topics; beyond, the oldest hold is let go and simply tried again
+
+FOR_ONE_MESSAGE: Final = frozenset({0x95, 0x99})  # packet too large, payload format invalid (MQTT 5, section 2.4)
+FOR_THE_LINK: Final = frozenset({0x91, 0x97})  # packet identifier in use, quota exceeded
+
+_Key = tuple[str, int | str]
+
+
+@dataclass(slots=True)
+class _Hold:
+    first_seq: int
+    backoff: Backoff
+    retry_at: float
+    trial: int | None = None
+
+
+class Holds:
+    """Owned by the thread that feeds the link.
+
+    Args:
+        monotonic: The clock, in seconds.
+        new_backoff: Gives the waits of one hold.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        new_backoff: Callable[[], Backoff] = lambda: Backoff(LEAST_WAIT, MOST_WAIT, stable=0.0),
+    ) -> None:
+        self._monotonic = monotonic
+        self._new_backoff = new_backoff
+        self._holds: dict[_Key, _Hold] = {}
+
+    def __len__(self) -> int:
+        return len(self._holds)
+
+    def refused(self, seq: int, topic: str, code: int) -> None:
+        """Note that the broker refused a message, for a reason code of MQTT 5."""
+        key: _Key = ("topic", topic)
+        if code in FOR_ONE_MESSAGE:
+            key = ("message", seq)
+        elif code in FOR_THE_LINK:
+            key = ("link", "")
+        hold = self._holds.get(key)
+        if hold is None:
+            if len(self._holds) >= MOST_HOLDS:
+                del self._holds[next(iter(self._holds))]
+            hold = self._holds[key] = _Hold(seq, self._new_backoff(), 0.0)
+        elif hold.trial is None and self._monotonic() < hold.retry_at:
+            hold.first_seq = min(hold.first_seq, seq)
+            return  # sent before the first refusal came: one wait for all of them
+        hold.first_seq = min(hold.first_seq, seq)
+        hold.trial = None
+        hold.retry_at = self._monotonic() + hold.backoff.next_wait()
+
+    def accepted(self, seq: int, topic: str) -> int | None:
+        """Note that the broker took a message; give the number from which to send again if that ended a hold."""
+        if not self._holds:
+            return None
+        ended = [key for key in _keys(seq, topic) if key in self._holds and self._holds[key].trial == seq]
+        return min((self._holds.pop(key).first_seq for key in ended), default=None)
+
+    def may_send(self, seq: int, topic: str) -> bool:
+        """Tell whether a message may go now; when it is the trial of a hold, the next one of it may not."""
+        if not self._holds:
+            return True
+        now = self._monotonic()
+        holds = [self._holds[key] for key in _keys(seq, topic) if key in self._holds]
+        if any(hold.trial is not None or now < hold.retry_at for hold in holds):
+            for hold in holds:
+                hold.first_seq = min(hold.first_seq, seq)
+            return False
+        for hold in holds:
+            hold.trial = seq
+        return True
+
+    def topics(self) -> list[str]:
+        """Give the topics of which nothing may be sent now, so that their messages need not be read."""
+        now = self._monotonic()
+        return [
+            str(key[1])
+            for key, hold in self._holds.items()
+            if key[0] == "topic" and (hold.trial is not None or now < hold.retry_at)
+        ]
+
+    def next_trial(self) -> float | None:
+        """Give the monotonic second of the next trial; None when none is waiting for its time."""
+        return min((hold.retry_at for hold in self._holds.values() if hold.trial is None), default=None)
+
+    def due(self) -> int | None:
+        """Give the number from which to look for messages to try now; None when nothing is due."""
+        now = self._monotonic()
+        return min(
+            (hold.first_seq for hold in self._holds.values() if hold.trial is None and hold.retry_at <= now),
+            default=None,
+        )
+
+    def start_over(self) -> None:
+        """Note that all is sent again from the oldest: trials that were not answered are to be made again."""
+        for hold in self._holds.values():
+            hold.trial = None
+            hold.first_seq = 0
+
+    def sweep(self) -> None:
+        """Note that everything was looked at: what is due and found no message to try has nothing to hold back."""
+        now = self._monotonic()
+        self._holds = {key: hold for key, hold in self._holds.items() if hold.trial is not None or hold.retry_at > now}
+
+
+def _keys(seq: int, topic: str) -> tuple[_Key, _Key, _Key]:
+    return ("message", seq), ("topic", topic), ("link", "")

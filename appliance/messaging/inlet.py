@@ -1,0 +1,101 @@
+"""The bounded door between the threads that publish and the one that owns the outbox."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.core.clock import ClockQuality, Stamp
+from appliance.core.message import Message
+from appliance.messaging.parcels import LinkClosing, News
+
+MOST_WAITING = 2000  # messages: a minute of a busy crossing; about 4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message, the moment it came, and how far UTC could be trusted then."""
+
+    message: Message
+    stamp: Stamp
+    clock: ClockQuality
+
+
+class Inlet:
+    """Takes messages from any thread without ever blocking; one thread takes them out again.
+
+    Args:
+        most: How many may wait, those included that were taken out and are not yet on disk (`held`).
+
+    Attributes:
+        held: Messages that were taken out and are not yet on disk; set by the taker.
+        is_staffed: Somebody takes messages out; set by the taker.
+        is_settled: A link that is closing has been given all that was left for it; set by the taker.
+        dropped: Messages that found no room.
+    """
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self.held = 0
+        self.is_staffed = False
+        self.is_settled = True
+        self.dropped = 0
+        self.most, self._wake_at = most, 1
+        self._changed = threading.Condition()
+        self._arrivals: deque[Arrival] = deque()
+        self._news: list[News] = []
+        self._lost = 0
+
+    @property
+    def depth(self) -> int:
+        """How many messages wait, in memory only."""
+        return len(self._arrivals) + self.held
+
+    @property
+    def lost(self) -> int:
+        """How many durable messages found no room and are not yet declared."""
+        return self._lost
+
+    def put(self, arrival: Arrival) -> bool:
+        """Take a message in; False when there is no room: it is dropped and counted."""
+        with self._changed:
+            if self.depth >= self.most:
+                self.dropped += 1
+                self._lost += arrival.message.durable
+                return False
+            self._arrivals.append(arrival)
+            if len(self._arrivals) == self._wake_at:
+                self._changed.notify()
+            return True
+
+    def tell(self, news: Sequence[News]) -> None:
+        """Take in what happened on the link. Bounded by what may be in flight."""
+        with self._changed:
+            self._news.extend(news)
+            if self.is_staffed and any(isinstance(item, LinkClosing) for item in news):
+                self.is_settled = False  # until the taker has answered it
+            self._changed.notify()
+
+    def wait(self, timeout: float, arrivals: int) -> None:
+        """Wait for news, or for so many messages, or `timeout` seconds."""
+        with self._changed:
+            self._wake_at = arrivals
+            self._changed.wait_for(lambda: self._news or len(self._arrivals) >= arrivals, timeout)
+
+    def take_news(self) -> list[News]:
+        """Give what happened on the link since the last call."""
+        with self._changed:
+            news, self._news = self._news, []
+            return news
+
+    def take(self) -> list[Arrival]:
+        """Give all messages that wait; `held` says afterwards how many of them are not yet dealt with."""
+        with self._changed:
+            arrivals = list(self._arrivals)
+            self._arrivals.clear()
+            self.held += len(arrivals)
+            return arrivals
+
+    def declared(self, lost: int) -> None:
+        """Note that so many of the lost messages are named in a gap record now."""
+        with self._changed:
+            self._lost -= lost

@@ -1,0 +1,102 @@
+"""What travels between the outbox and the link, and the small protocols by which they know each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.core.worker import Pulse, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message ready for the broker.
+
+    Attributes:
+        topic: Below the device's root.
+        payload: Encoded.
+        qos: 0 or 1.
+        retain: The broker is to keep it.
+        expiry_s: Seconds after which a subscriber need not see it; None: never.
+        ticket: By which its answer is told; 0 when nobody waits for one.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool = False
+    expiry_s: int | None = None
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the broker said to one numbered parcel.
+
+    Attributes:
+        session: The connection on which it was sent.
+        ticket: The parcel's.
+        code: MQTT 5 reason code; from 0x80 on it was refused. MQTT 3.1.1 knows only 0.
+    """
+
+    session: int
+    ticket: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker took the connection.
+
+    Attributes:
+        session: Counts the connections.
+    """
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection is gone; what was not answered on it will not be.
+
+    Attributes:
+        session: Which it was.
+        is_blamed: The broker, or the rules of the protocol, ended it because of something that was sent.
+    """
+
+    session: int
+    is_blamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClosing:
+    """The link is about to stop: give it what is left for it, no more than what may be in flight."""
+
+
+News = Answer | LinkUp | LinkDown | LinkClosing
+
+
+class Listener(Protocol):
+    """Who is told what happens on the link. Both are called from the link's thread and return at once."""
+
+    def tell(self, news: Sequence[News]) -> None:
+        """Take the news, in their order."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is coming for a link that is closing."""
+
+
+class Link(Worker, Protocol):
+    """A way to the broker. All methods but `run` may be called from any thread and return at once."""
+
+    name: str
+    pulse: Pulse
+
+    def send(self, session: int, parcels: Sequence[Parcel]) -> None:
+        """Send numbered parcels on this connection, in their order; each is answered, or the link goes down."""
+
+    def post(self, parcel: Parcel) -> None:
+        """Send one that is not numbered: the last retained one of each topic is kept, others need a connection."""
+
+    def figures(self) -> dict[str, object]:
+        """Give figures for status and health."""

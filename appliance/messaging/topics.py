@@ -1,0 +1,38 @@
+"""The names of all topics below ``edgecam/<device>/``."""
+
+from typing import Final
+
+AVAILABILITY: Final = "availability"
+INFO: Final = "info"
+HEALTH: Final = "health"
+GAP: Final = "gap"
+
+
+def root(device: str) -> str:
+    """Give what every topic of a device begins with, without the slash at the end."""
+    return f"edgecam/{device}"
+
+
+def full(device: str, topic: str) -> str:
+    """Give the topic on the broker for a topic below the device's root."""
+    return f"{root(device)}/{topic}"
+
+
+def events(camera: str) -> str:
+    """What happened in view of a camera: QoS 1, durable."""
+    return f"{camera}/events"
+
+
+def detections(camera: str) -> str:
+    """What a camera's frames show, thinned."""
+    return f"{camera}/detections"
+
+
+def status(camera: str) -> str:
+    """Whether a camera gives frames, and why not: retained."""
+    return f"{camera}/status"
+
+
+def counts(camera: str) -> str:
+    """How many objects are in view, per label and zone: retained."""
+    return f"{camera}/counts"

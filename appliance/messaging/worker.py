@@ -1,0 +1,137 @@
+"""Messaging as the rest of the appliance sees it: publish, and know how delivery goes."""
+
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from appliance.config import MessagingSettings
+from appliance.core.clock import Clock
+from appliance.core.health import HealthBoard
+from appliance.core.message import Message
+from appliance.core.worker import Pulse, Worker
+from appliance.messaging.courier import Courier
+from appliance.messaging.inlet import Arrival, Inlet
+from appliance.messaging.mqtt import MqttLink
+
+
+class _Delivery(Protocol):
+    """What happens to published messages: the broker gets them, or they are only counted."""
+
+    workers: tuple[Worker, ...]
+
+    def publish(self, message: Message) -> None: ...
+
+    def figures(self) -> dict[str, object]: ...
+
+    def is_drained(self) -> bool: ...
+
+
+class Messaging:
+    """Takes messages from any thread and sees them to the broker, or to nobody when the settings say ``none``.
+
+    Args:
+        device_id: The device's name: second level of every topic.
+        settings: Broker and outbox.
+        state_dir: Where the outbox is kept; made when it is not there.
+        clock: The clock.
+        boot_id: The kernel's id of this boot.
+        board: Where ``broker``, ``outbox`` and ``delivery`` report.
+    """
+
+    def __init__(
+        self,
+        *,
+        device_id: str,
+        settings: MessagingSettings,
+        state_dir: Path,
+        clock: Clock,
+        boot_id: str,
+        board: HealthBoard,
+    ) -> None:
+        self._delivery: _Delivery = (
+            _Nowhere()
+            if settings.broker == "none"
+            else _Broker(device_id, settings, state_dir, clock=clock, boot_id=boot_id, board=board)
+        )
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The threads that the supervisor runs, in the order in which they start."""
+        return self._delivery.workers
+
+    def publish(self, message: Message) -> None:
+        """Take a message; never blocks. When too many wait it is dropped and counted, durable ones in a gap record."""
+        self._delivery.publish(message)
+
+    def figures(self) -> dict[str, object]:
+        """Give figures for status and health: JSON types only, no secrets."""
+        return self._delivery.figures()
+
+    def is_drained(self) -> bool:
+        """Tell whether nothing waits that could be delivered now."""
+        return self._delivery.is_drained()
+
+
+class _Broker:
+    """Through the outbox and MQTT."""
+
+    def __init__(
+        self,
+        device_id: str,
+        settings: MessagingSettings,
+        state_dir: Path,
+        *,
+        clock: Clock,
+        boot_id: str,
+        board: HealthBoard,
+    ) -> None:
+        self._clock = clock
+        self._inlet = Inlet()
+        self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
+        self._courier = Courier(
+            device_id=device_id,
+            settings=settings.outbox,
+            state_dir=state_dir,
+            clock=clock,
+            boot_id=boot_id,
+            board=board,
+            inlet=self._inlet,
+            link=self._link,
+            inflight=settings.inflight,
+        )
+        self.workers: tuple[Worker, ...] = (self._courier, self._link)
+
+    def publish(self, message: Message) -> None:
+        self._inlet.put(Arrival(message, self._clock.now(), self._clock.quality()))
+
+    def figures(self) -> dict[str, object]:
+        mine = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
+        return self._link.figures() | self._courier.figures() | mine
+
+    def is_drained(self) -> bool:
+        return self._courier.is_drained
+
+
+class _Nowhere:
+    """Messages are counted, and that is all."""
+
+    name = "mqtt"
+
+    def __init__(self) -> None:
+        self.pulse = Pulse(limit=30.0)
+        self.workers: tuple[Worker, ...] = (self,)
+        self._published = 0
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.wait(5.0):
+            self.pulse.beat()
+
+    def publish(self, message: Message) -> None:
+        del message
+        self._published += 1
+
+    def figures(self) -> dict[str, object]:
+        return {"connected": False, "broker": "none", "published": self._published, "rows": 0}
+
+    def is_drained(self) -> bool:
+        return True

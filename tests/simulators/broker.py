@@ -1,0 +1,74 @@
+"""A real mosquitto on a free loopback port, that can be stopped, killed and started again."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def find_mosquitto() -> str | None:
+    """Give the program: from PATH, from where Debian keeps daemons, or from what `make test` brought; else None."""
+    places = [shutil.which("mosquitto"), "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"]
+    places += [str(path) for path in sorted((REPOSITORY / ".tools" / "mosquitto").glob("**/sbin/mosquitto"))]
+    return next((place for place in places if place and Path(place).is_file()), None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Mosquitto:
+    """One broker with its own configuration; keeps its port over restarts.
+
+    Args:
+        directory: Where its configuration and log go.
+        lines: More lines for the configuration.
+        port: The port; None: a free one.
+    """
+
+    def __init__(self, directory: Path, lines: tuple[str, ...] = (), port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.log = directory / "mosquitto.log"
+        self._config = directory / "mosquitto.conf"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.configure(*lines)
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def configure(self, *lines: str, listener: tuple[str, ...] = ()) -> None:
+        """Write the configuration; takes effect at the next start."""
+        access = () if any(line.startswith("allow_anonymous") for line in lines) else ("allow_anonymous true",)
+        first = (f"listener {self.port} 127.0.0.1", *listener, "log_type all", f"log_dest file {self.log}")
+        self._config.write_text("\n".join([*first, *access, *lines, ""]))
+
+    def start(self) -> None:
+        program = find_mosquitto()
+        assert program, "mosquitto is not installed"
+        # run as whoever runs the tests: as root it would become `mosquitto`, which may not read our directory
+        with self._config.open("a") as file:
+            file.write("user root\n")
+        self._process = subprocess.Popen(
+            [program, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, f"mosquitto ended: {self.log.read_text() if self.log.exists() else ''}"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+        raise TimeoutError("mosquitto does not listen")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
