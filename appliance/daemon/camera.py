@@ -158,6 +158,6 @@ class CameraWorker:
             self.name.replace(":", " "),
             state,
             f": {why}" if why else "",
-            extra={"camera": self.name},
+            extra={"camera": self.name.partition(":")[2]},
         )
         self._on_state(state, why)
