@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 # Programs that were fetched for us come first; Debian keeps mosquitto in /usr/sbin, which users do not search.
-export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/$(BIN):$(PATH):/usr/sbin
+export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL BROKER CONFIG DEVICE_ID ONCE JSON ARGS
