@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.config import DEFAULT_PATH, load_settings, runtime_socket
+from appliance.config import DEFAULT_PATH, load_settings, reachable_socket
 from appliance.core.errors import UnavailableError
 
 TIMEOUT = 5.0  # seconds
@@ -63,7 +63,9 @@ class Daemon:
 
     def _gone(self, error: Exception) -> UnavailableError:
         if isinstance(error, PermissionError):
-            return UnavailableError(f"no permission to talk to the daemon at {self._path}; use sudo, or join its group")
+            return UnavailableError(
+                f"no permission to talk to the daemon at {self._path}; use sudo, or join its group: sudo usermod -aG edgecam NAME"
+            )
         return UnavailableError(
             f"no daemon answers at {self._path}; is it running? systemctl status edgecam, or start one: edgecam run"
         )
@@ -72,7 +74,7 @@ class Daemon:
 def _usual_socket() -> Path:
     """Give the socket of the configuration in place, where it can be read; else the rule's own."""
     settings = load_settings(DEFAULT_PATH).device if DEFAULT_PATH.exists() else None
-    return runtime_socket(settings)
+    return reachable_socket(settings)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -22,6 +22,7 @@ from appliance.config.settings import (
     Settings,
     TlsSettings,
     TrackingSettings,
+    reachable_socket,
     runtime_socket,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "Zone",
     "load_settings",
     "parse_settings",
+    "reachable_socket",
     "read_toml",
     "runtime_socket",
     "setting",

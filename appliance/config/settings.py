@@ -12,6 +12,7 @@ from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, Name, Secret, Section, Url, setting
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
+SYSTEM_RUNTIME = Path("/run/edgecam")  # RuntimeDirectory= of the unit
 _BROKER = (
     r"^(embedded|none|mqtts?://[^/\s:]+(:[0-9]{1,5})?/?"
     r"|mqtts?://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?/?)$"
@@ -164,14 +165,27 @@ class Settings(Section):
 
 
 def runtime_socket(settings: DeviceSettings | None = None) -> Path:
-    """Give the path of the daemon's Unix socket, by the same rule for the daemon and for those who look for it."""
+    """Give where a daemon that is started here puts its Unix socket."""
     if settings is not None and settings.socket is not None:
         return settings.socket
     if chosen := os.environ.get("EDGECAM_SOCKET"):
         return Path(chosen)
     directory = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if not directory and os.geteuid() == 0:
-        directory = "/run/edgecam"
+        directory = str(SYSTEM_RUNTIME)
     if not directory and (user_runtime := os.environ.get("XDG_RUNTIME_DIR")):
         directory = f"{user_runtime}/edgecam"
     return Path(directory or f"/tmp/edgecam-{os.geteuid()}", "edgecam.sock")  # noqa: S108 - made 0700 by the daemon
+
+
+def reachable_socket(settings: DeviceSettings | None = None, system: Path = SYSTEM_RUNTIME) -> Path:
+    """Give the Unix socket to ask: of one's own daemon, or of the system's when there is none of one's own.
+
+    Args:
+        settings: The configuration in place, if any.
+        system: The runtime directory of the system's daemon.
+    """
+    own = runtime_socket(settings)
+    is_asked_for = (settings is not None and settings.socket is not None) or "EDGECAM_SOCKET" in os.environ
+    # the directory is what others may see; whether they may look into it is told when they ask
+    return own if is_asked_for or os.access(own, os.F_OK) or not system.is_dir() else system / own.name

@@ -1,6 +1,5 @@
 """The promises of the configuration: strict, told all at once, and never a secret on the screen."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from appliance.config import (
     Settings,
     load_settings,
     parse_settings,
+    reachable_socket,
     read_toml,
     runtime_socket,
 )
@@ -254,17 +254,40 @@ def test_a_secret_is_kept_in_exactly_one_place(values: dict[str, str]) -> None:
         parse_settings({"messaging": {"password": values}}, "here")
 
 
-def test_daemon_and_command_find_the_same_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def user_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the runtime directory of an ordinary user."""
     for name in ("EDGECAM_SOCKET", "RUNTIME_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    expected = Path("/run/edgecam") if os.geteuid() == 0 else tmp_path / "edgecam"
-    assert runtime_socket() == expected / "edgecam.sock"
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    return tmp_path / "edgecam"
+
+
+def test_what_is_named_wins_over_what_systemd_gives_over_the_users_own(
+    user_runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runtime_socket() == user_runtime / "edgecam.sock"
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/edgecam:/run/other")
     assert runtime_socket() == Path("/run/edgecam/edgecam.sock")
     monkeypatch.setenv("EDGECAM_SOCKET", "/a/b.sock")
     assert runtime_socket() == Path("/a/b.sock")
     assert runtime_socket(DeviceSettings(socket=Path("/c.sock"))) == Path("/c.sock")
+
+
+def test_the_command_asks_ones_own_daemon_first_and_else_the_systems(
+    user_runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "run"
+    assert reachable_socket(system=system) == user_runtime / "edgecam.sock"
+    system.mkdir()
+    assert reachable_socket(system=system) == system / "edgecam.sock"
+    user_runtime.mkdir()
+    (user_runtime / "edgecam.sock").touch()
+    assert reachable_socket(system=system) == user_runtime / "edgecam.sock"
+    monkeypatch.setenv("EDGECAM_SOCKET", "/not/there.sock")
+    assert reachable_socket(system=system) == Path("/not/there.sock")
+    assert reachable_socket(DeviceSettings(socket=Path("/c.sock")), system) == Path("/c.sock")
 
 
 @pytest.mark.parametrize("host", ["café.local", "-", "", "a" * 300])
