@@ -64,7 +64,8 @@ class Daemon:
     def _gone(self, error: Exception) -> UnavailableError:
         if isinstance(error, PermissionError):
             return UnavailableError(
-                f"no permission to talk to the daemon at {self._path}; use sudo, or join its group: sudo usermod -aG edgecam NAME"
+                f"no permission to talk to the daemon at {self._path}; "
+                "use sudo, or join its group: sudo usermod -aG edgecam NAME"
             )
         return UnavailableError(
             f"no daemon answers at {self._path}; is it running? systemctl status edgecam, or start one: edgecam run"
