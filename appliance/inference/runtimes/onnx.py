@@ -47,6 +47,9 @@ class OnnxRuntime:
         # A pool that spins while it waits doubles the CPU time as soon as anything else runs on the device.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        # Without it, sums of 8-bit products saturate silently on x86 that has AVX2 but no VNNI: NanoDet int8 loses 1.7
+        # points of AP there. It costs int8 models 15 % on such machines, and nothing on others (ARM, VNNI) or in fp32.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         # One block for all activations, planned ahead, costs 3 MB (YOLOX-Nano) to 13 MB (PicoDet-S) and is no faster.
         options.enable_mem_pattern = False
         try:
