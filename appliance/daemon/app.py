@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,10 +48,11 @@ class App:
 
     Args:
         options: What was asked for.
+        on_built: Called when every part is built and before any is started.
     """
 
-    def __init__(self, options: Options) -> None:
-        self._options, self._settings = options, options.settings
+    def __init__(self, options: Options, on_built: Callable[[], None] = lambda: None) -> None:
+        self._options, self._settings, self._on_built = options, options.settings, on_built
         self._device_id = self._settings.device.resolved_id()
         self._state_dir = self._settings.device.state_dir
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
@@ -72,6 +73,7 @@ class App:
         with ExitStack() as stack:
             stack.enter_context(_lock(self._state_dir))
             self._build(stack)
+            self._on_built()
             self._supervisor.start()
             self._notifier.tell("READY=1")
             self._announce()

@@ -10,7 +10,8 @@ from appliance.core.errors import EdgecamError
 from appliance.daemon.logs import start_logging
 from appliance.daemon.options import read_options
 
-M_ARENA_MAX = -8  # <malloc.h>
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # <malloc.h>
+LOADING, RUNNING = 64 << 10, 16 << 20  # bytes; see `keep_memory_small`
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +19,13 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon and give its exit status: 0, or the one of the error (78: correct the configuration)."""
     start_logging()
-    _keep_memory_small()
+    keep_memory_small(LOADING)
     try:
         options = read_options(arguments)
         from appliance.daemon.app import App  # noqa: PLC0415 - a wrong option is told before OpenCV is loaded
 
-        status, all_ended = App(options).run()
+        app = App(options, on_built=lambda: keep_memory_small(RUNNING))
+        status, all_ended = app.run()
     except EdgecamError as error:
         log.critical("%s", error)
         return error.exit_code
@@ -35,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _keep_memory_small() -> None:
-    """Give all threads two malloc arenas instead of eight per core: each keeps what it once had (mallopt(3))."""
-    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+def keep_memory_small(mmap_threshold: int) -> None:
+    """Tune malloc (mallopt(3)).
+
+    All threads share two arenas instead of eight per core: each arena keeps what it once had. While a model is loaded,
+    blocks from 64 KiB on are mapped one by one, so that what loading frees goes back to the system (4 MB less with
+    YOLOX-Nano); while frames run, their buffers come from the heap, which spares the page faults.
+    """
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_ARENA_MAX, 2)
+    libc.mallopt(M_MMAP_THRESHOLD, mmap_threshold)
