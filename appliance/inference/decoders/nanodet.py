@@ -56,6 +56,6 @@ class NanodetDecoder:
         # the largest logit becomes 0: the softmax stays the same, and exp cannot overflow
         weights = np.exp(sides - sides.max(axis=2, keepdims=True))
         strides = self._strides[at]
-        distances = (weights @ self._bins) / weights.sum(axis=2) * strides
+        distances = (weights * self._bins).sum(axis=2) / weights.sum(axis=2) * strides
         centres = (self._places[at] + np.float32(0.5)) * strides
         return corners(centres, distances[:, :2], distances[:, 2:])
