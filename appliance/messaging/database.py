@@ -34,6 +34,8 @@ _WORDS: Final = {
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that {where} exists and that this user may write to it",
     sqlite3.SQLITE_PERM: "cannot be opened; check that this user may write to {where}",
     sqlite3.SQLITE_BUSY: "is in use by another process; is Edgecam running twice?",
+    sqlite3.SQLITE_CORRUPT: "is corrupt; it will be put aside and a new one begun",
+    sqlite3.SQLITE_NOTADB: "is no outbox; it will be put aside and a new one begun",
     sqlite3.SQLITE_IOERR: "the disk gives errors ({error}); look into `dmesg`, and replace the card or disk",
 }
 _logger = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Database:
         self._schema = schema
         self._most_pages = most_pages
         self._connection: sqlite3.Connection | None = None
+        self._corrupt: sqlite3.Error | None = None
 
     @property
     def is_open(self) -> bool:
@@ -73,6 +76,8 @@ class Database:
         A file that is corrupt or no database is renamed and kept, `quarantined` tells its new name, and an empty one
         takes its place.
 
+        When corruption is met later, that call fails, and the next `open` puts the file aside.
+
         Raises:
             StorageError: The directory cannot be written to, the disk is full, or another process has the file.
         """
@@ -82,16 +87,17 @@ class Database:
             raise StorageError(
                 f"cannot make {self.path.parent}: {error.strerror}; set [device] state_dir to a writable directory"
             ) from error
-        try:
-            self._connect()
-        except sqlite3.Error as error:
-            if not _is_corrupt(error):
-                raise self._explained(error) from error
-            self._quarantine(error)
+        for _ in range(2):
+            if self._corrupt is not None:
+                self._quarantine(self._corrupt)
             try:
                 self._connect()
-            except sqlite3.Error as again:
-                raise self._explained(again) from again
+                return
+            except sqlite3.Error as error:
+                failure = self._explained(error)
+                if self._corrupt is None:
+                    raise failure from error
+        raise failure
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -200,20 +206,15 @@ class Database:
         except OSError as failure:
             raise StorageError(f"{self.path} is corrupt and cannot be renamed: {failure.strerror}") from failure
         self.quarantined = aside
+        self._corrupt = None
         _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, aside)
 
     def _explained(self, error: sqlite3.Error) -> StorageError:
-        code = _primary_code(error)
+        # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code != sqlite3.SQLITE_FULL:
             self.close()
-        words = _WORDS.get(code, "{error}").format(error=error, where=self.path.parent)
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            self._corrupt = error
+        words = _WORDS.get(code, "{error}; move it away to begin a new one").format(error=error, where=self.path.parent)
         return StorageError(f"{self.path}: {words}")
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    return _primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.core.clock import ClockQuality, Stamp
+from appliance.core.clock import ClockQuality
 from appliance.core.message import Message
 from appliance.messaging.parcels import LinkClosing, News
 
@@ -14,10 +14,18 @@ MOST_WAITING = 2000  # messages: a minute of a busy crossing; about 4 MB
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message, the moment it came, and how far UTC could be trusted then."""
+    """A message and the moment it came.
+
+    Attributes:
+        message: The message.
+        time_ns: UTC, nanoseconds since 1970.
+        mono_ns: CLOCK_BOOTTIME, nanoseconds.
+        clock: How far UTC could be trusted then.
+    """
 
     message: Message
-    stamp: Stamp
+    time_ns: int
+    mono_ns: int
     clock: ClockQuality
 
 

@@ -1,6 +1,5 @@
-"""The link to the broker: the only module that speaks to paho."""
+"""One connection to a broker: the only module that speaks to paho."""
 
-import logging
 import os
 import queue
 import select
@@ -9,10 +8,8 @@ import ssl
 import struct
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -25,193 +22,66 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from appliance.config import MessagingSettings
-from appliance.core.backoff import Backoff
 from appliance.core.errors import ConfigError
-from appliance.core.health import HealthBoard, HealthState
-from appliance.core.worker import Pulse
 from appliance.messaging import reasons, topics
-from appliance.messaging.parcels import Answer, LinkClosing, LinkDown, LinkUp, Listener, Parcel
+from appliance.messaging.parcels import Parcel
 from appliance.messaging.reasons import Reason
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for each of TCP, TLS and the broker's answer
 DIAL_TIMEOUT: Final = 15.0  # seconds for name, TCP and TLS together; the resolver knows no limit of its own
 USER_TIMEOUT_MS: Final = 20_000  # TCP gives up on bytes that nobody acknowledges (tcp(7), TCP_USER_TIMEOUT)
 SILENCE: Final = 1.5  # keepalives without a byte from the broker after which the link counts as dead
-TURN: Final = 0.5  # seconds between two looks at whether to stop
-MUTE_BEFORE_OLD: Final = 2  # connections without an answer to MQTT 5 before 3.1.1 is tried: one may be bad luck
-OLD_FOR: Final = 86400.0  # seconds for which a broker that took only 3.1.1 is not asked for 5 again
-MOST_LOOSE: Final = 256  # messages without a number that wait for a slow connection
-MOST_RETAINED: Final = 1024  # topics; a device has a few for each camera
-SETTLE: Final = 3.0  # seconds for what is in flight when the link stops
-FAREWELL: Final = 1.0  # seconds for the broker to take `offline`
-
 MOST_PACKET_BYTES: Final = 268_435_455  # MQTT 5, section 2.1.4
 PUBLISH_OVERHEAD_BYTES: Final = 32  # fixed header, lengths, packet id, properties
 
-BLAMING: Final = frozenset({0x81, 0x82, 0x90, 0x93, 0x95, 0x99})  # DISCONNECT codes that speak of what was sent
-_UNSUPPORTED: Final = frozenset({0x01, 0x84})  # MQTT 3.1.1 section 3.2.2.3 and MQTT 5 section 3.2.2.2
-_logger = logging.getLogger(__name__)
+_BLAMING: Final = frozenset({0x81, 0x82, 0x90, 0x93, 0x95, 0x99})  # DISCONNECT codes that speak of what was sent
 
 
-class _Outcome(Enum):
-    SERVED = "the broker took the connection; it is over now"
-    REFUSED = "the broker answered, and refused"
-    MUTE = "something took the connection and gave no answer to CONNECT"
-    UNREACHABLE = "no connection"
+class Protocol(Enum):
+    """The versions of MQTT that are spoken."""
+
+    MQTT_5 = "5"
+    MQTT_3_1_1 = "3.1.1"
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    host: str
-    port: int
-    is_secure: bool
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"mqtt{'s' if self.is_secure else ''}://{host}:{self.port}"
-
-
-class MqttLink:
-    """Keeps a connection to the broker, and says on the health board why when there is none.
-
-    Numbered parcels go out in the order in which they were given, no more in flight than the settings and the broker
-    allow. Retained ones are kept, newest per topic, and go out again on every new connection. Everything else needs a
-    connection, or it is dropped and counted.
+class Dialler:
+    """Opens connections to the broker of the settings; reads secrets and certificates anew each time.
 
     Args:
-        device_id: The device's name: client id and topics.
+        device_id: The device's name: client id and the topic of the last will.
         settings: The broker, credentials, limits.
-        board: Where the link reports, as ``broker``.
-        listener: Who is told what happens.
+        wake: An eventfd that ends the wait of a conversation.
     """
 
-    name = "mqtt"
-
-    def __init__(self, *, device_id: str, settings: MessagingSettings, board: HealthBoard, listener: Listener) -> None:
-        self.pulse = Pulse(limit=30.0)
+    def __init__(self, device_id: str, settings: MessagingSettings, wake: int) -> None:
         parts = urlsplit(settings.broker)
-        is_secure = parts.scheme == "mqtts"
-        self._address = _Address(parts.hostname or "", parts.port or (8883 if is_secure else 1883), is_secure)
-        self._device_id, self._settings = device_id, settings
-        self._board, self._listener = board, listener
-        self._lock = threading.Lock()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._numbered: deque[Parcel] = deque()
-        self._loose: deque[Parcel] = deque()
-        self._retained: dict[str, Parcel] = {}
-        self._unsent: dict[str, Parcel] = {}
-        self._session = 0
-        self._is_connected = False
-        self._old_until = 0.0
-        self._mute = 0
-        self._backoff = Backoff(least=0.5, most=60.0, stable=60.0)
-        self._lasting = Backoff(least=10.0, most=900.0, stable=60.0)
-        self._figures: dict[str, Any] = {
-            "connected": False,
-            "broker": str(self._address),
-            "protocol": None,
-            "connects": 0,
-            "last_connect": None,
-            "dropped_offline": 0,
-            "dropped_busy": 0,
-        }
+        self._is_secure = parts.scheme == "mqtts"
+        self._host, self._port = parts.hostname or "", parts.port or (8883 if self._is_secure else 1883)
+        self._device_id, self._settings, self._wake = device_id, settings, wake
 
-    def run(self, stop: threading.Event) -> None:
-        """Keep a connection until `stop` is set; then settle what is in flight, say `offline` and leave."""
-        while not stop.is_set():
-            self._pause(self._connect_and_serve(stop), stop)
+    def __str__(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"mqtt{'s' if self._is_secure else ''}://{host}:{self._port}"
 
-    def send(self, session: int, parcels: Sequence[Parcel]) -> None:
-        """Send numbered parcels on this connection, in their order; each is answered, or the link goes down."""
-        with self._lock:
-            if session == self._session and self._is_connected:
-                self._numbered.extend(parcels)
-        self._rouse()
+    def dial(self, protocol: Protocol, is_off: Callable[[], bool]) -> "Conversation | Reason":
+        """Resolve, connect, shake hands and send CONNECT; or give the reason why that failed.
 
-    def post(self, parcel: Parcel) -> None:
-        """Send one that is not numbered: the last retained one of each topic is kept, others need a connection."""
-        with self._lock:
-            if parcel.retain and (parcel.topic in self._retained or len(self._retained) < MOST_RETAINED):
-                self._retained[parcel.topic] = parcel
-                self._unsent[parcel.topic] = parcel
-            elif not self._is_connected:
-                self._figures["dropped_offline"] += 1
-            elif len(self._loose) >= MOST_LOOSE:
-                self._figures["dropped_busy"] += 1
-            else:
-                self._loose.append(parcel)
-        self._rouse()
+        Done in a thread of its own, because the resolver cannot be interrupted.
 
-    def figures(self) -> dict[str, object]:
-        """Give figures for status and health."""
-        with self._lock:
-            return dict(self._figures)
+        Args:
+            protocol: The version to speak.
+            is_off: Asked several times a second; when it says so, nobody waits any longer.
 
-    def _rouse(self) -> None:
-        os.eventfd_write(self._wake, 1)
-
-    def _pause(self, wait: float, stop: threading.Event) -> None:
-        end = time.monotonic() + wait
-        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, 5.0)):
-            self.pulse.beat()  # a broker that is away is not being stuck
-
-    def _connect_and_serve(self, stop: threading.Event) -> float:
-        """Make one connection and keep it as long as it lasts; give the seconds to wait before the next."""
-        is_old = time.monotonic() < self._old_until
-        outcome, code = self._attempt(MQTTProtocolVersion.MQTTv311 if is_old else MQTTProtocolVersion.MQTTv5, stop)
-        if not is_old:
-            self._mute = self._mute + 1 if outcome is _Outcome.MUTE else 0
-            is_unsupported = outcome is _Outcome.REFUSED and code in _UNSUPPORTED
-            if (is_unsupported or self._mute >= MUTE_BEFORE_OLD) and not stop.is_set():
-                outcome, code = self._attempt(MQTTProtocolVersion.MQTTv311, stop)
-                if outcome is _Outcome.SERVED:
-                    self._old_until = time.monotonic() + OLD_FOR
-        elif outcome is not _Outcome.SERVED:
-            self._old_until = 0.0  # perhaps another broker answers there now
-        is_lasting = outcome is _Outcome.REFUSED and reasons.of_connection(code).is_lasting
-        return (self._lasting if is_lasting else self._backoff).next_wait()
-
-    def _attempt(self, protocol: MQTTProtocolVersion, stop: threading.Event) -> tuple[_Outcome, int]:
-        """Connect with one version of the protocol, and serve if the broker agrees; give the outcome and its code."""
-        try:
-            conversation = self._dial(self._client(protocol), protocol, stop)
-        except ConfigError as error:
-            self._report(HealthState.FAILED, str(error), "correct it; no restart is needed")
-            return _Outcome.UNREACHABLE, 0
-        if isinstance(conversation, Reason):
-            self._report(HealthState.DEGRADED, f"{self._address}: {conversation.what}", conversation.fix)
-            return _Outcome.UNREACHABLE, 0
-        with conversation:
-            deadline = time.monotonic() + CONNECT_TIMEOUT
-            while conversation.is_alive and conversation.connack is None and not stop.is_set():
-                if time.monotonic() > deadline:
-                    break
-                conversation.turn(TURN)
-            self.pulse.beat()
-            code = conversation.connack
-            if code is None:
-                self._report(
-                    HealthState.DEGRADED,
-                    f"{self._address} takes the connection but gives no answer",
-                    "check that it is an MQTT broker, and that mqtt:// or mqtts:// is right",
-                )
-                return _Outcome.MUTE, 0
-            if code:
-                reason = reasons.of_connection(code)
-                state = HealthState.FAILED if reason.is_lasting else HealthState.DEGRADED
-                self._report(state, f"{self._address}: {reason.what}", reason.fix)
-                return _Outcome.REFUSED, code
-            self._serve(conversation, protocol, stop)
-            return _Outcome.SERVED, 0
-
-    def _dial(self, client: Client, protocol: MQTTProtocolVersion, stop: threading.Event) -> "_Conversation | Reason":
-        """Resolve, connect and shake hands in a thread of its own: the resolver cannot be interrupted."""
+        Raises:
+            ConfigError: The password or the certificates cannot be read.
+        """
+        client = self._client(protocol)
         done: queue.SimpleQueue[Reason | None] = queue.SimpleQueue()
         is_abandoned = threading.Event()
 
         def connect() -> None:
             try:
-                client.connect(self._address.host, self._address.port, self._settings.keepalive)
+                client.connect(self._host, self._port, self._settings.keepalive)
                 done.put(None)
             except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
                 done.put(reasons.of_failure(error))
@@ -220,22 +90,21 @@ class MqttLink:
 
         threading.Thread(target=connect, name="mqtt:connect", daemon=True).start()
         deadline = time.monotonic() + DIAL_TIMEOUT
-        while not stop.is_set() and time.monotonic() < deadline:
-            self.pulse.beat()
+        while not is_off() and time.monotonic() < deadline:
             with suppress(queue.Empty):
-                return done.get(timeout=TURN) or _Conversation(client, protocol, self._wake, self._settings.inflight)
+                return done.get(timeout=0.2) or Conversation(client, protocol, self._wake, self._settings.inflight)
         is_abandoned.set()
         with suppress(queue.Empty):
             done.get_nowait()
             _close(client)
         return Reason("no answer", "check the network and its name server")
 
-    def _client(self, protocol: MQTTProtocolVersion) -> Client:
+    def _client(self, protocol: Protocol) -> Client:
         settings = self._settings
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"edgecam-{self._device_id}",
-            protocol=protocol,
+            protocol=MQTTProtocolVersion.MQTTv5 if protocol is Protocol.MQTT_5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT
@@ -244,7 +113,7 @@ class MqttLink:
         if settings.username is not None:
             password = None if settings.password is None else settings.password.read("messaging.password")
             client.username_pw_set(settings.username, password)
-        if self._address.is_secure:
+        if self._is_secure:
             client.tls_set_context(self._tls_context())
         return client
 
@@ -258,93 +127,11 @@ class MqttLink:
             raise ConfigError(f"[messaging.tls] certificates cannot be used: {error}") from error
         return context
 
-    def _serve(self, conversation: "_Conversation", protocol: MQTTProtocolVersion, stop: threading.Event) -> None:
-        with self._lock:
-            self._session += 1
-            self._is_connected = True
-            self._unsent = {
-                topics.AVAILABILITY: Parcel(topics.AVAILABILITY, b"online", 1, retain=True),
-                **self._retained,
-            }
-            self._figures |= {
-                "connected": True,
-                "protocol": "5" if protocol is MQTTProtocolVersion.MQTTv5 else "3.1.1",
-                "connects": self._figures["connects"] + 1,
-                "last_connect": round(time.time(), 3),
-            }
-        self._backoff.succeeded()
-        self._lasting.succeeded()
-        self._report(HealthState.OK, "", "")
-        self._listener.tell([LinkUp(self._session)])
-        try:
-            while conversation.is_alive and not stop.is_set():
-                self._step(conversation, TURN)
-            if conversation.is_alive:
-                self._leave(conversation)
-        finally:
-            with self._lock:
-                self._is_connected = False
-                self._figures["connected"] = False
-                self._numbered.clear()
-                self._figures["dropped_offline"] += len(self._loose)
-                self._loose.clear()
-            self._tell_answers(conversation)
-            self._listener.tell([LinkDown(self._session, conversation.is_blamed)])
-        if not stop.is_set():
-            self._report(HealthState.DEGRADED, f"{self._address}: {conversation.ended}", conversation.fix)
 
-    def _step(self, conversation: "_Conversation", timeout: float) -> None:
-        """Send what may be sent, wait a little for the broker or for something to send, and pass on its answers."""
-        while conversation.has_room and (parcel := self._next()) is not None:
-            conversation.publish(topics.full(self._device_id, parcel.topic), parcel)
-        conversation.turn(timeout)
-        self._tell_answers(conversation)
-        self.pulse.beat()
-
-    def _next(self) -> Parcel | None:
-        """Take the next parcel: state first, for it is small and tells the present; then numbered ones."""
-        with self._lock:
-            if self._unsent:
-                return self._unsent.pop(next(iter(self._unsent)))
-            if self._numbered:
-                return self._numbered.popleft()
-            return self._loose.popleft() if self._loose else None
-
-    def _tell_answers(self, conversation: "_Conversation") -> None:
-        if conversation.answers:
-            news = [Answer(self._session, ticket, code) for ticket, code in conversation.answers]
-            conversation.answers.clear()
-            self._listener.tell(news)
-
-    def _leave(self, conversation: "_Conversation") -> None:
-        """Settle what is in flight, say `offline`, disconnect: bounded, whatever the broker does."""
-        self._listener.tell([LinkClosing()])
-        self._turn_until(conversation, SETTLE, lambda: self._listener.is_settled and self._is_idle(conversation))
-        with self._lock:
-            self._numbered.clear()
-            self._unsent = {topics.AVAILABILITY: Parcel(topics.AVAILABILITY, b"offline", 1, retain=True)}
-        self._turn_until(conversation, FAREWELL, lambda: self._is_idle(conversation))
-        conversation.say_goodbye()
-
-    def _turn_until(self, conversation: "_Conversation", seconds: float, is_done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + seconds
-        while conversation.is_alive and not is_done() and time.monotonic() < deadline:
-            self._step(conversation, 0.05)
-
-    def _is_idle(self, conversation: "_Conversation") -> bool:
-        with self._lock:
-            return not (self._numbered or self._unsent or conversation.in_flight)
-
-    def _report(self, state: HealthState, what: str, fix: str) -> None:
-        if self._board.report("broker", state, what, fix):
-            level = logging.INFO if state is HealthState.OK else logging.WARNING
-            _logger.log(level, "broker: %s", what or f"connected to {self._address}")
-
-
-class _Conversation:
+class Conversation:
     """One connection with one client of paho, used by one thread. Callbacks note, nothing more."""
 
-    def __init__(self, client: Client, protocol: MQTTProtocolVersion, wake: int, most: int) -> None:
+    def __init__(self, client: Client, protocol: Protocol, wake: int, most: int) -> None:
         self.connack: int | None = None
         self.ended = "the connection was lost"
         self.fix = "check the network and the broker"
@@ -377,13 +164,20 @@ class _Conversation:
         """Whether one more may be sent: the window is open, and the system took all that was sent before."""
         return len(self.in_flight) < self._most_in_flight and self.is_alive and not self._client.want_write()
 
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """Let what is sent inside travel together: paho writes every packet by itself, which doubles its cost."""
+        self._set_cork(1)
+        yield
+        self._set_cork(0)
+
     def publish(self, topic: str, parcel: Parcel) -> None:
         """Send one; its answer comes by and by."""
         if len(parcel.payload) + len(topic) + PUBLISH_OVERHEAD_BYTES > self._most_bytes:
             self._answer(parcel.ticket, 0x95)  # the broker would end the connection over it
             return
         properties = None
-        if parcel.expiry_s is not None and self._protocol is MQTTProtocolVersion.MQTTv5:
+        if parcel.expiry_s is not None and self._protocol is Protocol.MQTT_5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho gives it no types
             properties.MessageExpiryInterval = parcel.expiry_s
         retain = parcel.retain and self._can_retain
@@ -437,6 +231,12 @@ class _Conversation:
                 wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 
+    def _set_cork(self, value: int) -> None:
+        wire = self._client.socket()
+        if isinstance(wire, socket.socket):
+            with suppress(OSError):  # the connection may be gone already
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, value)
+
     def _answer(self, ticket: int, code: int) -> None:
         if ticket:
             self.answers.append((ticket, code))
@@ -445,7 +245,7 @@ class _Conversation:
         self, _: Client, __: Any, ___: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         self.connack = code.value
-        if self._protocol is MQTTProtocolVersion.MQTTv5 and properties is not None:
+        if self._protocol is Protocol.MQTT_5 and properties is not None:
             if getattr(properties, "MaximumQoS", 1) < 1:
                 self.connack = 0x9B
             self._can_retain = bool(getattr(properties, "RetainAvailable", 1))
@@ -458,7 +258,7 @@ class _Conversation:
         if flags.is_disconnect_packet_from_server:
             reason = reasons.of_connection(code.value)
             self.ended, self.fix = reason.what, reason.fix
-            self.is_blamed = code.value in BLAMING
+            self.is_blamed = code.value in _BLAMING
 
     def _on_publish(self, _: Client, __: Any, mid: int, code: ReasonCode, ___: Properties | None) -> None:
         self._answer(self.in_flight.pop(mid, 0), code.value)

@@ -11,9 +11,10 @@ from typing import Final
 
 from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
-from appliance.messaging import ranges, topics
+from appliance.messaging import gaps, topics
 from appliance.messaging.database import PAGE_BYTES, Database
-from appliance.messaging.ranges import Run
+from appliance.messaging.gaps import Gap, Run
+from appliance.messaging.payloads import nanoseconds
 
 MOST_PAYLOAD_BYTES: Final = 128 << 10  # AWS IoT Core, quotas: the smallest limit of the large brokers
 EVICT_ROWS: Final = 200  # per transaction: on a nearly full disk a large delete itself does not fit into the WAL
@@ -49,7 +50,8 @@ class Draft:
     Attributes:
         topic: Below the device's root.
         encode: Gives the payload for a generation and a sequence number; raises ValueError when it cannot.
-        stamp: When it was queued.
+        time_ns: UTC when it was queued, nanoseconds since 1970.
+        mono_ns: CLOCK_BOOTTIME when it was queued, nanoseconds.
         priority: The highest is evicted first; 0 never.
         retain: The broker is to keep it.
         expiry_s: Seconds after which a subscriber need not see it; None: never.
@@ -57,7 +59,8 @@ class Draft:
 
     topic: str
     encode: Callable[[str, int], bytes]
-    stamp: Stamp
+    time_ns: int
+    mono_ns: int
     priority: int = 1
     retain: bool = False
     expiry_s: int | None = None
@@ -86,25 +89,6 @@ class Row:
     mono_ns: int
     time_ns: int
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Numbers that will never arrive.
-
-    Attributes:
-        count: How many.
-        first: The lowest.
-        last: The highest.
-        runs: Exactly which; empty when there were too many runs to keep.
-        reason: Why.
-    """
-
-    count: int
-    first: int
-    last: int
-    runs: tuple[Run, ...]
-    reason: str
 
 
 class Outbox:
@@ -306,9 +290,8 @@ class Outbox:
         return payload, ""
 
     def _columns(self, draft: Draft) -> tuple[int, str, int, int | None, int, int, int]:
-        time_ns = int(draft.stamp.time.timestamp() * 1e6) * 1000
         retain = int(draft.retain)
-        return int(draft.priority), draft.topic, retain, draft.expiry_s, self._boot, draft.stamp.mono_ns, time_ns
+        return int(draft.priority), draft.topic, retain, draft.expiry_s, self._boot, draft.mono_ns, draft.time_ns
 
     def _make_room(self, size: int) -> None:
         needed = size * 5 // 4 // PAGE_BYTES + 8  # a page is seldom quite full, and inner pages split
@@ -319,7 +302,7 @@ class Outbox:
     def _too_old(self, spare: Collection[int], *, is_clock_set: bool) -> list[int]:
         now = self._now()
         mono_before = now.mono_ns - int(self._settings.max_age * 1e9)
-        time_before = int((now.time.timestamp() - self._settings.max_age) * 1e9)
+        time_before = nanoseconds(now.time) - int(self._settings.max_age * 1e9)
 
         def is_old(boot: int, mono_ns: int, time_ns: int) -> bool:
             return mono_ns < mono_before if boot == self._boot else is_clock_set and time_ns < time_before
@@ -351,20 +334,20 @@ class Outbox:
         if seqs:
             self._delete(seqs)
             self.evicted += len(seqs)
-            self._record_gap(ranges.runs_of(seqs), reason)
+            self._record_gap(gaps.runs_of(seqs), reason)
         return len(seqs)
 
     def _delete(self, seqs: Collection[int]) -> None:
-        for first, last in ranges.runs_of(seqs):
+        for first, last in gaps.runs_of(seqs):
             self.rows -= self._db.change("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", first, last)
             self._db.change("DELETE FROM gap WHERE seq BETWEEN ? AND ?", first, last)
 
     def _record_gap(self, runs: list[Run], reason: str) -> None:
         """Name numbers in the record of this reason that was not sent yet, or in a new one."""
         query = "SELECT seq, runs, count FROM gap WHERE reason=? AND sealed=0 ORDER BY seq DESC LIMIT 1"
-        count = ranges.count(runs)
+        count = gaps.count(runs)
         for seq, before, before_count in self._db.rows(query, reason):
-            merged = ranges.merge([*_parsed(before), *runs])
+            merged = gaps.merge([*_parsed(before), *runs])
             if len(merged) <= MOST_RUNS:
                 self._write_gap(seq, merged, before_count + count, reason)
                 return
@@ -373,7 +356,7 @@ class Outbox:
         self._join_oldest(reason)
 
     def _write_gap(self, seq: int, runs: list[Run], count: int, reason: str) -> None:
-        exact = tuple(runs) if ranges.count(runs) == count else ()
+        exact = tuple(runs) if gaps.count(runs) == count else ()
         payload = self._encode_gap(self.gen, seq, Gap(count, runs[0][0], runs[-1][1], exact, reason))
         text = json.dumps(runs, separators=(",", ":"))
         self._db.change("INSERT OR REPLACE INTO gap VALUES(?,?,?,?,0)", seq, reason, text, count)
@@ -381,8 +364,8 @@ class Outbox:
             # no row was inserted, so AUTOINCREMENT has not seen the numbers that were given out with this record
             self._db.change("UPDATE sqlite_sequence SET seq=? WHERE name='outbox'", self._last_seq)
             return
-        draft = Draft(topics.GAP, lambda *_: payload, self._now(), priority=0)
-        self._db.change(_INSERT, seq, *self._columns(draft), payload)
+        now = self._now()
+        self._db.change(_INSERT, seq, 0, topics.GAP, 0, None, self._boot, now.mono_ns, nanoseconds(now.time), payload)
         self.rows += 1
 
     def _join_oldest(self, reason: str) -> None:
@@ -393,7 +376,7 @@ class Outbox:
             return
         (first, runs, count), (second, more, more_count) = records[:2]
         # the number of the record that goes is itself one that will never arrive
-        merged = ranges.merge([*_parsed(runs), *_parsed(more), (first, first)])
+        merged = gaps.merge([*_parsed(runs), *_parsed(more), (first, first)])
         if len(merged) > MOST_RUNS:
             merged = [(merged[0][0], merged[-1][1])]
         self._delete([first])

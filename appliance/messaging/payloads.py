@@ -133,8 +133,9 @@ def utc_text(time_ns: int) -> str:
     """Give UTC as RFC 3339 with milliseconds: ``2026-01-31T12:00:00.000Z``."""
     # whole milliseconds, cut off rather than rounded: a time must not lie after what it tells of
     milliseconds = time_ns // 1_000_000
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    # isoformat and a slice take a quarter of strftime's time, and this is done for every message
+    text = datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()
+    return f"{text[:19]}.{milliseconds % 1000:03d}Z"
 
 
 def nanoseconds(moment: datetime) -> int:

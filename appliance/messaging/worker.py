@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from appliance.config import MessagingSettings
 from appliance.core.clock import Clock
@@ -11,7 +11,10 @@ from appliance.core.message import Message
 from appliance.core.worker import Pulse, Worker
 from appliance.messaging.courier import Courier
 from appliance.messaging.inlet import Arrival, Inlet
-from appliance.messaging.mqtt import MqttLink
+from appliance.messaging.link import MqttLink
+from appliance.messaging.payloads import nanoseconds
+
+QUALITY_FOR_NS: Final = 1_000_000_000  # asking the kernel costs as much as taking a message, and it changes seldom
 
 
 class _Delivery(Protocol):
@@ -86,6 +89,7 @@ class _Broker:
         board: HealthBoard,
     ) -> None:
         self._clock = clock
+        self._quality, self._quality_at = clock.quality(), clock.now().mono_ns
         self._inlet = Inlet()
         self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
         self._courier = Courier(
@@ -102,7 +106,10 @@ class _Broker:
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 
     def publish(self, message: Message) -> None:
-        self._inlet.put(Arrival(message, self._clock.now(), self._clock.quality()))
+        now = self._clock.now()
+        if not 0 <= now.mono_ns - self._quality_at < QUALITY_FOR_NS:
+            self._quality, self._quality_at = self._clock.quality(), now.mono_ns
+        self._inlet.put(Arrival(message, nanoseconds(now.time), now.mono_ns, self._quality))
 
     def figures(self) -> dict[str, object]:
         mine = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}

@@ -1,9 +1,29 @@
-"""Sets of sequence numbers as sorted runs: what gap records are made of."""
+"""Numbers that will never arrive: gap records, and the sorted runs of numbers they are made of."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 Run = tuple[int, int]
 """First and last number of a run, both included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Numbers that will never arrive.
+
+    Attributes:
+        count: How many.
+        first: The lowest.
+        last: The highest.
+        runs: Exactly which; empty when there were too many runs to keep.
+        reason: Why.
+    """
+
+    count: int
+    first: int
+    last: int
+    runs: tuple[Run, ...]
+    reason: str
 
 
 def runs_of(numbers: Iterable[int]) -> list[Run]:

@@ -1,0 +1,210 @@
+"""Gives the link what it may have in flight, in the order of the numbers, and notes what the broker said to it."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from appliance.core.clock import Clock, ClockQuality, Stamp
+from appliance.core.health import HealthBoard, HealthState
+from appliance.messaging import payloads, reasons, topics
+from appliance.messaging.holds import Holds
+from appliance.messaging.outbox import Outbox, Row
+from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, LinkUp, News, Parcel
+from appliance.messaging.payloads import nanoseconds
+
+LATE_AFTER: Final = 5.0  # seconds: well above a commit and a round trip, well below what a person calls late
+MOST_ACKNOWLEDGED: Final = 10_000  # rows the broker has and a full disk does not let us delete
+
+_EPOCH_BITS: Final = 48  # below them a ticket carries the sequence number
+_SEQ: Final = (1 << _EPOCH_BITS) - 1
+_REFUSED: Final = 0x80  # MQTT 5, section 2.4: from here on reason codes are failures
+_TOO_LARGE: Final = 0x95
+_logger = logging.getLogger(__name__)
+
+
+class Feeder:
+    """Knows what is on its way and what was answered. Owned by the thread that owns the outbox.
+
+    On every new connection all that is not acknowledged is sent again from the oldest. What the broker refuses is held
+    back (see `holds`) and stays in the outbox.
+
+    Args:
+        root: What the device's topics begin with.
+        outbox: Where messages come from.
+        link: Where they go.
+        inflight: Most of them on their way at a time.
+        clock: The clock.
+        board: Where refusals are reported, as ``delivery``.
+
+    Attributes:
+        acknowledged: Numbers that the broker has and the outbox still holds; emptied by who deletes them there.
+        acknowledged_at: Monotonic second of the first of them.
+        is_at_end: There is nothing more to send now.
+        is_closing: The link is about to stop.
+        counts: Messages acknowledged, refused and sent again.
+    """
+
+    def __init__(
+        self, *, root: str, outbox: Outbox, link: Link, inflight: int, clock: Clock, board: HealthBoard
+    ) -> None:
+        self.acknowledged: set[int] = set()
+        self.acknowledged_at = 0.0
+        self.is_at_end = False
+        self.is_closing = False
+        self.counts = dict.fromkeys(("acknowledged", "refused", "resent"), 0)
+        self._root, self._outbox, self._link = root, outbox, link
+        self._inflight, self._clock, self._board = inflight, clock, board
+        self._holds = Holds(time.monotonic)
+        self._epoch = 0
+        self._session = 0
+        self._is_careful = False
+        self._outstanding: dict[int, str] = {}
+        self._cursor = 0
+        self._sent_up_to = 0
+
+    @property
+    def has_link(self) -> bool:
+        """Whether there is a connection."""
+        return self._session > 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Everything that can be sent has been sent and answered."""
+        return self.is_at_end and not self._outstanding
+
+    @property
+    def held_back(self) -> int:
+        """How many messages and topics wait because the broker refused them."""
+        return len(self._holds)
+
+    def on_their_way(self) -> set[int]:
+        """Give the numbers that are sent and not yet answered."""
+        return {ticket & _SEQ for ticket in self._outstanding}
+
+    def next_trial(self) -> float | None:
+        """Give the monotonic second at which something refused is to be tried again; None: never."""
+        return self._holds.next_trial() if self._session else None
+
+    def begin(self) -> None:
+        """Note that the outbox is another file: answers to what was sent from the old one count no more."""
+        self._epoch += 1
+        self.acknowledged.clear()
+        self._sent_up_to = 0
+        self._start_over()
+
+    def feed(self) -> None:
+        """Give the link what it may have in flight.
+
+        Raises:
+            StorageError: The outbox cannot be read or written.
+        """
+        if not self._session or not self._outbox.is_open or len(self.acknowledged) >= MOST_ACKNOWLEDGED:
+            return
+        if (due := self._holds.due()) is not None:
+            self._go_back(due)
+        window = 1 if self._is_careful else self._inflight
+        while not self.is_at_end and (room := window - len(self._outstanding)) > 0:
+            rows = self._outbox.pending(self._cursor, room, self._holds.topics())
+            parcels = self._packed(rows)
+            if rows:
+                self._cursor = rows[-1].seq
+            else:
+                self.is_at_end = True
+                self._holds.sweep()
+            self._link.send(self._session, parcels)
+
+    def waited(self, row: Row, now: Stamp) -> float | None:
+        """Give the seconds since a message was queued; None when no clock can tell."""
+        if row.is_of_this_boot:
+            return (now.mono_ns - row.mono_ns) / 1e9
+        if self._clock.quality() is ClockQuality.UNSYNCED:
+            return None
+        return max(0.0, (nanoseconds(now.time) - row.time_ns) / 1e9)
+
+    def take(self, news: Sequence[News]) -> None:
+        """Take in what happened on the link."""
+        for item in news:
+            match item:
+                case Answer() if item.session == self._session:
+                    self._take_answer(item.ticket, item.code)
+                case LinkUp():
+                    self._session = item.session
+                    self._start_over()
+                case LinkDown() if item.session == self._session:
+                    self._take_loss(is_blamed=item.is_blamed)
+                case LinkClosing():
+                    self.is_closing = True
+                case _:
+                    pass  # an answer or an end that a newer connection has overtaken
+
+    def _packed(self, rows: list[Row]) -> list[Parcel]:
+        gaps = [row.seq for row in rows if row.topic == topics.GAP]
+        if gaps:
+            self._outbox.seal(gaps)
+        now, parcels = self._clock.now(), []
+        for row in rows:
+            ticket = self._epoch << _EPOCH_BITS | row.seq
+            if ticket in self._outstanding or row.seq in self.acknowledged:
+                continue
+            if self._holds.may_send(row.seq, row.topic):
+                self._outstanding[ticket] = row.topic
+                self.counts["resent"] += row.seq <= self._sent_up_to
+                self._sent_up_to = max(self._sent_up_to, row.seq)
+                parcels.append(self._parcel(row, ticket, now))
+        return parcels
+
+    def _parcel(self, row: Row, ticket: int, now: Stamp) -> Parcel:
+        waited = self.waited(row, now)
+        is_late = waited is None or waited > LATE_AFTER
+        payload = payloads.encode_late(row.payload, waited) if is_late else row.payload
+        expiry_s = None if row.expiry_s is None else max(1, row.expiry_s - int(waited or 0.0))
+        return Parcel(row.topic, payload, 1, row.retain, expiry_s, ticket)
+
+    def _start_over(self) -> None:
+        self._outstanding.clear()
+        self._cursor = 0
+        self.is_at_end = False
+        self.is_closing = False
+        self._holds.start_over()
+
+    def _go_back(self, seq: int) -> None:
+        self._cursor = min(self._cursor, max(0, seq - 1))
+        self.is_at_end = False
+
+    def _take_loss(self, *, is_blamed: bool) -> None:
+        if is_blamed and len(self._outstanding) == 1:
+            ((ticket, topic),) = self._outstanding.items()
+            self._refused(ticket & _SEQ, topic, _TOO_LARGE)
+            self._is_careful = False
+        elif is_blamed:
+            # one of those in flight offends the broker: send them one by one until it shows which
+            self._is_careful = True
+        self._session = 0
+        self._start_over()
+
+    def _take_answer(self, ticket: int, code: int) -> None:
+        topic = self._outstanding.pop(ticket, None)
+        if topic is None:
+            return
+        seq = ticket & _SEQ
+        if code >= _REFUSED:
+            self._refused(seq, topic, code)
+            return
+        if not self.acknowledged:
+            self.acknowledged_at = time.monotonic()
+        self.acknowledged.add(seq)
+        self.counts["acknowledged"] += 1
+        again = self._holds.accepted(seq, topic)
+        if again is not None:
+            self._go_back(again)
+            if not self._holds:
+                self._board.report("delivery", HealthState.OK)
+
+    def _refused(self, seq: int, topic: str, code: int) -> None:
+        self.counts["refused"] += 1
+        self._holds.refused(seq, topic, code)
+        reason = reasons.of_publish(code, self._root)
+        what = f"the broker does not take messages for {self._root}/{topic}: {reason.what}"
+        if self._board.report("delivery", HealthState.DEGRADED, what, reason.fix):
+            _logger.warning("%s; they are kept and tried again", what)
