@@ -128,8 +128,8 @@ class Picamera2Camera:
         try:
             attached = len(library.global_camera_info())
             if self._settings.index >= attached:
-                known = f"{attached} attached" if attached else "none is attached; check the ribbon cable and its ends"
-                raise UnavailableError(f"{self._where()}: there is no camera {self._settings.index}: {known}")
+                fix = f"index counts from 0, {attached} attached; check the ribbon cable and its ends"
+                raise UnavailableError(f"{self._where()}: there is no such camera; {fix}")
             return library(self._settings.index)
         except _VENDOR_ERRORS as error:
             fix = "another program may use it: stop it (`pgrep -a rpicam`, `sudo fuser -v /dev/video*`)"

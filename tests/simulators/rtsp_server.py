@@ -21,7 +21,14 @@ import numpy as np
 
 CLOCK_RATE = 90_000
 FRAGMENT = 1400
-_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track1\r\n"
+_SDP = """v=0
+o=- 1 1 IN IP4 127.0.0.1
+s=test
+c=IN IP4 127.0.0.1
+t=0 0
+m=video 0 RTP/AVP 26
+a=control:track1
+""".replace("\n", "\r\n")
 
 
 def draw_numbered(number: int, width: int = 320, height: int = 240) -> np.ndarray:
