@@ -1,7 +1,6 @@
 """The life of one object, from its first sight to its end, and the events that tell of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from appliance.core.events import Change, Crossing, Event, EventType
@@ -51,8 +50,7 @@ class Timing(NamedTuple):
     update_interval_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedObject:
+class TrackedObject(NamedTuple):
     """One object that is being followed, as it was last seen.
 
     Attributes:
@@ -130,13 +128,12 @@ class Life:
         """
         self._last, self.label = sight, label
         self.best_score = max(self.best_score, sight.score)
-        if holding:
-            self._changes += self._presence.see(holding, sight.mono_ns)
+        if holding and (changes := self._presence.see(holding, sight.mono_ns)):
+            self._changes += changes
         if sides and (crossings := self._passage.see(sides, sight.foot, sight.class_id)):
             self._crossings += crossings
             self._changes.append(Change.LINE_CROSSED)
-        change = self._rest.see(sight.centre, (sight.width / sight.size, sight.height / sight.size), sight.mono_ns)
-        if change is not None:
+        if change := self._rest.see(sight.centre, (sight.width / sight.size, sight.height / sight.size), sight.mono_ns):
             self._changes.append(change)
 
     def start(self, object_id: str) -> Event:

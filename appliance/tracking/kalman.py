@@ -16,6 +16,8 @@ LEAST_SIDE = 1.0  # pixels; a side that shrinks through zero would turn the box 
 _TO_CENTRED = np.array(((0.5, 0.0, -1.0, 0.0), (0.0, 0.5, 0.0, -1.0), (0.5, 0.0, 1.0, 0.0), (0.0, 0.5, 0.0, 1.0)))
 _TO_CORNERS = np.array(((1.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 1.0), (-0.5, 0.0, 0.5, 0.0), (0.0, -0.5, 0.0, 0.5)))
 
+_TO_SIZE = np.array(((0.0,), (0.0,), (0.5,), (0.5,)))
+
 
 class KalmanFilters:
     """One filter for each track, N in all, over centre x, centre y, width and height in pixels.
@@ -42,15 +44,15 @@ class KalmanFilters:
         boxes: NDArray[np.float64] = self._state[0].dot(_TO_CORNERS)
         return boxes
 
-    def predict(self, seconds: float, unseen: NDArray[np.bool_]) -> None:
+    def predict(self, seconds: float, unseen: NDArray[np.intp]) -> None:
         """Let time pass for all tracks.
 
         Args:
             seconds: Since the last prediction, 0 or more.
-            unseen: Shape (N,): tracks that were not seen in the last frame. Their size is held: the last thing
+            unseen: Shape (K,): the tracks that were not seen in the last frame. Their size is held: the last thing
                 seen before an occlusion is a box that is cut off more and more (ByteTrack does the same).
         """
-        if unseen.any():
+        if len(unseen):
             self._state[1, unseen, 2:] = 0.0
         step, noise = self._step, self._noise
         step[0, 1] = step[3, 4] = seconds
@@ -71,7 +73,7 @@ class KalmanFilters:
             rows: Shape (K,): the tracks that were seen.
             boxes: Shape (K, 4), xyxy in pixels: where.
         """
-        state = self._state[:, rows]
+        state = self._state.take(rows, axis=1)
         shared = state[2:4]  # what position and velocity have in common with the position that is measured
         gains = shared / (state[2] + MEASUREMENT_STD**2 * _squared_sizes(state[0]))
         state[:2] += gains * (_centred(boxes) - state[0])
@@ -107,7 +109,6 @@ def _centred(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _squared_sizes(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the square of the mean of width and height, shape (N, 1)."""
-    sums = centred[:, 2:3] + centred[:, 3:]
-    sums *= sums
-    sums *= 0.25
-    return sums
+    sizes: NDArray[np.float64] = centred.dot(_TO_SIZE)
+    sizes *= sizes
+    return sizes

@@ -76,6 +76,7 @@ class Scene:
         self._lives: dict[int, Life] = {}
         self._started = 0
         self._size: tuple[int, int] | None = None
+        self._to_places = _TO_PLACES
         self._labels_seen: dict[str, None] = {}
         self._zone_labels_seen: dict[str, dict[str, None]] = {name: {} for name in self._zones.names}
         self._quiet = self._summary([], [])
@@ -92,9 +93,8 @@ class Scene:
         """
         if not self._lives and not len(detections):
             return self._quiet
-        if self._size is not None and self._size != (width, height):
-            self._tracker.rescale(width / self._size[0], height / self._size[1])
-        self._size = (width, height)
+        if self._size != (width, height):
+            self._resize(width, height)
         tracks = self._tracker.update(detections, mono_ns)
         events = [event for track in tracks.ended.tolist() for event in self._end(track)]
         self._see(tracks, time_ns, mono_ns)
@@ -118,51 +118,38 @@ class Scene:
         self._quiet = self._summary([], [])
         return events
 
+    def _resize(self, width: int, height: int) -> None:
+        if self._size is not None:
+            self._tracker.rescale(width / self._size[0], height / self._size[1])
+        self._size = (width, height)
+        self._to_places = _TO_PLACES / (width, height, height, 1)
+
     def _see(self, tracks: Tracks, time_ns: int, mono_ns: int) -> None:
         rows = np.flatnonzero(tracks.is_seen)
         if self._size is None or not len(rows):
             return
         width, height = self._size
         boxes, class_ids = tracks.boxes[rows].astype(np.float64), tracks.class_ids[rows]
-        places = boxes.dot(_TO_PLACES)
-        holding, sides = self._where(boxes, places, class_ids)
-        sights = zip(
-            tracks.ids[rows].tolist(),
-            class_ids.tolist(),
-            tracks.scores[rows].tolist(),
-            boxes.tolist(),
-            places.tolist(),
-            strict=True,
-        )
-        for at, (track, class_id, score, box, (x, y, foot, size)) in enumerate(sights):
-            centre = (x / width, y / height)
-            sight = Sight(
-                class_id,
-                score,
-                tuple(box),
-                max(size, 1.0),
-                centre,
-                (centre[0], foot / height),
-                width,
-                height,
-                time_ns,
-                mono_ns,
-            )
+        places = boxes.dot(self._to_places)
+        holding, sides = self._where(boxes, places[:, ::2], class_ids)
+        seen = (tracks.ids[rows], class_ids, tracks.scores[rows], boxes, places)
+        sights = zip(*(column.tolist() for column in seen), holding, sides, strict=True)
+        for track, class_id, score, box, (x, y, foot, size), held, side in sights:
+            sight = Sight(class_id, score, tuple(box), size or 1.0, (x, y), (x, foot), width, height, time_ns, mono_ns)
             life = self._lives.get(track)
             if life is None:
                 life = Life(self._camera, sight, self._timing, Presence(self._zones), Passage(self._lines))
                 self._lives[track] = life
-            life.see(sight, self._labels[class_id], holding[at], sides[at])
+            life.see(sight, self._labels[class_id], held, side)
 
     def _where(
-        self, boxes: NDArray[np.float64], places: NDArray[np.float64], class_ids: NDArray[np.int32]
+        self, boxes: NDArray[np.float64], feet: NDArray[np.float64], class_ids: NDArray[np.int32]
     ) -> tuple[list[list[bool]], list[list[int]]]:
         """Tell in which zones, and on which sides of the lines, the boxes stand: a list for each box."""
         holding: list[list[bool]] = [[]] * len(boxes)
         sides: list[list[int]] = [[]] * len(boxes)
         if self._size is None or not (len(self._zones) or len(self._lines)):
             return holding, sides
-        feet = places[:, ::2] / self._size
         if len(self._zones):
             holding = self._zones.holding(feet, class_ids).tolist()
         if len(self._lines):

@@ -67,7 +67,7 @@ class Zones:
         Returns:
             Shape (N, zones).
         """
-        return _odd(points, self._edges, self._starts) & self._counts_for[class_ids]
+        return _odd(points, self._edges, self._starts) & self._counts_for.take(class_ids, axis=0)
 
 
 class Presence:
