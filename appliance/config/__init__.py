@@ -11,7 +11,7 @@ from appliance.config.cameras import (
     V4l2CameraSettings,
     Zone,
 )
-from appliance.config.declare import Name, Point, Secret, Section, Unit, Url, setting
+from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, setting
 from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
 from appliance.config.settings import (
     DEFAULT_PATH,
@@ -30,6 +30,7 @@ __all__ = [
     "DEFAULT_PATH",
     "MOST_CONFIG_BYTES",
     "AnyCamera",
+    "CameraName",
     "CameraSettings",
     "DeviceSettings",
     "FileCameraSettings",

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from appliance.core.errors import ConfigError
 
 SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'  # noqa: S105 - words about secrets
+_DEVICE_TOPICS = ("availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
@@ -54,7 +55,14 @@ def _topic_level(name: str) -> str:
     return name
 
 
+def _not_reserved(name: str) -> str:
+    if name in _DEVICE_TOPICS:
+        raise ValueError(f"the device itself speaks under this name; others than {', '.join(_DEVICE_TOPICS)} are free")
+    return name
+
+
 Name = Annotated[str, AfterValidator(_topic_level)]
+CameraName = Annotated[Name, AfterValidator(_not_reserved)]
 # before the pattern, so that an address with a password is answered by how to write it rather than by a pattern
 Url = Annotated[str, BeforeValidator(_without_credentials)]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -94,13 +102,32 @@ class Secret(Section):
             where: The setting's key path, for messages.
 
         Raises:
-            ConfigError: It is not there, or others can read the file.
+            ConfigError: It is not there, empty, or others can read the file.
         """
-        path = self.file or Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), self.credential or "")
+        path = self._path(where)
         try:
-            if self.file is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"{where}: {path} is no file")
+            if self.file is not None and stat.S_IMODE(mode) & 0o077:
                 raise ConfigError(f"{where}: others can read {path}; do: chmod 600 {path}")
             with path.open(encoding="utf-8") as file:
-                return file.readline(4096).rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where}: cannot read the secret {path}: {error}") from error
+                secret = file.readline(4096).rstrip("\r\n")
+        except OSError as error:
+            raise ConfigError(f"{where}: cannot read the secret {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{where}: the secret in {path} is not UTF-8") from error
+        if not secret:
+            raise ConfigError(f"{where}: the first line of {path} is empty; write the secret there")
+        return secret
+
+    def _path(self, where: str) -> Path:
+        if self.file is not None:
+            return self.file
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise ConfigError(
+                f"{where}: systemd has handed over no credentials; add LoadCredential={self.credential}:FILE "
+                "to the unit (systemctl edit edgecam), or use file = …"
+            )
+        return Path(directory, self.credential or "")

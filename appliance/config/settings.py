@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
-from appliance.config.declare import SECRET_FORMS, Name, Secret, Section, Url, setting
+from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
 SYSTEM_RUNTIME = Path("/run/edgecam")  # RuntimeDirectory= of the unit
@@ -158,7 +158,9 @@ class Settings(Section):
     """The whole configuration."""
 
     device: DeviceSettings = setting(DeviceSettings())
-    cameras: dict[Name, AnyCamera] = setting({}, "The cameras by name; at least one is needed to run.", max_length=16)
+    cameras: dict[CameraName, AnyCamera] = setting(
+        {}, "The cameras by name; at least one is needed to run.", max_length=16
+    )
     model: ModelSettings = setting(ModelSettings())
     tracking: TrackingSettings = setting(TrackingSettings())
     messaging: MessagingSettings = setting(MessagingSettings())

@@ -95,6 +95,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_place(file: Path) -> None:
         ("[device]\nid = 1979-05-27", "device.id: is a date; accepted: up to 64 letters"),
         ('[model]\nlabels = "person"', 'model.labels: is "person"; accepted: a list of up to 1000 texts'),
         ('[model]\ndirectories = ["a", 1]', "model.directories[1]: is 1; accepted: a path in quotes"),
+        ('[cameras.cmd]\nkind = "v4l2"', "cameras.cmd: the device itself speaks under this name"),
         ("model = 3", "model: is 3; accepted: a table"),
         ("cameras = 3", "cameras: is 3; accepted: up to 16 tables"),
         ("[cameras]\ndoor = 3", "cameras.door: is 3; accepted: a table"),
@@ -240,12 +241,29 @@ def test_a_secret_is_the_first_line_of_a_file_only_its_owner_reads(tmp_path: Pat
         Secret(file=path).read("messaging.password")
 
 
+@pytest.mark.parametrize(
+    ("content", "told"), [("\n", "is empty"), ("", "is empty"), (b"\xff", "not UTF-8"), (None, "is no file")]
+)
+def test_a_secret_that_cannot_be_one_is_refused(tmp_path: Path, content: str | bytes | None, told: str) -> None:
+    path = tmp_path / "password"
+    if content is None:
+        path.mkdir(mode=0o700)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(0o600)
+    with pytest.raises(ConfigError, match=told):
+        Secret(file=path).read("messaging.password")
+
+
 def test_a_credential_is_read_from_where_systemd_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broker-password").write_text("hunter2")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert Secret(credential="broker-password").read("messaging.password") == "hunter2"
     with pytest.raises(ConfigError, match="cannot read the secret"):
         Secret(credential="none").read("messaging.password")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(ConfigError, match="LoadCredential=broker-password:FILE"):
+        Secret(credential="broker-password").read("messaging.password")
 
 
 @pytest.mark.parametrize("values", [{}, {"file": "/a", "credential": "b"}, {"credential": "../etc/shadow"}])
