@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -93,7 +94,9 @@ class DemoBroker:
         if program is None:
             return None
         path = self._directory / "mosquitto.conf"
-        write_atomically(path, f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n".encode())
+        # `user`: as root it would change into another account, which makes the kernel forget setpriv's promise
+        lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false", f"user {_account()}", ""]
+        write_atomically(path, "\n".join(lines).encode())
         return [program, "-c", str(path)]
 
     def _amqtt(self, port: int) -> list[str] | None:
@@ -104,6 +107,10 @@ class DemoBroker:
         path = self._directory / "amqtt.yaml"  # JSON is YAML
         write_atomically(path, json.dumps({"listeners": listeners, "plugins": plugins}).encode())
         return [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(path)]
+
+
+def _account() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _free_port() -> int:

@@ -48,14 +48,12 @@ class Mosquitto:
         """Write the configuration; takes effect at the next start."""
         access = () if any(line.startswith("allow_anonymous") for line in lines) else ("allow_anonymous true",)
         first = (f"listener {self.port} 127.0.0.1", *listener, "log_type all", f"log_dest file {self.log}")
-        self._config.write_text("\n".join([*first, *access, *lines, ""]))
+        # run as whoever runs the tests: as root it would become `mosquitto`, which may not read our directory
+        self._config.write_text("\n".join([*first, "user root", *access, *lines, ""]))
 
     def start(self) -> None:
         program = find_mosquitto()
         assert program, "mosquitto is not installed"
-        # run as whoever runs the tests: as root it would become `mosquitto`, which may not read our directory
-        with self._config.open("a") as file:
-            file.write("user root\n")
         self._process = subprocess.Popen(
             [program, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -1,0 +1,296 @@
+"""The whole daemon, on real footage, against a real broker."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shared_data import SHARED, needs
+from tests.simulators.broker import Mosquitto, find_mosquitto
+from tests.simulators.rtsp_server import RtspServer
+from tests.simulators.subscriber import subscribed
+from tests.system.process import EdgecamProcess, wait_for
+
+YOLOX, QUICK = "models/yolox_nano_416_coco80.onnx", "models/fastestdet_352_coco80.onnx"
+WALKERS, SHORT = "footage/one-by-one-person-detection.mp4", "footage/one-by-one-person-6s.mjpeg.avi"
+NEEDS = [needs(YOLOX, QUICK, WALKERS, SHORT), pytest.mark.skipif(not find_mosquitto(), reason="needs mosquitto")]
+pytestmark = NEEDS
+
+LOOPED = """
+[cameras.hall]
+kind = "file"
+path = "{clip}"
+pace = "fastest"
+loop = true
+"""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    directory = tmp_path / "broker"
+    directory.mkdir()
+    # as Debian sets it up: sessions and what waits for them outlive a restart
+    mosquitto = Mosquitto(directory, ("persistence true", f"persistence_location {directory}/"))
+    yield mosquitto
+    mosquitto.stop()
+
+
+def shared(name: str) -> str:
+    return str(SHARED / name)
+
+
+def test_footage_becomes_events_and_an_interrupt_ends_it_cleanly(tmp_path: Path, broker: Mosquitto) -> None:
+    broker.start()
+    options = ["--camera", shared(WALKERS), "--model", shared(YOLOX), "--broker", broker.url]
+    with subscribed(broker.port) as subscriber, EdgecamProcess(tmp_path, *options) as edgecam:
+        assert subscriber.connected.wait(10)
+        wait_for(
+            lambda: [body for body in subscriber.bodies("/events") if body["label"] == "person"],
+            within=40,
+            what="a person event",
+        )
+        assert edgecam.stop(signal.SIGINT) == 0
+        wait_for(lambda: subscriber.bodies("/availability")[-1] == "offline", within=5, what="availability offline")
+    first = subscriber.bodies("/events")[0]
+    assert (first["type"], first["width"], first["height"], first["camera"]) == ("start", 768, 432, "camera")
+    x1, y1, x2, y2 = first["box"]
+    assert 0 <= x1 < x2 <= 768
+    assert 0 <= y1 < y2 <= 432
+    ended = {body["object_id"] for body in subscriber.bodies("/events") if body["type"] == "end"}
+    assert ended == {body["object_id"] for body in subscriber.bodies("/events")}, "a clean end ends every object"
+    assert subscriber.bodies("/availability")[0] == "online"
+    assert subscriber.bodies("camera/status")[-1]["state"] == "offline"
+    assert subscriber.bodies("/info")[-1]["model"]["name"] == "yolox"
+    assert "person 1 appeared" in edgecam.output()
+    assert f"mosquitto_sub -h 127.0.0.1 -p {broker.port}" in edgecam.output()
+    assert "Traceback" not in edgecam.errors()
+
+
+def test_once_ends_by_itself_when_the_broker_has_everything(tmp_path: Path, broker: Mosquitto) -> None:
+    options = ["--camera", shared(SHORT), "--model", shared(YOLOX), "--broker", broker.url, "--once"]
+    with subscribed(broker.port) as subscriber, EdgecamProcess(tmp_path, *options) as edgecam:
+        wait_for(lambda: "has ended after 60 frames" in edgecam.errors(), within=60, what="the end of the clip")
+        assert edgecam.is_running(), "messages still wait for the broker"
+        broker.start()
+        assert edgecam.wait(30) == 0
+        numbers = wait_for(lambda: [body["seq"] for body in subscriber.numbered()], within=10, what="durable messages")
+        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert {"start", "end"} <= {body["type"] for body in subscriber.bodies("/events")}
+
+
+def test_nothing_is_lost_when_the_daemon_is_killed_twice_while_the_broker_is_away(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    config = LOOPED.format(clip=shared(WALKERS))
+    options = ["--model", shared(QUICK), "--broker", broker.url]
+    broker.start()
+    edgecam = EdgecamProcess(tmp_path, *options, config=config)
+    with subscribed(broker.port) as subscriber, edgecam:
+        wait_for(lambda: len(subscriber.numbered()) >= 3, within=60, what="the first events")
+        broker.stop()
+        for _ in range(2):
+            before = edgecam.status()["messaging"]["last_seq"]
+            edgecam.wait_for_status(
+                lambda now, at=before: now["messaging"]["last_seq"] > at + 8, 60, "events while offline"
+            )
+            edgecam.kill()
+            edgecam.start()
+            edgecam.wait_for_status(lambda now: now["cameras"]["hall"]["frames_processed"], 30, "frames again")
+        edgecam.wait_for_status(lambda now: now["messaging"]["oldest_age_s"] > 6, 30, "messages that are late")
+        broker.start()
+        state = edgecam.wait_for_status(
+            lambda now: now["messaging"]["connected"] and now["messaging"]["last_seq"] > before + 10,
+            90,
+            "the broker again",
+        )
+        assert edgecam.stop() == 0
+        reached = state["messaging"]["last_seq"]
+        wait_for(lambda: subscriber.numbered()[-1]["seq"] >= reached, within=20, what="all that was sent")
+        numbered = subscriber.numbered()
+    assert [body["seq"] for body in numbered] == list(range(1, len(numbered) + 1)), "none missing, and in order"
+    assert len({body["gen"] for body in numbered}) == 1
+    assert any(body.get("replay") for body in numbered)
+    starts = [body["object_id"] for body in numbered if body.get("type") == "start"]
+    assert len(starts) == len(set(starts)), "no object's id is used again"
+
+
+def test_memory_stays_within_its_bound_and_workstation_libraries_stay_out(tmp_path: Path, broker: Mosquitto) -> None:
+    broker.start()
+    options = ["--camera", shared(WALKERS), "--model", shared(YOLOX), "--broker", broker.url]
+    with EdgecamProcess(tmp_path, *options) as edgecam:
+        edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["frames_processed"] > 150, 60, "150 frames")
+        mapped = Path(f"/proc/{edgecam.pid}/maps").read_text()
+        assert edgecam.peak_memory_mb() <= 140.0
+        assert not any(f"/{library}/" in mapped for library in ("scipy", "torch", "onnx", "matplotlib"))
+        assert edgecam.stop() == 0
+
+
+def test_the_end_of_a_file_is_told_with_what_to_do_and_the_daemon_stays(tmp_path: Path) -> None:
+    options = ["--camera", shared(SHORT), "--model", shared(QUICK), "--broker", "none"]
+    with EdgecamProcess(tmp_path, *options) as edgecam:
+        state = edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["state"] == "offline", 60, "the end")
+        assert state["state"] == "degraded"
+        finding = state["findings"][0]
+        assert finding["component"] == "camera:camera"
+        assert "ended after 60 frames" in finding["what"]
+        assert "loop = true" in finding["fix"]
+        assert edgecam.stop() == 0
+
+
+def test_a_killed_stream_is_noticed_and_comes_back_by_itself(tmp_path: Path) -> None:
+    with RtspServer() as server:
+        options = ["--camera", server.url, "--model", shared(QUICK), "--broker", "none"]
+        with EdgecamProcess(tmp_path, *options) as edgecam:
+            edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["frames_processed"] > 3, 30, "frames")
+            server.kill()
+            state = edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["state"] != "online", 10, "its death")
+            assert state["findings"][0]["component"] == "camera:camera"
+            assert state["findings"][0]["what"]
+            seen = state["cameras"]["camera"]["frames_processed"]
+            server.start()
+            edgecam.wait_for_status(
+                lambda now: (
+                    now["cameras"]["camera"]["state"] == "online"
+                    and now["cameras"]["camera"]["frames_processed"] > seen
+                ),
+                40,
+                "frames again",
+            )
+            assert edgecam.stop() == 0
+            assert "Traceback" not in edgecam.errors()
+
+
+def test_a_broker_that_accepts_and_says_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        broker = f"mqtt://127.0.0.1:{mute.getsockname()[1]}"
+        options = ["--camera", shared(WALKERS), "--model", shared(QUICK), "--broker", broker]
+        with EdgecamProcess(tmp_path, *options) as edgecam:
+            edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["frames_processed"] > 3, 30, "frames")
+            assert edgecam.stop(within=15.0) == 0
+
+
+def test_systemd_is_told_when_it_is_ready_alive_and_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+        options = ["--camera", shared(WALKERS), "--model", shared(QUICK), "--broker", "none"]
+        told: list[str] = []
+
+        def heard(state: str) -> None:
+            while not any(line.startswith(state) for line in told):
+                told.extend(systemd.recv(4096).decode().splitlines())
+
+        with EdgecamProcess(tmp_path, *options) as edgecam:
+            for state in ("READY=1", "WATCHDOG=1", "STATUS=camera"):
+                heard(state)
+            edgecam.stop()
+            heard("STOPPING=1")
+
+
+BROKEN: list[tuple[str, list[str], str, int, str]] = [
+    ("garbage in the configuration", [], "cameras = 7\n[model\n", 78, "no valid TOML"),
+    ("settings that are not accepted", [], "[model]\nthreads = 'many'\n[x]\n", 78, "2 settings are not accepted"),
+    ("a truncated model", ["--model", shared("models/bad_truncated.onnx")], "", 65, "bad_truncated.onnx"),
+    ("a model nobody knows", ["--model", "resnet"], "", 78, "resnet"),
+    ("a clip that is not there", ["--camera", "nowhere.mp4"], "", 78, "nowhere.mp4"),
+    ("a state directory that cannot be", ["--state-dir", "/dev/null/state"], "", 74, "--state-dir"),
+    ("a password in an address", ["--broker", "mqtt://me:secret@host"], "", 78, "password"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "config", "status", "words"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN]
+)
+def test_what_cannot_work_is_one_clear_message(
+    tmp_path: Path, options: list[str], config: str, status: int, words: str
+) -> None:
+    usual = {"--model": shared(QUICK), "--camera": "synthetic", "--broker": "none"}
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    arguments = [part for pair in (usual | given).items() for part in pair]
+    with EdgecamProcess(tmp_path, *arguments, config=config) as edgecam:
+        assert edgecam.wait(30) == status
+        assert "Traceback" not in edgecam.errors()
+        assert words in edgecam.errors()
+        assert "secret" not in edgecam.errors()
+
+
+def test_two_daemons_do_not_share_a_state_directory(tmp_path: Path) -> None:
+    options = ["--camera", "synthetic", "--model", shared(QUICK), "--broker", "none"]
+    with EdgecamProcess(tmp_path, *options) as first:
+        first.wait_for_status(bool, 30, "the first one")
+        with EdgecamProcess(tmp_path, *options) as second:
+            assert second.wait(30) == 69
+            assert "another edgecam uses the state directory" in second.errors()
+        assert first.is_running()
+        assert first.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+def test_a_full_disk_is_told_and_survived(tmp_path: Path, broker: Mosquitto) -> None:
+    small = tmp_path / "state"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    config = LOOPED.format(clip=shared(WALKERS))
+    options = ["--model", shared(QUICK), "--broker", broker.url]
+    ballast = small / "ballast"
+    try:
+        with EdgecamProcess(tmp_path, *options, config=config) as edgecam:
+            edgecam.wait_for_status(lambda now: now["messaging"]["last_seq"] > 3, 60, "events")
+            _fill(ballast)
+            state = edgecam.wait_for_status(lambda now: _finding(now, "outbox")["state"] != "ok", 60, "a full disk")
+            finding = _finding(state, "outbox")
+            assert "full" in finding["what"]
+            assert finding["fix"]
+            ballast.unlink()
+            edgecam.wait_for_status(lambda now: _finding(now, "outbox")["state"] == "ok", 60, "recovery")
+            broker.start()
+            with subscribed(broker.port) as subscriber:
+                edgecam.wait_for_status(
+                    lambda now: now["messaging"]["rows"] == 0 and now["messaging"]["connected"], 60, "drained"
+                )
+                assert edgecam.stop() == 0
+                assert subscriber.connected.wait(10)
+            assert "Traceback" not in edgecam.errors()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            return
+
+
+def _finding(state: dict[str, Any], component: str) -> dict[str, Any]:
+    return next((one for one in state["findings"] if one["component"] == component), {"state": "ok"})
+
+
+def test_the_broker_of_a_demonstration_comes_and_goes_with_the_daemon(tmp_path: Path) -> None:
+    options = ["--camera", shared(WALKERS), "--model", shared(QUICK), "--broker", "embedded"]
+    with EdgecamProcess(tmp_path, *options) as edgecam:
+        state = edgecam.wait_for_status(lambda now: now["messaging"]["connected"], 30, "the broker")
+        port = int(state["messaging"]["broker"].rpartition(":")[2])
+        with subscribed(port) as subscriber:
+            wait_for(lambda: "online" in subscriber.bodies("/availability"), within=10, what="availability")
+            edgecam.kill()
+            wait_for(lambda: _is_free(port), within=10, what="the end of the broker")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
