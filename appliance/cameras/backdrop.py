@@ -100,7 +100,7 @@ def _draw_ground(picture: NDArray[np.uint8], view: View, random: np.random.Gener
         row = _row(view, kerb)
         picture[row : row + height] = (178, 180, 182)
         picture[row + height : row + height + 2] = (70, 70, 70)
-    middle = 14.1
+    middle = 12.5
     for dash in np.arange(-view.reach(middle) - 3, view.reach(middle) + 3, 4.5):
         corners = [
             (dash, middle + 0.12),
@@ -123,13 +123,14 @@ def _draw_ground(picture: NDArray[np.uint8], view: View, random: np.random.Gener
 
 
 def _draw_trees(picture: NDArray[np.uint8], view: View, random: np.random.Generator) -> None:
-    depth = 20.9
+    depth = 17.9
     for place in np.arange(-view.reach(depth) + float(random.uniform(0, 4)), view.reach(depth) + 2, 7.5):
         x = float(place)
         trunk = _column(view, x - 0.12, depth), _row(view, depth, 3.0)
         cv2.rectangle(picture, trunk, (_column(view, x + 0.12, depth), _row(view, depth)), (52, 66, 82), -1)
         for _ in range(260):
-            leaf_x, leaf_y = float(random.normal(x, 0.8)), float(random.normal(4.2, 0.7))
+            turn, out = float(random.uniform(0, 2 * np.pi)), 1.35 * float(random.uniform()) ** 0.6
+            leaf_x, leaf_y = x + 1.15 * out * np.cos(turn), 4.2 + out * np.sin(turn)
             centre = _column(view, leaf_x, depth), _row(view, depth, leaf_y)
             green = float(random.uniform(0.6, 1.25))
             radius = max(1, round(random.uniform(0.06, 0.22) * view.scale(depth)))
@@ -140,7 +141,7 @@ def _roughen(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray
     """Soften the drawing and give it grain, coarse and fine, as surfaces have."""
     height, width = picture.shape[:2]
     grain = random.normal(0.0, 3.5, (height, width)).astype(np.float32)
-    coarse = random.normal(0.0, 9.0, (height // 12 + 1, width // 12 + 1)).astype(np.float32)
+    coarse = random.normal(0.0, 5.0, (height // 12 + 1, width // 12 + 1)).astype(np.float32)
     grain += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     soft = cv2.GaussianBlur(picture, (0, 0), 0.8).astype(np.float32)
     rough: NDArray[np.uint8] = np.clip(soft + grain[..., None], 0, 255).astype(np.uint8)

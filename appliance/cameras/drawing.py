@@ -52,15 +52,13 @@ class Canvas:
         self._size = self._left + max(1, round(right * scale)), self._top + max(1, round(-lower * scale))
         self._scale = scale * FINER
         rows, columns = self._size[1] * FINER, self._size[0] * FINER
-        self._colours = np.zeros((rows, columns, 3), np.uint8)
-        self._figure = np.zeros((rows, columns), np.uint8)
-        self._shadow = np.zeros((rows, columns), np.uint8)
+        self._sheet = np.zeros((rows, columns, 4), np.uint8)  # BGR and coverage
+        self._shadow = np.zeros((self._size[1], self._size[0]), np.uint8)
 
     def polygon(self, points: Sequence[Point], colour: Colour) -> None:
         """Fill a polygon."""
         corners = np.array([self._to_pixels(point) for point in points], np.int32)
-        cv2.fillPoly(self._colours, [corners], colour)
-        cv2.fillPoly(self._figure, [corners], (255.0,))
+        cv2.fillPoly(self._sheet, [corners], (*colour, 255.0))
 
     def limb(self, points: Sequence[Point], widths: Sequence[float], colour: Colour) -> None:
         """Draw a chain of rounded links whose width changes from point to point, in metres."""
@@ -83,33 +81,30 @@ class Canvas:
     def ellipse(self, centre: Point, wide: float, high: float, colour: Colour, angle: float = 0.0) -> None:
         """Fill an ellipse of the half axes `wide` and `high`, turned by `angle` degrees anticlockwise."""
         axes = max(1, round(wide * self._scale)), max(1, round(high * self._scale))
-        for sheet, paint in ((self._colours, colour), (self._figure, (255.0,))):
-            cv2.ellipse(sheet, self._to_pixels(centre), axes, -angle, 0, 360, paint, -1)
+        cv2.ellipse(self._sheet, self._to_pixels(centre), axes, -angle, 0, 360, (*colour, 255.0), -1)
 
     def ring(self, centre: Point, radius: float, thick: float, colour: Colour) -> None:
         """Draw a circle."""
         width = max(1, round(thick * self._scale))
-        for sheet, paint in ((self._colours, colour), (self._figure, (255.0,))):
-            cv2.circle(sheet, self._to_pixels(centre), max(1, round(radius * self._scale)), paint, width)
+        reach = max(1, round(radius * self._scale))
+        cv2.circle(self._sheet, self._to_pixels(centre), reach, (*colour, 255.0), width)
 
     def shadow(self, centre: Point, wide: float, high: float) -> None:
         """Darken the ground in an ellipse; belongs to the sprite, not to the figure."""
-        axes = max(1, round(wide * self._scale)), max(1, round(high * self._scale))
-        cv2.ellipse(self._shadow, self._to_pixels(centre), axes, 0, 0, 360, (150.0,), -1)
+        x, y = self._to_pixels(centre)
+        axes = max(1, round(wide * self._scale / FINER)), max(1, round(high * self._scale / FINER))
+        cv2.ellipse(self._shadow, (x // FINER, y // FINER), axes, 0, 0, 360, (105.0,), -1)
 
     def finish(self, direction: int, seed: int) -> Sprite:
         """Give the sprite, facing right (1) or left (-1), with light from above and a rough surface."""
-        size = self._size
-        figure, shadow, paint = (
-            np.asarray(cv2.resize(sheet, size, interpolation=cv2.INTER_AREA), np.uint8)
-            for sheet in (self._figure, self._shadow, cv2.copyTo(self._colours, self._figure))
-        )
-        covered = np.maximum(figure, cv2.blur(shadow, (3, 3)))
-        colours = _light(paint, figure, seed)
+        sheet = np.asarray(cv2.resize(self._sheet, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        figure = np.ascontiguousarray(sheet[..., 3])
+        covered = np.maximum(figure, cv2.blur(self._shadow, (5, 5)))
+        colours = _light(np.ascontiguousarray(sheet[..., :3]), figure, seed)
         left = self._left
         if direction < 0:
-            figure, covered, colours = (np.ascontiguousarray(sheet[:, ::-1]) for sheet in (figure, covered, colours))
-            left = size[0] - left
+            figure, covered, colours = (np.ascontiguousarray(part[:, ::-1]) for part in (figure, covered, colours))
+            left = self._size[0] - left
         behind = cv2.merge([255 - covered] * 3)
         return Sprite(np.asarray(colours, np.uint8), np.asarray(behind, np.uint8), figure >= 128, left, self._top)  # noqa: PLR2004 - half covered
 
@@ -121,8 +116,8 @@ def _light(colours: NDArray[np.uint8], figure: NDArray[np.uint8], seed: int) -> 
     """Give the figure lit from above and with grain: upper edges are lighter, lower ones darker."""
     reach = figure.shape[0] // 8 * 2 + 1
     slope = cv2.Sobel(cv2.blur(figure, (reach, reach)), cv2.CV_16S, 0, 1, ksize=3, scale=0.04 * reach)
-    grain = np.random.default_rng(seed).integers(-12, 13, figure.shape, np.int16)
-    light = cv2.add(np.clip(slope, -24, 24), grain)
+    grain = np.random.default_rng(seed).integers(-9, 10, figure.shape, np.int16)
+    light = cv2.add(np.clip(slope, -16, 16), grain)
     lit = cv2.add(colours, cv2.merge([light] * 3), dtype=cv2.CV_8U)
     inside = cv2.threshold(figure, 16, 255, cv2.THRESH_BINARY)[1]  # the shadow around the figure stays as it is
     return np.asarray(cv2.copyTo(lit, inside, colours), np.uint8)

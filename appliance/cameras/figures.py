@@ -54,7 +54,7 @@ def _draw_walker(actor: Actor, scale: float) -> Canvas:
     skin, hair, top, legwear = _clothes(actor.look)
     tall = 1.58 + (actor.look >> 5) % 8 * 0.04
     canvas = Canvas(scale, (-0.62 * tall / 1.7, 0.62 * tall / 1.7, -0.12, tall + 0.05))
-    canvas.shadow((0.02, 0.0), 0.34, 0.06)
+    canvas.shadow((0.02, 0.0), 0.3, 0.04)
     turn = 2 * math.pi * (phase_of(actor) + 0.5) / PHASES
     swing = 0.06 if actor.is_standing else 0.46
     hip, neck = (0.0, tall * (0.498 - 0.04 * swing * abs(math.sin(turn)))), (0.02, tall * 0.83)
@@ -113,12 +113,12 @@ def _draw_bicycle(look: int, scale: float) -> Canvas:
     canvas.shadow((0.0, 0.0), 0.85, 0.05)
     back, front, radius = (-0.53, 0.34), (0.53, 0.34), 0.33
     for hub in (back, front):
-        canvas.ring(hub, radius, 0.045, _TYRE)
+        canvas.ring(hub, radius, 0.06, _TYRE)
         canvas.ring(hub, radius - 0.035, 0.015, _RIM)
         for spoke in range(8):
             turn = math.pi * spoke / 8
             x, y = radius * math.cos(turn), radius * math.sin(turn)
-            canvas.limb([(hub[0] - x, hub[1] - y), (hub[0] + x, hub[1] + y)], [0.008] * 2, (140, 140, 140))
+            canvas.limb([(hub[0] - x, hub[1] - y), (hub[0] + x, hub[1] + y)], [0.012] * 2, (70, 70, 72))
         canvas.ellipse(hub, 0.035, 0.035, (70, 70, 70))
     crank, seat, head = (-0.08, 0.3), (-0.22, 0.86), (0.4, 0.84)
     for tube in (
@@ -129,10 +129,10 @@ def _draw_bicycle(look: int, scale: float) -> Canvas:
         [(-0.2, 0.78), head],
         [head, front],
     ):
-        canvas.limb(tube, [0.04] * 2, paint)
+        canvas.limb(tube, [0.055] * 2, paint)
     canvas.limb([(-0.34, 0.9), (-0.1, 0.9)], [0.07, 0.04], _BLACK)
     canvas.limb([head, (0.38, 0.98), (0.5, 1.0)], [0.035] * 3, (60, 60, 60))
-    canvas.ring(crank, 0.085, 0.02, (60, 60, 60))
+    canvas.ring(crank, 0.085, 0.035, (50, 50, 50))
     return canvas
 
 

@@ -7,8 +7,8 @@ from itertools import count, takewhile
 CAMERA_HEIGHT = 2.6  # metres above the road
 HORIZON = 0.42  # of the picture's height, from the top
 FOCAL = 0.9  # of the picture's width: 58 degrees across
-HOUSES_AT = 21.5  # metres from the camera
-KERBS_AT = (9.9, 18.0)  # near and far edge of the road, metres
+HOUSES_AT = 18.4  # metres from the camera
+KERBS_AT = (9.4, 15.7)  # near and far edge of the road, metres
 _EARLIER = 64  # objects of a row that entered before time 0 and may be in view then
 
 
@@ -62,15 +62,15 @@ class Row:
 
 
 ROWS = (
-    Row(19.8, 1, 1.2, 7.0, ("person",)),
-    Row(19.2, -1, 1.3, 6.0, ("person",)),
-    Row(17.3, -1, 3.6, 19.0, ("bicycle",)),
-    Row(15.8, -1, 4.6, 7.5, ("car", "car", "car", "bus", "car", "truck")),
-    Row(12.2, 1, 4.2, 8.5, ("car", "car", "truck", "car", "bus")),
-    Row(10.5, 1, 3.4, 23.0, ("bicycle",)),
-    Row(9.0, 1, 1.3, 8.0, ("person",)),
-    Row(8.4, -1, 1.2, 7.0, ("person",)),
-    Row(7.8, 1, 1.1, 13.0, ("person",)),
+    Row(17.0, 1, 1.2, 10.0, ("person",)),
+    Row(16.4, -1, 1.3, 9.0, ("person",)),
+    Row(15.0, -1, 3.6, 17.0, ("bicycle",)),
+    Row(13.8, -1, 4.6, 5.6, ("car", "bus", "car", "truck", "car")),
+    Row(11.2, 1, 4.2, 6.2, ("car", "car", "truck", "car", "car")),
+    Row(9.9, 1, 3.4, 19.0, ("bicycle",)),
+    Row(8.8, 1, 1.3, 11.0, ("person",)),
+    Row(8.2, -1, 1.2, 10.0, ("person",)),
+    Row(7.6, 1, 1.1, 14.0, ("person",)),
 )
 LENGTHS = {"person": 0.9, "bicycle": 1.75, "car": 4.3, "truck": 7.4, "bus": 10.5}  # metres
 

@@ -19,7 +19,7 @@ from appliance.core.clock import Clock, Stamp
 from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 
-MOST_SPRITES = 128  # about 12 MB at 1280x720
+MOST_SPRITES = 96  # about 20 MB at 1280x720
 _GRAIN = 64  # the sheet of noise is so much larger than the picture, and laid over it at another place each time
 
 
