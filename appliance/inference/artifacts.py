@@ -4,6 +4,7 @@ Loads neither numpy nor a runtime until a file has to be opened.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -236,10 +237,12 @@ def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedMo
 def _read_weights(path: Path) -> tuple[bytes, str]:
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_MODEL_BYTES + 1)
+            # the size first: a file that is refused is not read; at most one byte more, should it be growing
+            is_bounded = os.fstat(file.fileno()).st_size <= MOST_MODEL_BYTES
+            content = file.read(MOST_MODEL_BYTES + 1) if is_bounded else b""
     except OSError as error:
         raise ConfigError(f"[model] use: cannot read {path}: {error.strerror}") from error
-    if len(content) > MOST_MODEL_BYTES:
+    if not is_bounded or len(content) > MOST_MODEL_BYTES:
         raise ModelError(f"{path} is larger than {MOST_MODEL_BYTES >> 20} MiB; is it a model for a device?")
     return content, hashlib.sha256(content).hexdigest()
 

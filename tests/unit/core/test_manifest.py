@@ -1,0 +1,108 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.core.errors import ModelError
+from appliance.core.manifest import TensorSpec, read_manifest
+
+OWN = Path(__file__).resolve().parents[3] / "models"
+GOOD = (OWN / "yolox" / "manifest.toml").read_text(encoding="utf-8").replace("../labels/coco80.txt", "labels.txt")
+
+
+def write(folder: Path, content: str, labels: str = "person\ncar\n") -> Path:
+    (folder / "labels.txt").write_text(labels, encoding="utf-8")
+    path = folder / "manifest.toml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["fastestdet", "nanodet", "picodet", "yolox"])
+def test_every_family_of_ours_has_a_manifest_with_the_coco_labels(name: str) -> None:
+    manifest = read_manifest(OWN / name)
+    assert manifest.name == name
+    assert len(manifest.labels) == 80
+    assert (manifest.labels[0], manifest.labels[-1]) == ("person", "toothbrush")
+    assert manifest.artifacts == ()
+
+
+def test_labels_come_from_the_file_beside_it_without_blank_lines(tmp_path: Path) -> None:
+    assert read_manifest(write(tmp_path, GOOD, " person \n\ncar\r\n")).labels == ("person", "car")
+
+
+def test_labels_can_stand_in_the_manifest(tmp_path: Path) -> None:
+    content = GOOD.replace('labels = "labels.txt"', 'labels = ["door", "window"]')
+    assert read_manifest(write(tmp_path, content)).labels == ("door", "window")
+
+
+def test_all_errors_are_told_at_once_with_their_key_paths(tmp_path: Path) -> None:
+    content = (
+        GOOD.replace("nms_iou = 0.65", "nms_iou = 1.5")
+        .replace("width = 416", "width = 3")
+        .replace('licence = "Apache-2.0"', 'licence = "Apache-2.0"\nspeed = 3')
+        .replace('version = "1.0"\n', "")
+    )
+    with pytest.raises(ModelError) as caught:
+        read_manifest(write(tmp_path, content))
+    message = str(caught.value)
+    assert "manifest.toml: 4 entries are not accepted:" in message
+    for line in ("decoder.nms_iou: ", "(got 1.5)", "input.width: ", "speed: unknown entry", "version: is required"):
+        assert line in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('kind = "yolox"', 'kind = "yolo9"', "decoder.kind: known: fastestdet, nanodet, yolox"),
+        ('kind = "yolox"\n', "", "decoder.kind: known: fastestdet, nanodet, yolox"),
+        ("schema = 1", "schema = 2", "schema: "),
+        ("pad = 114", "pad = 114\nstd = [0.0, 1.0, 1.0]", "std must lie between"),
+        ('dtype = "float32"\ncolour', 'dtype = "uint8"\nmean = [1.0, 0.0, 0.0]\ncolour', "need dtype float32"),
+        ("schema = 1", "schema = ", "no valid TOML"),
+    ],
+)
+def test_an_entry_that_is_not_accepted_says_what_is(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ModelError, match=expected):
+        read_manifest(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_label_twice_is_refused_for_detections_would_be_told_apart_by_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="each must be there once"):
+        read_manifest(write(tmp_path, GOOD, "person\nperson\n"))
+
+
+@pytest.mark.parametrize("file", ["../weights.onnx", "/etc/passwd", "a/b.onnx", ".."])
+def test_an_artifact_outside_its_folder_is_refused(tmp_path: Path, file: str) -> None:
+    artifact = f'[[artifacts]]\nfile = "{file}"\nformat = "onnx"\nprecision = "fp32"\nsha256 = "{"0" * 64}"\nsize = 1\n'
+    with pytest.raises(ModelError, match=r"artifacts\.0\.file: is a plain file name"):
+        read_manifest(write(tmp_path, GOOD + artifact))
+
+
+def test_missing_and_oversized_files_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read .*manifest\.toml"):
+        read_manifest(tmp_path / "manifest.toml")
+    with pytest.raises(ModelError, match="is larger than"):
+        read_manifest(write(tmp_path, "#" * 300_000))
+    (write(tmp_path, GOOD).parent / "labels.txt").unlink()
+    with pytest.raises(ModelError, match=r"cannot read .*labels\.txt"):
+        read_manifest(tmp_path)
+
+
+def test_another_input_size_leaves_the_rest_as_it_is() -> None:
+    manifest = read_manifest(OWN / "yolox")
+    small = manifest.for_size(320, 256)
+    assert (small.input.width, small.input.height) == (320, 256)
+    assert small.input.colour == manifest.input.colour
+    assert small.decoder == manifest.decoder
+
+
+def test_a_tensor_reads_as_in_messages() -> None:
+    assert str(TensorSpec(name="images", shape=(1, 3, None), dtype="float32")) == "images float32[1,3,?]"
+
+
+def test_manifests_are_read_without_numpy() -> None:
+    code = f"import sys; from pathlib import Path; from appliance.core.manifest import read_manifest; \
+read_manifest(Path({str(OWN / 'yolox')!r})); sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=OWN.parent, timeout=30, check=False).returncode == 0

@@ -1,0 +1,194 @@
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.config import ModelSettings
+from appliance.core.errors import ConfigError, ModelError
+from appliance.inference.artifacts import bundled_models, find_models, locate_model, resolve_model
+from tests.shared_data import SHARED, needs
+from tests.simulators import tiny_onnx
+from tests.simulators.models import write_yolox, yolox_answer
+
+MODELS = SHARED / "models"
+
+
+def add_model(directory: Path, name: str, weights: bytes | None = None, sha256: str | None = None) -> Path:
+    """Write a model's folder: the YOLOX manifest under another name, with weights if given."""
+    folder = directory / name
+    folder.mkdir(parents=True)
+    content = (bundled_models() / "yolox" / "manifest.toml").read_text(encoding="utf-8")
+    labels = (bundled_models() / "labels" / "coco80.txt").read_text(encoding="utf-8")
+    (folder / "labels.txt").write_text(labels, encoding="utf-8")
+    content = content.replace('name = "yolox"', f'name = "{name}"').replace("../labels/coco80.txt", "labels.txt")
+    if weights is not None:
+        (folder / "w.onnx").write_bytes(weights)
+        digest = sha256 or hashlib.sha256(weights).hexdigest()
+        content += f'[[artifacts]]\nfile = "w.onnx"\nformat = "onnx"\nprecision = "fp32"\nsha256 = "{digest}"\n'
+        content += f"size = {len(weights)}\n"
+    (folder / "manifest.toml").write_text(content, encoding="utf-8")
+    return folder
+
+
+def use(what: object, *directories: Path) -> ModelSettings:
+    return ModelSettings(use=str(what), directories=directories)
+
+
+@pytest.fixture
+def yolox(tmp_path: Path) -> Path:
+    return write_yolox(tmp_path / "some.onnx", yolox_answer())
+
+
+def test_our_own_families_are_found_and_say_that_they_have_no_weights() -> None:
+    found = {model.manifest.name: model.weights for model in find_models()}
+    assert {"fastestdet", "nanodet", "picodet", "yolox"} <= found.keys()
+    assert all(found[name] is None for name in ("fastestdet", "nanodet", "picodet", "yolox"))
+
+
+def test_models_are_listed_without_numpy_or_a_runtime() -> None:
+    code = "import sys; from appliance.inference.artifacts import find_models; assert find_models(); \
+sys.exit(bool({'numpy', 'cv2', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=bundled_models().parent, timeout=30, check=False)
+    assert done.returncode == 0
+
+
+def test_an_owners_model_goes_before_ours_of_the_same_name(tmp_path: Path) -> None:
+    folder = add_model(tmp_path, "yolox", b"weights")
+    mine = next(model for model in find_models([tmp_path]) if model.manifest.name == "yolox")
+    assert mine.folder == folder
+    assert mine.weights == folder / "w.onnx"
+
+
+def test_a_bare_file_is_matched_to_its_family_by_its_signature(yolox: Path) -> None:
+    resolved = resolve_model(use(yolox))
+    assert resolved.manifest.name == "yolox"
+    assert resolved.manifest.input.width == 64
+    assert resolved.sha256 == hashlib.sha256(yolox.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("yolox_nano_416_coco80", "yolox"),
+        ("yolox_nano_416_int8_mixed_qdq", "yolox"),
+        ("picodet_s_416_coco80", "picodet"),
+        ("nanodet_m_320_coco80", "nanodet"),
+        ("nanodet_m_320_int8_qdq", "nanodet"),
+        ("fastestdet_352_coco80", "fastestdet"),
+        ("fastestdet_352_int8_qdq", "fastestdet"),
+    ],
+)
+@needs("models")
+def test_real_files_are_matched_to_their_families(file: str, name: str) -> None:
+    assert resolve_model(use(MODELS / f"{file}.onnx")).manifest.name == name
+
+
+def test_where_two_manifests_fit_the_error_names_them_and_the_way_out(tmp_path: Path, yolox: Path) -> None:
+    add_model(tmp_path / "mine", "my-yolox")
+    with pytest.raises(ModelError) as caught:
+        resolve_model(use(yolox, tmp_path / "mine"))
+    assert "fits more than one model: my-yolox, yolox" in str(caught.value)
+    assert f"--model my-yolox={yolox}" in str(caught.value)
+
+
+def test_name_and_file_together_settle_it(tmp_path: Path, yolox: Path) -> None:
+    add_model(tmp_path / "mine", "my-yolox")
+    assert resolve_model(use(f"my-yolox={yolox}", tmp_path / "mine")).manifest.name == "my-yolox"
+
+
+def test_where_none_fits_the_error_shows_the_file_and_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "other.onnx"
+    path.write_bytes(tiny_onnx.model({"x": (1, 3, 10, "w")}, {"y": np.zeros((1, 7), np.float32)}))
+    with pytest.raises(ModelError) as caught:
+        resolve_model(use(path))
+    message = str(caught.value)
+    assert "x float32[1,3,10,?] -> y float32[1,7]" in message
+    assert "yolox: float32[1,3,height,width] -> float32[1,cells(8,16,32),5+classes]" in message
+
+
+def test_a_named_family_must_fit_too(yolox: Path) -> None:
+    with pytest.raises(ModelError, match="fits no known model"):
+        resolve_model(use(f"nanodet={yolox}"))
+
+
+def test_a_model_with_weights_is_used_by_name(tmp_path: Path, yolox: Path) -> None:
+    add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes())
+    resolved = resolve_model(use("my-yolox", tmp_path / "mine"))
+    assert resolved.path == tmp_path / "mine" / "my-yolox" / "w.onnx"
+
+
+def test_weights_that_are_not_the_manifests_are_refused(tmp_path: Path, yolox: Path) -> None:
+    add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes(), sha256="0" * 64)
+    with pytest.raises(ModelError, match=r"w\.onnx is not the file that its manifest names: SHA-256"):
+        locate_model(use("my-yolox", tmp_path / "mine"))
+
+
+def test_a_family_without_weights_asks_for_a_file() -> None:
+    with pytest.raises(ConfigError, match=r"no weights .* --model picodet=FILE\.onnx"):
+        locate_model(use("picodet"))
+
+
+def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yolox: Path) -> None:
+    add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes())
+    with pytest.raises(ConfigError, match=r"use is 'nosuch'; known: my-yolox \(ready\), fastestdet \(no weights\)"):
+        locate_model(use("nosuch", tmp_path / "mine"))
+
+
+def test_until_a_detector_is_bundled_the_default_says_so_plainly() -> None:
+    if (bundled_models() / ModelSettings().use).is_dir():
+        pytest.skip("a detector is bundled")
+    with pytest.raises(ConfigError, match=r"no detector is bundled .* MODEL=FILE\.onnx with make"):
+        locate_model(ModelSettings())
+
+
+def test_a_broken_manifest_beside_it_is_no_reason_to_refuse_a_named_model(tmp_path: Path, yolox: Path) -> None:
+    add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes())
+    (tmp_path / "mine" / "broken").mkdir()
+    (tmp_path / "mine" / "broken" / "manifest.toml").write_text("schema = 9", encoding="utf-8")
+    assert locate_model(use("my-yolox", tmp_path / "mine")).candidates[0].name == "my-yolox"
+    with pytest.raises(ModelError, match=r"broken/manifest\.toml"):
+        find_models([tmp_path / "mine"])
+
+
+def test_a_folder_named_otherwise_than_its_model_is_refused(tmp_path: Path) -> None:
+    add_model(tmp_path, "my-yolox").rename(tmp_path / "moved")
+    with pytest.raises(ModelError, match="name is 'my-yolox'; it must be the folder's, 'moved'"):
+        find_models([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["../models/yolox", "..", "."])
+def test_a_name_cannot_lead_out_of_the_folders(name: str) -> None:
+    with pytest.raises(ConfigError):
+        locate_model(use(name))
+
+
+def test_a_missing_file_or_directory_is_the_owners_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*nosuch\.onnx: No such file"):
+        locate_model(use(tmp_path / "nosuch.onnx"))
+    with pytest.raises(ConfigError, match=r"directories: cannot read .*nosuch"):
+        find_models([tmp_path / "nosuch"])
+
+
+def test_a_file_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is of no known format; known: \.onnx"):
+        locate_model(use(tmp_path / "model.tflite"))
+
+
+def test_an_oversized_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.onnx").open("wb") as file:
+        file.truncate(600 << 20)  # a hole: it takes no space
+    with pytest.raises(ModelError, match="is larger than 512 MiB"):
+        locate_model(use(tmp_path / "huge.onnx"))
+
+
+@needs("models/bad_truncated.onnx")
+def test_a_truncated_file_is_one_clear_line() -> None:
+    with pytest.raises(ModelError) as caught:
+        resolve_model(use(MODELS / "bad_truncated.onnx"))
+    message = str(caught.value)
+    assert "bad_truncated.onnx is no model that ONNX Runtime can load" in message
+    assert "Copy or export it again" in message
+    assert "\n" not in message

@@ -1,0 +1,89 @@
+import pytest
+
+from appliance.core.errors import ModelError
+from appliance.core.manifest import Signature, TensorPattern, TensorSpec
+from appliance.inference.signature import axis, bind
+from tests.simulators.models import manifest
+
+
+def spec(*shape: int | None, name: str = "t", dtype: str = "float32") -> TensorSpec:
+    return TensorSpec(name=name, shape=shape, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        (32, 32),
+        ("height", 64),
+        ("width", 96),
+        ("classes", 80),
+        ("5+classes", 85),
+        ("rows(16)", 4),
+        ("columns(16)", 6),
+        ("rows(40)", 2),  # 64 / 40, rounded up
+        ("cells(8,16,32)", 8 * 12 + 4 * 6 + 2 * 3),
+        ("cells(8, 64)", 8 * 12 + 1 * 2),
+        ("4 + classes", 84),
+    ],
+)
+def test_a_word_stands_for_a_size(word: int | str, expected: int) -> None:
+    assert axis(word, manifest("yolox", 96, 64)) == expected
+
+
+@pytest.mark.parametrize(
+    "word", ["cells", "cells(0)", "rows(8,16)", "height(8)", "depth", "", "5*classes", "cells(8", "-1"]
+)
+def test_an_unknown_word_is_an_error_that_lists_the_known(word: str) -> None:
+    with pytest.raises(ModelError, match=r"known: a number, height, width"):
+        axis(word, manifest("yolox"))
+
+
+def test_a_file_of_another_size_fits_and_brings_its_size() -> None:
+    binding = bind(manifest("yolox"), [spec(1, 3, 320, 640, name="images")], [spec(1, 40 * 80 + 20 * 40 + 10 * 20, 85)])
+    assert binding is not None
+    assert (binding.manifest.input.width, binding.manifest.input.height) == (640, 320)
+    assert (binding.input, binding.outputs) == ("images", (0,))
+
+
+def test_open_axes_fit_and_take_the_manifests_own_size() -> None:
+    binding = bind(manifest("yolox"), [spec(None, 3, None, None)], [spec(None, None, 85)])
+    assert binding is not None
+    assert (binding.manifest.input.width, binding.manifest.input.height) == (64, 64)
+
+
+def test_outputs_are_told_apart_by_shape_whatever_their_order() -> None:
+    cells = {8: 1600, 16: 400, 32: 100}
+    shuffled = [(1600, 80), (400, 80), (100, 80), (1600, 32), (400, 32), (100, 32)][::-1]
+    binding = bind(manifest("nanodet"), [spec(1, 3, 320, 320)], [spec(*shape) for shape in shuffled])
+    assert binding is not None
+    assert [shuffled[at] for at in binding.outputs] == [(c, w) for w in (80, 32) for c in cells.values()]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ([spec(1, 3, 416, 416)], [spec(1, 3548, 85)]),  # a cell too few
+        ([spec(1, 3, 416, 416)], [spec(1, 3549, 84)]),  # a class too few
+        ([spec(1, 3, 416, 416, dtype="uint8")], [spec(1, 3549, 85)]),
+        ([spec(1, 3, 416, 416)], [spec(1, 3549, 85, dtype="float16")]),
+        ([spec(1, 416, 416, 3)], [spec(1, 3549, 85)]),
+        ([spec(1, 3, 416, 416), spec(1)], [spec(1, 3549, 85)]),
+        ([spec(1, 3, 416, 416)], [spec(1, 3549, 85), spec(1)]),
+        ([spec(1, 3, 416)], [spec(1, 3549, 85)]),
+        ([spec(1, 3, 0, 416)], [spec(1, 3549, 85)]),
+        ([spec(1, 3, 416, 416)], [spec(3549, 85)]),
+        ([], []),
+    ],
+)
+def test_a_file_of_another_kind_does_not_fit(inputs: list[TensorSpec], outputs: list[TensorSpec]) -> None:
+    assert bind(manifest("yolox"), inputs, outputs) is None
+
+
+def test_an_output_with_stated_axes_goes_before_an_open_one() -> None:
+    pattern = TensorPattern(shape=(4,)), TensorPattern(shape=(5,))
+    two = manifest("yolox").model_copy(
+        update={"signature": Signature(input=manifest("yolox").signature.input, outputs=pattern)}
+    )
+    binding = bind(two, [spec(1, 3, 64, 64)], [spec(None), spec(4)])
+    assert binding is not None
+    assert binding.outputs == (1, 0)
