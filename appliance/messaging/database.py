@@ -87,17 +87,19 @@ class Database:
             raise StorageError(
                 f"cannot make {self.path.parent}: {error.strerror}; set [device] state_dir to a writable directory"
             ) from error
-        for _ in range(2):
-            if self._corrupt is not None:
-                self._quarantine(self._corrupt)
+        if self._corrupt is not None:
+            self._quarantine(self._corrupt)
+        try:
+            self._connect()
+        except sqlite3.Error as error:
+            failure = self._explained(error)
+            if self._corrupt is None:
+                raise failure from error
+            self._quarantine(error)
             try:
                 self._connect()
-                return
-            except sqlite3.Error as error:
-                failure = self._explained(error)
-                if self._corrupt is None:
-                    raise failure from error
-        raise failure
+            except sqlite3.Error as again:
+                raise self._explained(again) from again
 
     def close(self) -> None:
         """Close the file; safe to call twice."""

@@ -75,9 +75,7 @@ def of_failure(error: OSError | ValueError) -> Reason:
             f"its certificate is not trusted: {error.verify_message}", "check [messaging.tls] ca_file, and the clock"
         )
     if isinstance(error, ssl.SSLError):
-        return Reason(
-            f"no TLS: {error.reason or error}", "check that mqtts:// is right and the port is the broker's TLS port"
-        )
+        return Reason(f"no TLS: {error}", "check that mqtts:// is right and the port is the broker's TLS port")
     if isinstance(error, socket.gaierror):
         return Reason(f"its name is not known: {error.strerror}", f"check the name server, or {where}")
     if isinstance(error, TimeoutError):
