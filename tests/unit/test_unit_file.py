@@ -1,0 +1,56 @@
+"""What the systemd unit promises fits what the daemon does."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.core.errors import ConfigError
+from appliance.daemon.supervisor import STOP_WITHIN
+
+UNIT = Path(__file__).resolve().parents[2] / "systemd/edgecam.service"
+
+
+@pytest.fixture(scope="module")
+def service() -> dict[str, list[str]]:
+    """Give the values of each key of the [Service] section, in order: a key may be given more than once."""
+    section = UNIT.read_text().partition("[Service]\n")[2].partition("\n[")[0]
+    values: dict[str, list[str]] = {}
+    for line in section.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            values.setdefault(key, []).append(value)
+    return values
+
+
+def test_a_configuration_error_is_not_tried_again(service: dict[str, list[str]]) -> None:
+    assert service["RestartPreventExitStatus"] == [str(ConfigError.exit_code)]
+    assert service["Restart"] == ["on-failure"]
+
+
+def test_systemd_waits_longer_than_stopping_takes(service: dict[str, list[str]]) -> None:
+    assert float(service["TimeoutStopSec"][-1]) > STOP_WITHIN + 2.0
+
+
+def test_the_firmware_and_everything_but_cameras_is_out_of_reach(service: dict[str, list[str]]) -> None:
+    assert service["DevicePolicy"] == ["closed"]
+    assert service["DeviceAllow"] == ["char-video4linux rw", "char-media rw", "char-dma_heap rw"]
+    assert service["CapabilityBoundingSet"] == [""]
+
+
+def test_the_daemon_may_ask_whether_the_clock_is_synchronised(service: dict[str, list[str]]) -> None:
+    assert "ProtectClock" not in service  # it forbids adjtimex: every message would say `unsynced`
+    assert {"adjtimex", "clock_adjtime"} <= set(service["SystemCallFilter"][-1].split())
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    # the user is made by the package, and this machine's Python may be elsewhere: neither is what is checked here
+    unit.write_text(UNIT.read_text().replace("/usr/bin/python3", shutil.which("true") or "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False, timeout=60
+    )
+    ours = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert (done.returncode, ours) == (0, [])
