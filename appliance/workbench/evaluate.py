@@ -83,7 +83,7 @@ class Dataset:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 self.truth = COCO(str(folder / "instances.json"))
             self.categories = {one["name"]: int(one["id"]) for one in self.truth.loadCats(self.truth.getCatIds())}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise ConfigError(f"{folder} has no instances.json in COCO's format beside images/: {error}") from error
 
     def pictures(self, limit: int | None) -> list[tuple[int, Path]]:

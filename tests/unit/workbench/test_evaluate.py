@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from appliance.config import ModelSettings
+from appliance.core.errors import ConfigError
+from appliance.inference.detector import open_detector
+from appliance.workbench.evaluate import Dataset, evaluate, measure
+from tests.simulators.models import write_yolox, yolox_answer
+
+pytest.importorskip("pycocotools")
+PERSON, CAR = 0, 2
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Two pictures of 640 x 640 with a car of 80 x 80 top left; one has a person elsewhere. Category ids are sparse."""
+    folder = tmp_path / "dataset"
+    (folder / "images").mkdir(parents=True)
+    categories = [{"id": 3, "name": "car"}, {"id": 1, "name": "person"}, {"id": 90, "name": "gargoyle"}]
+    images = [{"id": at, "file_name": f"{at}.png", "width": 640, "height": 640} for at in (7, 8)]
+    for image in images:
+        cv2.imwrite(str(folder / "images" / f"{image['id']}.png"), np.zeros((640, 640, 3), np.uint8))
+
+    def box(at: int, image: int, category: int, x: int, y: int) -> dict[str, object]:
+        base = {"id": at, "image_id": image, "category_id": category, "iscrowd": 0}
+        return base | {"bbox": [x, y, 80, 80], "area": 6400}
+
+    annotations = [box(1, 7, 3, 0, 0), box(2, 8, 3, 0, 0), box(3, 7, 1, 400, 400), box(4, 7, 90, 0, 0)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    # finds every car exactly, and a person where there is none
+    return write_yolox(tmp_path / "yolox.onnx", yolox_answer((0, CAR, 0.9), (63, PERSON, 0.8)))
+
+
+def test_figures_are_cocos_and_categories_go_by_name(dataset: Path, model: Path) -> None:
+    accuracy = measure(open_detector(ModelSettings(use=str(model)), min_score=0.01), Dataset(dataset))
+    assert accuracy.pictures == 2
+    assert accuracy.labels["car"].boxes == 2
+    assert accuracy.labels["car"].ap == pytest.approx(1.0)
+    assert (accuracy.labels["person"].boxes, accuracy.labels["person"].ap50) == (1, 0.0)
+    assert accuracy.figures["ap"] == pytest.approx(0.5)  # mean over car and person
+    assert accuracy.figures["ap_large"] == -1.0  # all boxes are of medium size
+    assert accuracy.unknown == ("gargoyle",)
+
+
+def test_only_the_first_pictures_are_looked_at_when_limited(dataset: Path, model: Path) -> None:
+    accuracy = measure(open_detector(ModelSettings(use=str(model))), Dataset(dataset), limit=1)
+    assert (accuracy.pictures, accuracy.labels["car"].boxes) == (1, 1)
+
+
+def test_a_detector_that_finds_nothing_scores_nothing(dataset: Path, tmp_path: Path) -> None:
+    nothing = write_yolox(tmp_path / "nothing.onnx", yolox_answer())
+    accuracy = measure(open_detector(ModelSettings(use=str(nothing))), Dataset(dataset))
+    assert accuracy.figures["ap"] == 0.0
+
+
+def test_the_command_prints_one_json_object_or_a_table(dataset: Path, model: Path) -> None:
+    result = CliRunner().invoke(evaluate, [str(dataset), "--model", str(model), "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["labels"]["car"]["ap"] == pytest.approx(1.0)
+    result = CliRunner().invoke(evaluate, [str(dataset), "--model", str(model)])
+    assert result.exit_code == 0
+    assert "ap 50.0" in result.stdout
+    assert "gargoyle" in result.stdout
+
+
+def test_a_folder_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no instances\.json in COCO's format"):
+        Dataset(tmp_path)
+    (tmp_path / "instances.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"has no instances\.json in COCO's format"):
+        Dataset(tmp_path)
