@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.config import TrackingSettings
+from appliance.core.results import Detections
+from appliance.tracking.tracker import Tracker, Tracks, overlaps
+from tests.unit.tracking.stage import Actor, detections
+
+TENTH = 100_000_000
+
+
+def track(frames: list[list[Actor]], settings: TrackingSettings | None = None, high_score: float = 0.4) -> list[Tracks]:
+    tracker = Tracker(settings or TrackingSettings(), high_score)
+    return [tracker.update(detections(actors), (at + 1) * TENTH) for at, actors in enumerate(frames)]
+
+
+def test_nothing_is_confirmed_before_it_was_seen_often_enough() -> None:
+    steps = track([[Actor(300, 500)]] * 6, TrackingSettings(confirm_frames=4))
+    assert [step.is_confirmed.tolist() for step in steps] == [[False]] * 3 + [[True]] * 3
+
+
+def test_a_tentative_track_may_be_missed_once_but_not_twice() -> None:
+    seen, unseen = [Actor(300, 500)], []
+    assert [step.ids.tolist() for step in track([seen, unseen, seen, seen])] == [[1]] * 4
+    steps = track([seen, unseen, unseen, seen])
+    assert [step.ids.tolist() for step in steps] == [[1], [1], [], [2]]
+    assert steps[2].ended.tolist() == [1]
+
+
+def test_a_confirmed_track_ends_when_unseen_for_longer_than_allowed() -> None:
+    steps = track([[Actor(300, 500)]] * 3 + [[]] * 12, TrackingSettings(lost_after=1.0))
+    assert [len(step.ended) for step in steps] == [0] * 13 + [1, 0]
+    assert not steps[5].is_seen.any()
+
+
+def test_only_strong_detections_start_tracks() -> None:
+    assert not any(len(step) for step in track([[Actor(300, 500, score=0.39)]] * 5))
+
+
+def test_weak_detections_keep_tracks_down_to_the_low_score() -> None:
+    strong, weak, noise = (Actor(300, 500, score=score) for score in (0.8, 0.12, 0.08))
+    steps = track([[strong]] * 3 + [[weak]] * 3 + [[noise]] * 3)
+    assert [step.is_seen.tolist() for step in steps] == [[True]] * 6 + [[False]] * 3
+    assert steps[-1].scores[0] == pytest.approx(0.12)
+
+
+def test_strong_detections_are_matched_before_weak_ones() -> None:
+    near_but_weak, strong = Actor(301, 500, score=0.2), Actor(306, 500, score=0.7)
+    last = track([[Actor(300, 500)]] * 3 + [[near_but_weak, strong]])[-1]
+    assert last.scores.tolist() == [pytest.approx(0.7)]
+
+
+def test_labels_are_voted_by_score() -> None:
+    looks = [("car", 0.5), ("car", 0.5), ("truck", 0.9), ("truck", 0.9), ("car", 0.5), ("car", 0.5)]
+    steps = track([[Actor(300, 500, wide=150, label=label, score=score)] for label, score in looks])
+    assert [step.class_ids.tolist() for step in steps] == [[2], [2], [2], [5], [5], [2]]
+    assert [step.ids.tolist() for step in steps] == [[1]] * 6
+
+
+def test_a_car_beside_a_truck_takes_its_own_detection() -> None:
+    frames = [[Actor(300, 500, wide=150, label="car"), Actor(330, 500, wide=150, label="truck")]] * 3
+    swapped = [Actor(318, 500, wide=150, label="car"), Actor(312, 500, wide=150, label="truck")]
+    last = track([*frames, swapped])[-1]
+    assert last.boxes[last.class_ids == 2][0, 0] == pytest.approx(318 - 75)
+
+
+def test_what_is_given_out_does_not_change_later() -> None:
+    tracker = Tracker(TrackingSettings(), 0.4)
+    first = tracker.update(detections([Actor(300, 500)]), TENTH)
+    before = first.boxes.copy()
+    tracker.update(detections([Actor(310, 500)]), 2 * TENTH)
+    tracker.rescale(0.5, 0.5)
+    assert (first.boxes == before).all()
+
+
+def test_time_that_runs_back_is_no_harm() -> None:
+    tracker = Tracker(TrackingSettings(), 0.4)
+    for mono_ns in (5 * TENTH, 3 * TENTH, 6 * TENTH):
+        tracks = tracker.update(detections([Actor(300, 500)]), mono_ns)
+    assert tracks.ids.tolist() == [1]
+
+
+def test_boxes_without_area_are_no_harm() -> None:
+    steps = track([[Actor(300, 500, wide=0, high=0), Actor(300, 500, wide=0, high=0)]] * 5)
+    assert np.isfinite(steps[-1].boxes).all()
+
+
+def test_an_empty_scene_costs_no_arrays() -> None:
+    tracker = Tracker(TrackingSettings(), 0.4)
+    nothing = tracker.update(Detections.empty(), TENTH)
+    assert nothing is tracker.update(Detections.empty(), 2 * TENTH)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
+@settings(max_examples=60, deadline=None)
+def test_overlaps_are_shared_area_over_joint_area(seed: int, rows: int, columns: int) -> None:
+    random = np.random.default_rng(seed)
+    a, b = (np.sort(random.integers(0, 20, (count, 2, 2)), axis=1).reshape(-1, 4) for count in (rows, columns))
+    pixels = np.zeros((2, max(rows, columns), 20, 20), np.bool_)
+    for side, boxes in enumerate((a, b)):
+        for at, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
+            pixels[side, at, y1:y2, x1:x2] = True
+    for row, column in np.ndindex(rows, columns):
+        shared = (pixels[0, row] & pixels[1, column]).sum()
+        joint = (pixels[0, row] | pixels[1, column]).sum()
+        assert overlaps(a.astype(float), b.astype(float))[row, column] == pytest.approx(shared / max(joint, 1))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_ids_rise_and_end_once(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    frames = [
+        [Actor(*random.uniform(100, 900, 2), score=random.uniform(0.05, 1)) for _ in range(random.poisson(4))]
+        for _ in range(40)
+    ]
+    open_now: set[int] = set()
+    ended: list[int] = []
+    for step in track(frames, TrackingSettings(lost_after=0.5, confirm_frames=2)):
+        assert step.ids.tolist() == sorted(set(step.ids.tolist()))
+        assert step.ended.tolist() == sorted(step.ended.tolist())
+        assert open_now <= set(step.ids.tolist()) | set(step.ended.tolist())
+        assert not set(step.ids.tolist()) & set(step.ended.tolist())
+        ended += step.ended.tolist()
+        open_now = set(step.ids.tolist())
+        assert not open_now & set(ended)
+    assert len(ended) == len(set(ended))
