@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,8 @@ from appliance.core.errors import ConfigError, EdgecamError, UnavailableError, U
 from appliance.core.frame import Frame, PixelLayout
 
 BUFFERS = 4  # one filled, one queued, one read, one to spare; picamera2's six for video would take 8 MB more at 1080p
-CLOSING = 3.0  # seconds
+OPENING = 10.0  # seconds; a healthy camera takes one
+CLOSING = 3.0
 MOST_WEDGED = 2
 _LAYOUTS = {"YUV420": PixelLayout.I420, "NV12": PixelLayout.NV12}
 _FRESH_NS = 10_000_000_000  # an older sensor time stamp is not on our clock
@@ -42,19 +44,19 @@ class Picamera2Camera:
         self._clock = clock
         self._camera: Any = None
         self._job: Any = None
-        self._closing: list[threading.Thread] = []
+        self._hanging: list[_Attempt] = []
 
     @property
     def wedged(self) -> int:
-        """Attempts to close the camera that still hang inside picamera2."""
-        self._closing = [thread for thread in self._closing if thread.is_alive()]
-        return len(self._closing)
+        """Attempts to open or close the camera that still hang inside picamera2."""
+        self._hanging = [attempt for attempt in self._hanging if attempt.thread.is_alive()]
+        return len(self._hanging)
 
     def open(self) -> None:
-        """Configure both streams and start the camera; takes about a second.
+        """Configure both streams and start the camera; takes about a second, and ten at the most.
 
         Raises:
-            UnavailableError: No such camera is attached, or another program has it.
+            UnavailableError: No such camera is attached, another program has it, or its driver hangs.
             ConfigError: The camera cannot give these streams.
             UnsupportedError: picamera2 is not installed.
         """
@@ -62,17 +64,27 @@ class Picamera2Camera:
         if self.wedged >= MOST_WEDGED:
             raise UnavailableError(f"{self._where()}: it hangs in its driver; restart the device")
         library = _import_vendor(self._where())
-        self._camera = self._take(library)
-        try:
-            self._configure()
-            self._camera.start()
-        except _VENDOR_ERRORS as error:
-            self.close()
-            raise UnavailableError(f"{self._where()}: it cannot be started: {error}") from error
-        except EdgecamError:
-            self.close()
-            raise
+        attempt = _Attempt(lambda: self._start(library), self._shut, f"camera:{self._name}:open")
+        if not attempt.finishes_within(OPENING):
+            self._hanging.append(attempt)
+            raise UnavailableError(f"{self._where()}: it did not start within {OPENING:g} s; check the ribbon cable")
+        if attempt.error is not None:
+            raise attempt.error
+        self._camera = attempt.result
         self._number = 0
+
+    def _start(self, library: Any) -> Any:
+        camera = self._take(library)
+        try:
+            self._configure(camera)
+            camera.start()
+        except _VENDOR_ERRORS as error:
+            self._shut(camera)
+            raise UnavailableError(f"{self._where()}: it cannot be started: {error}; check the ribbon cable") from error
+        except EdgecamError:
+            self._shut(camera)
+            raise
+        return camera
 
     def read(self, timeout: float) -> Frame | None:
         """Wait up to `timeout` seconds for a frame; never None, as a camera has no end that is for good.
@@ -106,11 +118,9 @@ class Picamera2Camera:
         camera, self._camera, self._job = self._camera, None, None
         if camera is None:
             return
-        thread = threading.Thread(target=self._shut, args=(camera,), name=f"camera:{self._name}:close", daemon=True)
-        thread.start()
-        thread.join(CLOSING)
-        if thread.is_alive():
-            self._closing.append(thread)
+        attempt = _Attempt(lambda: self._shut(camera), lambda _: None, f"camera:{self._name}:close")
+        if not attempt.finishes_within(CLOSING):
+            self._hanging.append(attempt)
 
     def _shut(self, camera: Any) -> None:
         try:
@@ -135,12 +145,12 @@ class Picamera2Camera:
             fix = "another program may use it: stop it (`pgrep -a rpicam`, `sudo fuser -v /dev/video*`)"
             raise UnavailableError(f"{self._where()}: it cannot be opened: {error}; {fix}") from error
 
-    def _configure(self) -> None:
+    def _configure(self, camera: Any) -> None:
         chosen = self._settings
         if chosen.lores_width > chosen.width or chosen.lores_height > chosen.height:
             raise ConfigError(f"{self._where()}: lores_width and lores_height must not exceed width and height")
         duration = round(1e6 / chosen.fps)
-        wanted = self._camera.create_video_configuration(
+        wanted = camera.create_video_configuration(
             main={"size": (chosen.width // 2 * 2, chosen.height // 2 * 2), "format": "YUV420"},
             lores={"size": (chosen.lores_width, chosen.lores_height), "format": "YUV420"},
             controls={"FrameDurationLimits": (duration, duration)},
@@ -149,8 +159,8 @@ class Picamera2Camera:
             display=None,
             encode=None,
         )
-        self._camera.configure(wanted)
-        given = self._camera.camera_configuration()
+        camera.configure(wanted)
+        given = camera.camera_configuration()
         small, large = given["lores"], given["main"]
         if small["format"] not in _LAYOUTS:
             raise ConfigError(
@@ -168,6 +178,42 @@ class Picamera2Camera:
         number, self._number = self._number, self._number + 1
         width, height = self._large
         return Frame(image, self._layout, width, height, self._name, number, stamp.time, stamp.mono_ns)
+
+
+class _Attempt:
+    """A call into picamera2 in a thread of its own: where it hangs there, only that thread does.
+
+    Args:
+        work: The call; may raise one of our errors.
+        dispose: What to do with its result when that comes too late.
+        name: The thread's name.
+    """
+
+    def __init__(self, work: Callable[[], Any], dispose: Callable[[Any], None], name: str) -> None:
+        self.result: Any = None
+        self.error: EdgecamError | None = None
+        self._work, self._dispose = work, dispose
+        self._lock = threading.Lock()
+        self._is_done = self._is_late = False
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def finishes_within(self, seconds: float) -> bool:
+        """Wait for it; when it takes longer, give it up."""
+        self.thread.join(seconds)
+        with self._lock:
+            self._is_late = not self._is_done
+            return self._is_done
+
+    def _run(self) -> None:
+        try:
+            self.result = self._work()
+        except EdgecamError as error:
+            self.error = error
+        with self._lock:
+            self._is_done = True
+        if self._is_late and self.result is not None:
+            self._dispose(self.result)
 
 
 def crop_planes(

@@ -30,7 +30,8 @@ class Frame:
             width when the camera's ISP has already scaled the picture down for inference.
         height: Height in pixels of the source picture.
         camera: Name of the camera in the configuration.
-        number: Counts the frames the camera gave since it was last opened, from 0.
+        number: Counts the frames the camera gave since it was last opened, from 0; of a recording, its place
+            there, so that gaps show what was skipped.
         time: UTC at capture, or at arrival where the source does not tell.
         mono_ns: CLOCK_BOOTTIME at the same moment, in nanoseconds: for durations and order.
     """

@@ -23,6 +23,7 @@ class Sensor:
 
     model: str = "imx708"
     is_busy: bool = False
+    hangs_for: float = 0.0
     gives_frames: bool = True
     lores_format: str = "YUV420"
     stride_multiple: int = 64
@@ -142,6 +143,7 @@ class Picamera2:
     def start(self) -> None:
         if not self._config:
             raise RuntimeError("Camera has not been configured")
+        self._stop.wait(self._sensor.hangs_for)
         self.free_buffers = self._config["buffer_count"]
         self._stop.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)

@@ -118,6 +118,19 @@ def test_a_camera_that_stalls_can_be_closed_and_opened_again(monkeypatch: pytest
     camera.close()
 
 
+def test_a_driver_that_hangs_is_left_behind_and_let_go_when_it_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.cameras.picamera2.OPENING", 0.1)
+    sensor = install_picamera2(monkeypatch, hangs_for=0.6).Picamera2.sensors[0]
+    camera = make()
+    with pytest.raises(UnavailableError, match=r"did not start within 0\.1 s"):
+        camera.open()
+    assert camera.wedged == 1
+    deadline = time.monotonic() + 5
+    while (camera.wedged or sensor.users) and time.monotonic() < deadline:
+        pass
+    assert (camera.wedged, sensor.users) == (0, [])
+
+
 def test_a_camera_that_another_program_has_is_told_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     sensor = install_picamera2(monkeypatch, is_busy=True).Picamera2.sensors[0]
     camera = make()
