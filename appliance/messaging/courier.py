@@ -84,7 +84,7 @@ class Courier:
         self._retry_at = 0.0
         self._look_at = 0.0
         self._appended = 0
-        self._store: dict[str, Any] = {"rows": 0, "bytes": 0, "oldest_age_s": 0.0}
+        self._store: dict[str, Any] = {"bytes": 0, "oldest_age_s": 0.0}
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then commit what came in, and give the link a moment to deliver it."""
@@ -107,6 +107,7 @@ class Courier:
     def figures(self) -> dict[str, object]:
         """Give figures for status and health."""
         return {
+            "rows": max(0, self._outbox.rows - len(self._feeder.acknowledged)),
             **self._store,
             "appended": self._appended,
             **self._feeder.counts,
@@ -277,7 +278,6 @@ class Courier:
         oldest = self._outbox.oldest()
         waited = None if oldest is None else self._feeder.waited(oldest, self._clock.now())
         self._store = {
-            "rows": self._outbox.rows - len(self._feeder.acknowledged),
             "bytes": self._outbox.used_bytes(),
             "oldest_age_s": round(waited or 0.0, 1),
         }

@@ -27,7 +27,9 @@ _CONNECT: Final = {
     0x84: Reason("the broker speaks neither MQTT 5 nor 3.1.1", "use another broker", is_lasting=True),
     0x85: Reason("the broker does not accept the client id", "check what the broker allows", is_lasting=True),
     0x86: Reason("user name or password is wrong", _CREDENTIALS, is_lasting=True),
-    0x87: Reason("this device is not allowed to connect", _CREDENTIALS, is_lasting=True),
+    0x87: Reason(
+        "user name or password is wrong, or this device is not allowed to connect", _CREDENTIALS, is_lasting=True
+    ),
     0x88: Reason("the broker says that it is not available", "look at the broker's log"),
     0x89: Reason("the broker is busy", "look at the broker's load"),
     0x8A: Reason("the broker has banned this device", "lift the ban at the broker", is_lasting=True),

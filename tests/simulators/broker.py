@@ -1,5 +1,7 @@
 """A real mosquitto on a free loopback port, that can be stopped, killed and started again."""
 
+import base64
+import hashlib
 import shutil
 import signal
 import socket
@@ -64,6 +66,19 @@ class Mosquitto:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
         raise TimeoutError("mosquitto does not listen")
+
+    def reload(self) -> None:
+        """Let it read its access list again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def add_user(self, users: Path, name: str, password: str) -> None:
+        """Add a user to a password file (mosquitto_passwd's format 7: PBKDF2 with SHA-512)."""
+        salt = b"twelve bytes"
+        digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+        parts = [base64.b64encode(part).decode() for part in (salt, digest)]
+        with users.open("a") as file:
+            file.write(f"{name}:$7$101${parts[0]}${parts[1]}\n")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:

@@ -1,0 +1,385 @@
+"""Delivery against a real mosquitto: absent, restarted, cut, half-open, refusing; and a disk that is full."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.core.health import HealthState
+from appliance.core.message import Message, Priority
+from tests.simulators.broker import REPOSITORY, Mosquitto
+from tests.simulators.messaging_device import Device, Subscriber, wait_until
+from tests.simulators.tcp_proxy import TcpProxy
+
+
+def persistent(broker: Mosquitto, directory: Path) -> None:
+    """Let the broker keep sessions over a restart."""
+    broker.configure("persistence true", f"persistence_location {directory}/", "max_queued_messages 0")
+
+
+def publisher(broker: Mosquitto, directory: Path, count: int) -> "subprocess.Popen[str]":
+    """Start a device as a process of its own."""
+    command = [sys.executable, str(REPOSITORY / "tests" / "system" / "publisher.py"), str(directory / "state")]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen([*command, broker.url, str(count)], stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_a_broker_that_comes_late_gets_everything_in_order(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    with Device(tmp_path, mosquitto.url) as device:
+        device.send(100)
+        wait_until(lambda: device.figure("rows") == 100, "100 rows on disk")
+        finding = device.finding("broker")
+        assert finding is not None
+        assert "connection refused" in finding.what
+        assert "start the broker" in finding.fix
+        assert not device.figure("connected")
+        mosquitto.start()
+        with Subscriber(mosquitto.port) as subscriber:
+            device.send(20)
+            device.wait_drained()
+            wait_until(lambda: len(subscriber.numbers()) >= 20, "messages at the subscriber")
+            assert subscriber.numbers()[-20:] == list(range(101, 121))
+        assert device.board.state() is HealthState.OK
+    assert device.figure("rows") == 0
+
+
+def test_a_restarted_broker_leaves_no_number_out(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    persistent(mosquitto, tmp_path)
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url) as device:
+        device.send(50)
+        device.wait_drained()
+        mosquitto.stop()
+        wait_until(lambda: not device.figure("connected"), "the loss is noticed")
+        device.send(50)
+        mosquitto.start()
+        device.wait_drained(60.0)
+        wait_until(lambda: len(subscriber.numbers()) == 100, "all messages at the subscriber")
+        assert subscriber.numbers() == list(range(1, 101))
+
+
+def test_state_is_retained_and_sent_again_to_a_broker_that_forgot_it(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    with Device(tmp_path, mosquitto.url) as device:
+        for state in ("online", "stalled"):
+            device.messaging.publish(Message("door/status", {"state": state}, retain=True, qos=1))
+        wait_until(lambda: device.figure("connected"), "connected")
+        mosquitto.stop()
+        mosquitto.start()
+        wait_until(lambda: device.figure("connects") == 2, "connected again")
+        device.wait_drained()
+        with Subscriber(mosquitto.port) as late:
+            wait_until(lambda: late.last("door/status") and late.last("availability"), "retained state")
+            assert late.last("availability") == b"online"
+            assert late.payloads("door/status")[0]["state"] == "stalled"
+            took = device.close()
+            wait_until(lambda: late.last("availability") == b"offline", "offline")
+    assert took < 8.0
+
+
+def test_two_subscribers_each_get_everything(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    with (
+        Subscriber(mosquitto.port, "one") as one,
+        Subscriber(mosquitto.port, "two") as two,
+        Device(tmp_path, mosquitto.url) as device,
+    ):
+        device.send(300)
+        wait_until(lambda: len(one.numbers()) == len(two.numbers()) == 300, "all at both")
+        assert one.numbers() == two.numbers() == list(range(1, 301))
+
+
+def test_a_cut_link_comes_back_and_nothing_is_missing(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    with (
+        TcpProxy(mosquitto.port) as proxy,
+        Subscriber(mosquitto.port) as subscriber,
+        Device(tmp_path, proxy.url) as device,
+    ):
+        for _ in range(3):
+            wait_until(lambda: device.figure("connected"), "connected")
+            connects = device.figure("connects")
+            device.send(200)
+            proxy.cut()
+            wait_until(lambda connects=connects: device.figure("connects") > connects, "connected again", 30.0)
+        device.wait_drained()
+        wait_until(lambda: len(subscriber.numbers()) == 600, "all at the subscriber")
+        assert sorted(subscriber.numbers()) == list(range(1, 601))
+
+
+def test_a_half_open_link_is_found_and_what_was_sent_into_it_is_sent_again(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    mosquitto.start()
+    with (
+        TcpProxy(mosquitto.port) as proxy,
+        Subscriber(mosquitto.port) as subscriber,
+        Device(tmp_path, proxy.url, keepalive=5) as device,
+    ):
+        device.send(10)
+        device.wait_drained()
+        proxy.set("stall")
+        begin = time.monotonic()
+        device.send(10)
+        wait_until(lambda: not device.figure("connected"), "the dead link is noticed", 15.0)
+        assert time.monotonic() - begin < 1.5 * 5 + 2.0
+        proxy.cut()
+        proxy.set("pass")
+        device.wait_drained(60.0)
+        wait_until(lambda: len(subscriber.numbers()) == 20, "all at the subscriber")
+        late = [fields for fields in subscriber.payloads("door/events") if fields.get("replay")]
+        assert late
+        assert all(fields["queued_s"] > 5.0 for fields in late)
+
+
+def test_a_silent_broker_does_not_delay_the_stop(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    with TcpProxy(mosquitto.port) as proxy, Device(tmp_path, proxy.url) as device:
+        wait_until(lambda: device.figure("connected"), "connected")
+        proxy.set("stall")
+        device.send(100)
+        wait_until(lambda: device.figure("appended") == 100, "on disk")
+        assert device.close() < 8.0
+    with TcpProxy(mosquitto.port) as proxy:
+        proxy.set("stall")
+        with Device(tmp_path, proxy.url) as device:
+            wait_until(lambda: proxy.connections > 0, "a connection is tried")
+            assert device.close() < 8.0
+
+
+def test_a_denied_topic_keeps_its_messages_says_so_and_blocks_no_other(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    access = tmp_path / "broker" / "acl"
+    access.write_text("topic read #\ntopic write edgecam/dev/availability\ntopic write edgecam/dev/yard/#\n")
+    mosquitto.configure(f"acl_file {access}")
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url) as device:
+        device.send(3)
+        device.send(3, "yard/events")
+        wait_until(lambda: len(subscriber.numbers()) == 3, "what is allowed arrives")
+        assert subscriber.numbers() == [4, 5, 6]
+        finding = device.finding("delivery")
+        assert finding is not None
+        assert "edgecam/dev/door/events" in finding.what
+        assert "not allowed to publish" in finding.what
+        assert "right to write" in finding.fix
+        wait_until(lambda: device.figure("rows") == 3, "what is denied stays")
+        assert device.figure("refused") >= 1
+        access.write_text("topic readwrite #\n")
+        mosquitto.reload()
+        wait_until(lambda: sorted(subscriber.numbers()) == [1, 2, 3, 4, 5, 6], "what was denied arrives", 30.0)
+        door = [fields["seq"] for fields in subscriber.numbered() if fields["seq"] <= 3]
+        assert door == [1, 2, 3]
+        wait_until(lambda: device.board.state() is HealthState.OK, "all is well again")
+
+
+def test_a_message_the_broker_finds_too_large_blocks_no_other(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.configure("message_size_limit 2000")
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url) as device:
+        device.send(3)
+        device.send(1, pad="x" * 4000)
+        device.send(3)
+        wait_until(lambda: sorted(subscriber.numbers()) == [1, 2, 3, 5, 6, 7], "the others arrive", 60.0)
+        wait_until(lambda: device.figure("rows") == 1, "the large one stays")
+        assert device.finding("delivery") is not None
+
+
+def test_a_wrong_password_is_named_and_a_corrected_one_works_without_a_restart(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    users, secret = tmp_path / "broker" / "users", tmp_path / "password"
+    mosquitto.add_user(users, "camera", "right")
+    mosquitto.configure("allow_anonymous false", f"password_file {users}")
+    mosquitto.start()
+    secret.write_text("wrong\n")
+    secret.chmod(0o600)
+    with Device(tmp_path, mosquitto.url, username="camera", password={"file": str(secret)}) as device:
+        device.send(5)
+        wait_until(lambda: (found := device.finding("broker")) and found.state is HealthState.FAILED, "named")
+        finding = device.finding("broker")
+        assert finding is not None
+        assert "user name or password is wrong" in finding.what
+        assert "password" in finding.fix
+        assert "wrong" not in finding.fix
+        secret.write_text("right\n")
+        device.wait_drained(30.0)
+        assert device.figure("rows") == 0
+
+
+def test_killed_twice_while_the_broker_is_away_no_number_is_missing(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    persistent(mosquitto, tmp_path)
+    mosquitto.start()
+    command = [
+        sys.executable,
+        str(REPOSITORY / "tests" / "system" / "publisher.py"),
+        str(tmp_path / "state"),
+        mosquitto.url,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+
+    def publish(count: int) -> "subprocess.Popen[str]":
+        return subprocess.Popen([*command, str(count)], stdout=subprocess.PIPE, text=True, env=environment)
+
+    def killed_after(number: int) -> None:
+        with publish(1_000_000) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line.split()[1]) >= number:
+                    break
+            process.send_signal(signal.SIGKILL)
+
+    with Subscriber(mosquitto.port) as subscriber:
+        with publisher(mosquitto, tmp_path, 200) as process:
+            assert process.stdout is not None
+            assert "drained 200" in process.stdout.read()
+        mosquitto.stop()
+        killed_after(500)
+        killed_after(900)
+        with publisher(mosquitto, tmp_path, 100) as process:
+            assert process.stdout is not None
+            assert "last" in process.stdout.readline()
+            mosquitto.start()
+            last = int(process.stdout.read().split()[-1])
+        assert last > 1000
+        wait_until(lambda: len(subscriber.numbers()) == last, "all at the subscriber")
+        assert subscriber.numbers() == list(range(1, last + 1))
+        assert len({fields["gen"] for fields in subscriber.numbered()}) == 1
+        wait_until(lambda: subscriber.last("availability") == b"offline", "offline")
+
+
+def test_a_killed_device_is_offline_by_its_last_will(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    command = [
+        sys.executable,
+        str(REPOSITORY / "tests" / "system" / "publisher.py"),
+        str(tmp_path / "state"),
+        mosquitto.url,
+    ]
+    with (
+        Subscriber(mosquitto.port) as subscriber,
+        subprocess.Popen([*command, "1000000"], env=os.environ | {"PYTHONPATH": str(REPOSITORY)}) as process,
+    ):
+        wait_until(lambda: subscriber.last("availability") == b"online", "online")
+        process.send_signal(signal.SIGKILL)
+        wait_until(lambda: subscriber.last("availability") == b"offline", "offline")
+
+
+def test_over_its_bounds_the_outbox_names_what_it_dropped(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    persistent(mosquitto, tmp_path)
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber:
+        mosquitto.stop()
+        with Device(tmp_path, mosquitto.url, outbox={"max_rows": 100}) as device:
+            device.send(300)
+            wait_until(lambda: device.figure("evicted") >= 200, "evicted")
+            mosquitto.start()
+            device.wait_drained(30.0)
+        last = device.figure("last_seq")
+        wait_until(lambda: max(subscriber.numbers(), default=0) == last, "the newest number")
+        gaps = subscriber.payloads("gap")
+        named = {number for gap in gaps for first, end in gap["ranges"] for number in range(first, end + 1)}
+        arrived = set(subscriber.numbers())
+        assert sum(gap["count"] for gap in gaps) == len(named) > 200
+        assert not named & arrived
+        assert named | arrived == set(range(1, last + 1))
+        assert {gap["reason"] for gap in gaps} == {"rows"}
+
+
+def test_without_a_link_what_is_not_durable_is_dropped_and_counted(tmp_path: Path) -> None:
+    with Device(tmp_path, "mqtt://127.0.0.1:1") as device:
+        for _ in range(7):
+            device.messaging.publish(Message("door/detections", {}, priority=Priority.DETAIL))
+        wait_until(lambda: device.figure("dropped_offline") == 7, "counted")
+        assert device.messaging.is_drained()
+
+
+def test_without_a_broker_messages_are_only_counted(tmp_path: Path) -> None:
+    with Device(tmp_path, "none") as device:
+        device.send(5)
+        assert device.figure("published") == 5
+        assert device.messaging.is_drained()
+    assert not list(tmp_path.iterdir())
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, kilobytes: int) -> Iterator[None]:
+    directory.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(directory)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("a small disk needs root: mount -t tmpfs")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def test_a_full_disk_is_told_and_what_found_no_room_is_named_once_there_is_some(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 4096):
+        filler = disk / "filler"
+        with Device(disk, mosquitto.url, outbox={"commit_interval": 0.01}) as device:
+            device.send(10)
+            wait_until(lambda: device.figure("rows") == 10, "on disk")
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(b"\0" * 4096):
+                    pass
+            sent = 10
+            while device.figure("dropped_inlet") == 0:
+                device.send(100, pad="x" * 500)
+                sent += 100
+                assert sent < 10_000
+            wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.FAILED, "told")
+            finding = device.finding("outbox")
+            assert finding is not None
+            assert "disk is full" in finding.what
+            assert "free some space" in finding.fix
+            filler.unlink()
+            wait_until(lambda: device.figure("declared_lost"), "the lost ones are declared", 60.0)
+            assert device.figure("declared_lost") == device.figure("dropped_inlet")
+            wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.OK, "well again")
+
+
+def test_an_unwritable_state_directory_is_told_and_nothing_is_raised(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with Device(tmp_path / "file" / "state", mosquitto.url) as device:
+        device.send(1)
+        wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.FAILED, "told")
+        finding = device.finding("outbox")
+        assert finding is not None
+        assert "state_dir" in finding.fix
+
+
+def test_a_corrupt_outbox_is_put_aside_and_said_loudly(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"garbage" * 1000)
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url) as device:
+        device.send(3)
+        wait_until(lambda: len(subscriber.numbers()) == 3, "messages of the new generation")
+        finding = device.finding("outbox")
+        assert finding is not None
+        assert finding.state is HealthState.DEGRADED
+        assert "was corrupt" in finding.what
+    assert (tmp_path / "outbox.db.corrupt-1").read_bytes() == b"garbage" * 1000
+
+
+def settled_cpu(device: Device) -> float:
+    before = time.process_time()
+    device.stop.wait(2.0)
+    return (time.process_time() - before) / 2.0
+
+
+def test_an_idle_link_costs_next_to_nothing(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    with Device(tmp_path, mosquitto.url) as device:
+        device.wait_drained()
+        assert settled_cpu(device) < 0.02
