@@ -36,7 +36,7 @@ def check(file: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(file: Path | None, *, as_json: bool) -> None:
     """Show what is in effect with FILE: its settings and the defaults of all others; of secrets where they are kept."""
-    from appliance.cli.toml import format_document
+    from appliance.config.toml import format_document
 
     path = file or DEFAULT_PATH
     is_there = file is not None or path.exists()

@@ -6,9 +6,9 @@
 import sys
 from collections.abc import Iterator
 
-from appliance.cli.toml import format_key, format_value
 from appliance.config import Secret
 from appliance.config.declarations import Declaration
+from appliance.config.toml import format_key, format_value
 
 _EXAMPLE_NAMES = {"zones": "driveway", "lines": "gate"}
 

@@ -1,15 +1,12 @@
 """The declarations of the settings as data: what messages and documentation say about each."""
 
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from appliance.config.declare import Section
 from appliance.config.settings import Settings
-
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+from appliance.config.toml import format_key, format_value
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Declaration:
             return str(schema["accepts"])
         if "enum" in schema or "const" in schema:
             choices = schema.get("enum", [schema.get("const")])
-            return ("one of " if len(choices) > 1 else "") + ", ".join(json.dumps(choice) for choice in choices)
+            return ("one of " if len(choices) > 1 else "") + ", ".join(format_value(choice) for choice in choices)
         forms: dict[str, Callable[[], str]] = {
             "boolean": lambda: "true or false",
             "integer": lambda: self._numeral("a whole number"),
@@ -184,7 +181,7 @@ def locate(root: Declaration, steps: Sequence[str | int]) -> tuple[str, Declarat
         if isinstance(step, int):
             path += f"[{step}]"
         else:
-            path += ("." if path else "") + (step if _PLAIN_KEY.fullmatch(step) else json.dumps(step))
+            path += ("." if path else "") + format_key(step)
     return path, at, around
 
 

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from appliance.config.declarations import Declaration, locate
 from appliance.config.settings import Settings
+from appliance.config.toml import format_value
 from appliance.core.errors import ConfigError
 
 MOST_CONFIG_BYTES = 1 << 20  # bounded before it is parsed: a configuration is some kilobytes
@@ -132,6 +133,5 @@ def _show(path: str, value: Any) -> str:
         return "a table" if isinstance(value, dict) else "a list"
     if isinstance(value, str) and _SECRETIVE.search(path.rpartition(".")[2]):
         return "text that is not shown"
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, float) else str(value)
-    text = _USERINFO.sub("//…@", text)
+    text = _USERINFO.sub("//…@", "nothing" if value is None else format_value(value))
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"

@@ -194,8 +194,11 @@ def test_long_values_and_long_lists_of_mistakes_are_cut(file: Path) -> None:
     assert len(message.splitlines()) < 60
 
 
-def test_a_strange_key_cannot_write_to_the_terminal(file: Path) -> None:
-    assert "\x1b" not in refusal(file, '"\\u001b[31m" = 1')
+@pytest.mark.parametrize("text", ['"{}[31m" = 1', '[model]\nthreads = "{}[31m"', '[cameras."{}"]\nkind = "v4l2"'])
+@pytest.mark.parametrize("escape", ["\\u001b", "\u009b", "\\u007f"])
+def test_what_the_file_holds_cannot_steer_the_terminal(file: Path, text: str, escape: str) -> None:
+    message = refusal(file, text.format(escape))
+    assert [character for character in message if not character.isprintable()] == ["\n"]
 
 
 def test_values_of_the_command_line_may_be_paths() -> None:

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from appliance.cli.config import config
 from appliance.cli.reference import default_toml
-from appliance.cli.toml import format_document, format_value
 from appliance.config import Settings, load_settings, parse_settings
+from appliance.config.toml import format_document, format_value
 from appliance.core.errors import ConfigError
 
 CAMERA = """

@@ -14,18 +14,26 @@ def format_key(*steps: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Give a value of JSON's types, but null, in one line of TOML."""
+    """Give a value of JSON's types, but null, in one line of TOML that is safe to show on a terminal."""
     match value:
         case str():
-            # JSON's text is TOML's basic string, but for DEL, which TOML wants escaped.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case bool() | int() | float():
-            return json.dumps(value)
+            # JSON's text is TOML's basic string, but for characters that TOML or a terminal would not take as they are
+            return "".join(map(_visible, json.dumps(value, ensure_ascii=False)))
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
         case Mapping():
             inside = ", ".join(f"{format_key(key)} = {format_value(item)}" for key, item in value.items())
             return f"{{ {inside} }}"
         case _:
             return f"[{', '.join(format_value(item) for item in value)}]"
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"  # noqa: PLR2004
 
 
 def format_document(values: Mapping[str, Any], *steps: str) -> Iterator[str]:
