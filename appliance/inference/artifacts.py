@@ -118,7 +118,7 @@ def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
         ModelError: A manifest is not accepted.
     """
     found: dict[str, FoundModel] = {}
-    for directory in (*directories, bundled_models()):
+    for directory in _all_folders(directories):
         for folder in _model_folders(directory):
             model = _read_model(folder)
             found.setdefault(model.manifest.name, model)
@@ -134,10 +134,10 @@ def locate_model(settings: ModelSettings) -> LocatedModel:
     """
     name, equals, file = settings.use.partition("=")
     if equals:
-        return _locate_file(Path(file), (_named(name, settings.directories).manifest,))
+        return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
     if _is_file_name(settings.use):
         known = tuple(model.manifest for model in find_models(settings.directories))
-        return _locate_file(Path(settings.use), known)
+        return _locate_file(Path(settings.use).expanduser(), known)
     model = _named(settings.use, settings.directories)
     if model.artifact is None or model.weights is None:
         raise ConfigError(
@@ -187,6 +187,10 @@ def resolve_model(settings: ModelSettings) -> ResolvedModel:
         return identify(located, session.inputs, session.outputs)
 
 
+def _all_folders(directories: Iterable[Path]) -> list[Path]:
+    return [*(directory.expanduser() for directory in directories), bundled_models()]
+
+
 def _model_folders(directory: Path) -> list[Path]:
     try:
         entries = sorted(entry for entry in directory.iterdir() if (entry / MANIFEST_NAME).is_file())
@@ -209,7 +213,7 @@ def _read_model(folder: Path) -> FoundModel:
 
 def _named(name: str, directories: Iterable[Path]) -> FoundModel:
     """Read the manifest of that name only: a broken one beside it is no reason to refuse this one."""
-    for directory in (*directories, bundled_models()):
+    for directory in _all_folders(directories):
         if (directory / name / MANIFEST_NAME).is_file() and Path(name).name == name:
             return _read_model(directory / name)
     models = find_models(directories)
@@ -223,7 +227,7 @@ def _named(name: str, directories: Iterable[Path]) -> FoundModel:
 
 
 def _is_file_name(use: str) -> bool:
-    return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).is_file()
+    return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).expanduser().is_file()
 
 
 def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedModel:

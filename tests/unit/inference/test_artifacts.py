@@ -120,6 +120,13 @@ def test_a_model_with_weights_is_used_by_name(tmp_path: Path, yolox: Path) -> No
     assert resolved.path == tmp_path / "mine" / "my-yolox" / "w.onnx"
 
 
+def test_a_tilde_stands_for_the_home_folder(tmp_path: Path, yolox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes())
+    assert locate_model(use("my-yolox", Path("~/mine"))).path.is_relative_to(tmp_path / "mine")
+    assert locate_model(use("~/some.onnx")).path == yolox
+
+
 def test_weights_that_are_not_the_manifests_are_refused(tmp_path: Path, yolox: Path) -> None:
     add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes(), sha256="0" * 64)
     with pytest.raises(ModelError, match=r"w\.onnx is not the file that its manifest names: SHA-256"):
