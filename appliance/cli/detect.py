@@ -68,6 +68,7 @@ def detect(
             found = detector.detect(frame)
             record = _record(source, frame, found, detector)
             sys.stdout.write((json.dumps(record, ensure_ascii=False) if as_json else _line(record)) + "\n")
+            sys.stdout.flush()  # whoever reads from a pipe gets each frame when it is done
             if drawings is not None:
                 drawings.write(source, frame, found)
             if bar is not None:
