@@ -15,13 +15,14 @@ from appliance.core.errors import ConfigError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.worker import Pulse
 from appliance.messaging import reasons, topics
-from appliance.messaging.mqtt import CONNECT_TIMEOUT, Conversation, Dialler, Protocol
+from appliance.messaging.mqtt import Conversation, Dialler, Protocol
 from appliance.messaging.parcels import Answer, LinkClosing, LinkDown, LinkUp, Listener, Parcel
 from appliance.messaging.reasons import Reason
 
 TURN: Final = 0.5  # seconds between two looks at whether to stop
 MUTE_BEFORE_OLD: Final = 2  # connections without an answer to MQTT 5 before 3.1.1 is tried: one may be bad luck
-OLD_FOR: Final = 86400.0  # seconds for which a broker that took only 3.1.1 is not asked for 5 again
+OLD_FOR: Final = 86400.0  # seconds for which a broker that said that it has no MQTT 5 is not asked again
+OLD_FOR_MUTE: Final = 3600.0  # seconds for one that just gave no answer: it may have been something else
 MOST_LOOSE: Final = 256  # messages without a number that wait for a slow connection
 MOST_RETAINED: Final = 1024  # topics; a device has a few for each camera
 SETTLE: Final = 3.0  # seconds for what is in flight when the link stops
@@ -130,8 +131,8 @@ class MqttLink:
             if (is_unsupported or self._mute >= MUTE_BEFORE_OLD) and not stop.is_set():
                 outcome, code = self._attempt(Protocol.MQTT_3_1_1, stop)
                 if outcome is _Outcome.SERVED:
-                    self._old_until = time.monotonic() + OLD_FOR
-        elif outcome is not _Outcome.SERVED:
+                    self._old_until = time.monotonic() + (OLD_FOR if is_unsupported else OLD_FOR_MUTE)
+        elif outcome in {_Outcome.MUTE, _Outcome.REFUSED}:
             self._old_until = 0.0  # perhaps another broker answers there now
         is_lasting = outcome is _Outcome.REFUSED and reasons.of_connection(code).is_lasting
         return (self._lasting if is_lasting else self._backoff).next_wait()
@@ -147,7 +148,7 @@ class MqttLink:
             self._report(HealthState.DEGRADED, f"{self._broker}: {conversation.what}", conversation.fix)
             return _Outcome.UNREACHABLE, 0
         with conversation:
-            deadline = time.monotonic() + CONNECT_TIMEOUT
+            deadline = time.monotonic() + conversation.patience
             while conversation.is_alive and conversation.connack is None and not stop.is_set():
                 if time.monotonic() > deadline:
                     break

@@ -28,6 +28,7 @@ from appliance.messaging.parcels import Parcel
 from appliance.messaging.reasons import Reason
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for each of TCP, TLS and the broker's answer
+NEAR_TIMEOUT: Final = 1.5  # seconds for the answer of a broker on this machine: it has no way to go
 DIAL_TIMEOUT: Final = 15.0  # seconds for name, TCP and TLS together; the resolver knows no limit of its own
 USER_TIMEOUT_MS: Final = 20_000  # TCP gives up on bytes that nobody acknowledges (tcp(7), TCP_USER_TIMEOUT)
 SILENCE: Final = 1.5  # keepalives without a byte from the broker after which the link counts as dead
@@ -158,6 +159,16 @@ class Conversation:
     def is_alive(self) -> bool:
         """Whether there is a connection."""
         return self._client.socket() is not None
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which a broker answers CONNECT."""
+        wire = self._client.socket()
+        if isinstance(wire, socket.socket):
+            with suppress(OSError):  # the connection may be gone already
+                peer = str(wire.getpeername()[0])
+                return NEAR_TIMEOUT if peer.startswith("127.") or peer == "::1" else CONNECT_TIMEOUT
+        return CONNECT_TIMEOUT
 
     @property
     def has_room(self) -> bool:
