@@ -107,7 +107,7 @@ def _broker(figures: dict[str, Any]) -> str:
 
 
 def _outbox(figures: dict[str, Any]) -> str:
-    oldest = f", oldest {_lasting(figures['oldest_s'])}" if figures["rows"] else ""
+    oldest = f", oldest {_lasting(figures['oldest_age_s'])}" if figures["rows"] else ""
     return (
         f"{figures['rows']} waiting ({figures['bytes'] / 1e6:.1f} MB{oldest})"
         f"  {figures['acknowledged']} delivered  {figures['evicted']} evicted"
