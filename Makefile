@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL BROKER CONFIG DEVICE_ID ONCE JSON ARGS
+export CAMERA MODEL BROKER CONFIG DEVICE_ID ONCE CLIP JSON ARGS
 
 .PHONY: help setup run test lint format bench docs lock clean
 
@@ -38,8 +38,8 @@ lint: .venv/.dev ## Check style, format, types and which room imports which
 format: .venv/.dev ## Format the code
 	@$(BIN)/ruff format
 
-bench: .venv/.runtime ## Time the loop against the bare inference session (MODEL=file.onnx; JSON=1: JSON on the last line)
-	@$(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${JSON:+--json}
+bench: .venv/.runtime ## Time the loop against the bare inference session (MODEL=file.onnx CLIP=clip.mp4 JSON=1)
+	@$(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} $${JSON:+--json}
 
 docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
