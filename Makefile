@@ -16,7 +16,7 @@ export CAMERA MODEL BROKER CONFIG DEVICE_ID ONCE CLIP JSON ARGS
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
 
-setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing outside this folder
+setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
 run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, print a line for each; Ctrl-C ends it
 ##   CAMERA=clip.mp4|folder|/dev/video0|rtsp://…|synthetic  MODEL=name|file.onnx  BROKER=mqtt://host|none
