@@ -75,22 +75,27 @@ class Pipeline:
         self._publish, self._tell = publish, tell
         self._counts: tuple[Mapping[str, int], Mapping[str, Mapping[str, int]]] | None = None
         self._counts_at = self._detections_at = float("-inf")
-        self._last: Frame | None = None
+        self._last: tuple[int, int] | None = None  # time_ns and mono_ns of the last frame, not its picture
 
     def run(self, stop: threading.Event) -> None:
         """Work through frames until `stop` is set or the source has ended; then end every open object."""
         self.done.clear()
         while not stop.is_set():
-            frame = self._slot.take(TAKE)
-            if frame is not None:
-                self.step(frame)
-            elif self._source_ended.is_set():
+            if not self._work(self._slot.take(TAKE)):
                 break
-            else:
-                self._end_what_is_out_of_sight()
             self.pulse.beat()
         self._finish()
         self.done.set()
+
+    def _work(self, frame: Frame | None) -> bool:
+        """Work through a frame or what its absence means; tell whether more can come."""
+        if frame is not None:
+            self.step(frame)
+        elif self._source_ended.is_set():
+            return False
+        else:
+            self._end_what_is_out_of_sight()
+        return True
 
     def step(self, frame: Frame) -> None:
         """Work through one frame.
@@ -110,7 +115,7 @@ class Pipeline:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
             self._publish(detections_message(frame, sure, self._labels, self._model, self._detector.last_inference_ms))
-        self._last = frame
+        self._last = (time_ns, frame.mono_ns)
         self.frames += 1
         self.objects = sum(seen.counts.values())
         self.inference_ms.add(self._detector.last_inference_ms)
@@ -131,7 +136,7 @@ class Pipeline:
         """A camera that shows nothing for longer than an object may be unseen ends its objects."""
         if self._last is None:
             return
-        age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._last.mono_ns
+        age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._last[1]
         if age_ns > self._lost_after * 1e9:
             self._finish()
 
@@ -139,6 +144,6 @@ class Pipeline:
         last, self._last = self._last, None
         if last is None:
             return
-        self._send(self._scene.finish(int(last.time.timestamp() * 1e9), last.mono_ns))
+        self._send(self._scene.finish(*last))
         self.objects = 0
         self._tell_counts(({}, {}), float("inf"))
