@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from appliance.core.health import HealthState
 from appliance.core.message import Message, Priority
-from tests.simulators.broker import REPOSITORY, Mosquitto
+from tests.simulators.broker import REPOSITORY, Mosquitto, free_port
 from tests.simulators.messaging_device import Device, Subscriber, wait_until
 from tests.simulators.tcp_proxy import TcpProxy
 
@@ -376,6 +377,76 @@ def settled_cpu(device: Device) -> float:
     before = time.process_time()
     device.stop.wait(2.0)
     return (time.process_time() - before) / 2.0
+
+
+AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def main():
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    broker = Broker({"listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{sys.argv[1]}"}}, "plugins": plugins})
+    await broker.start()
+    print("ready", flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+def test_a_broker_that_knows_only_3_1_1_is_spoken_to_in_3_1_1(tmp_path: Path) -> None:
+    pytest.importorskip("amqtt", reason="amqtt, a broker that knows only MQTT 3.1.1, is not installed")
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", AMQTT, str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as broker:
+        try:
+            assert broker.stdout is not None
+            assert broker.stdout.readline() == "ready\n"
+            with Device(tmp_path, f"mqtt://127.0.0.1:{port}") as device:
+                device.send(10)
+                device.wait_drained(30.0)
+                assert device.figure("protocol") == "3.1.1"
+                assert device.figure("acknowledged") == 10
+        finally:
+            broker.kill()
+
+
+# paho leaves the socket of a failed handshake to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_is_checked_against_the_given_authority_and_a_stranger_is_named(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates of this test, and is not installed")
+    key, certificate = tmp_path / "broker" / "key.pem", tmp_path / "broker" / "certificate.pem"
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    make += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    mosquitto.configure(listener=(f"certfile {certificate}", f"keyfile {key}"))
+    mosquitto.start()
+    url = f"mqtts://localhost:{mosquitto.port}"
+    with Device(tmp_path / "stranger", url) as device:
+        wait_until(lambda: device.finding("broker"), "named")
+        finding = device.finding("broker")
+        assert finding is not None
+        assert "certificate is not trusted" in finding.what
+        assert "ca_file" in finding.fix
+    with Device(tmp_path / "friend", url, tls={"ca_file": str(certificate)}) as device:
+        device.send(200)
+        device.wait_drained()
+        assert device.figure("acknowledged") == 200
 
 
 def test_an_idle_link_costs_next_to_nothing(mosquitto: Mosquitto, tmp_path: Path) -> None:
