@@ -1,6 +1,7 @@
 """A Raspberry Pi camera module through picamera2: the ISP scales the picture for the detector."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -268,6 +269,8 @@ def list_modules() -> list[str]:
 
 def _import_vendor(where: str) -> Any:
     """Give the class picamera2.Picamera2."""
+    # libcamera tells of every camera it looks at on stderr; what keeps one from working comes as an exception
+    os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:FATAL")
     try:
         from picamera2 import Picamera2  # noqa: PLC0415 - the vendor's library is loaded only when it is needed
     except ImportError as error:

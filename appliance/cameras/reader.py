@@ -110,7 +110,7 @@ class Reader:
         """
         run = self._running
         if run is None:
-            raise self._unavailable("it is not open")
+            raise UnavailableError(f"{self._where}: it is not open")
         picture = run.slot.take(0.0 if run.has_ended else timeout)
         if isinstance(picture, Picture):
             return picture
