@@ -268,9 +268,9 @@ class Tracker:
         return ended
 
     def _tracks(self, ended: NDArray[np.int64]) -> Tracks:
-        # copies: the next update writes into these arrays
+        # copies: the next update writes into these arrays; never into the ids
         return Tracks(
-            ids=self._ids.copy(),
+            ids=self._ids,
             boxes=self._boxes.copy(),
             scores=self._scores.copy(),
             class_ids=self._class_ids.copy(),

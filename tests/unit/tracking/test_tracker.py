@@ -5,14 +5,15 @@ from hypothesis import strategies as st
 
 from appliance.config import TrackingSettings
 from appliance.core.results import Detections
+from appliance.tracking.scene import kinds_of
 from appliance.tracking.tracker import Tracker, Tracks, overlaps
-from tests.unit.tracking.stage import Actor, detections
+from tests.unit.tracking.stage import LABELS, Actor, detections
 
 TENTH = 100_000_000
 
 
-def track(frames: list[list[Actor]], settings: TrackingSettings | None = None, high_score: float = 0.4) -> list[Tracks]:
-    tracker = Tracker(settings or TrackingSettings(), high_score)
+def track(frames: list[list[Actor]], settings: TrackingSettings | None = None) -> list[Tracks]:
+    tracker = Tracker(settings or TrackingSettings(), 0.4, kinds=kinds_of(LABELS))
     return [tracker.update(detections(actors), (at + 1) * TENTH) for at, actors in enumerate(frames)]
 
 
@@ -64,6 +65,30 @@ def test_a_car_beside_a_truck_takes_its_own_detection() -> None:
     swapped = [Actor(318, 500, wide=150, label="car"), Actor(312, 500, wide=150, label="truck")]
     last = track([*frames, swapped])[-1]
     assert last.boxes[last.class_ids == 2][0, 0] == pytest.approx(318 - 75)
+
+
+@pytest.mark.parametrize(("label", "tracks"), [("truck", [1]), ("dog", [1, 2])])
+def test_a_jump_is_followed_to_a_kindred_label_only(label: str, tracks: list[int]) -> None:
+    jump = Actor(380, 500, wide=160, high=90, label=label)  # overlaps by a third
+    last = track([[Actor(300, 500, wide=160, high=90, label="car")]] * 3 + [[jump]])[-1]
+    assert last.ids.tolist() == tracks
+
+
+def test_its_own_label_wins_a_tie() -> None:
+    looks = [Actor(290, 500, wide=150, label="truck", score=0.9), Actor(310, 500, wide=150, label="car", score=0.5)]
+    last = track([[Actor(300, 500, wide=150, label="car")]] * 3 + [looks])[-1]
+    assert last.scores[0] == pytest.approx(0.5)
+
+
+def test_a_twin_of_another_kind_is_an_object_of_its_own() -> None:
+    both = [Actor(300, 500, wide=100), Actor(300, 500, wide=100, label="car", score=0.6)]
+    assert track([both] * 4)[-1].ids.tolist() == [1, 2]
+
+
+def test_tracks_are_let_go_while_others_come() -> None:
+    queue = [Actor(300, 500), *(Actor(700, 300 + 150 * at) for at in range(3))]
+    steps = track([[Actor(300, 500), Actor(100, 200)], queue[:2], queue[:3], queue])
+    assert 2 in steps[2].ended.tolist()
 
 
 def test_what_is_given_out_does_not_change_later() -> None:

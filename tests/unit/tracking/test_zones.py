@@ -76,6 +76,12 @@ def test_presence_dates_the_entry_at_the_first_frame_inside() -> None:
     assert presence.since_ns == {"zone0": 100_000_000}
 
 
+def test_who_leaves_before_the_dwell_is_reached_is_not_told() -> None:
+    presence = Presence(zones(square(inertia=1, dwell=1.0)))
+    told = [presence.see([at < 5], at * 100_000_000) for at in range(30)]
+    assert [changes for changes in told if changes] == [[Change.ZONE_ENTERED], [Change.ZONE_LEFT]]
+
+
 def test_a_new_visit_is_told_anew_but_listed_once() -> None:
     presence = Presence(zones(square(inertia=1)))
     told = [presence.see([held], at) for at, held in enumerate((True, False, True))]
