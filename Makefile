@@ -21,7 +21,7 @@ setup: .venv/.dev ## Make .venv with all that developing and testing need; no ro
 run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, print a line for each; Ctrl-C ends it
 ##   CAMERA=clip.mp4|folder|/dev/video0|rtsp://…|synthetic  MODEL=name|file.onnx  BROKER=mqtt://host|none
 ##   CONFIG=edgecam.toml  DEVICE_ID=name  ONCE=1 (end with the clip)
-	@exec $(BIN)/python -m appliance.daemon --state-dir .state --broker "$${BROKER:-embedded}" \
+	@exec $(BIN)/edgecam run --state-dir .state --broker "$${BROKER:-embedded}" \
 	  $${CONFIG:+--config "$$CONFIG"} $${CAMERA:+--camera "$$CAMERA"} $${MODEL:+--model "$$MODEL"} \
 	  $${DEVICE_ID:+--device-id "$$DEVICE_ID"} $${ONCE:+--once}
 

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def keep_memory_small(mmap_threshold: int) -> None:
     """Tune malloc (mallopt(3)).
 
-    All threads share one arena instead of having eight per core: what starting up frees serves the frames. While a model is loaded,
+    All threads share one arena instead of having eight per core: what starting up frees serves the
+    frames. While a model is loaded,
     blocks from 64 KiB on are mapped one by one, so that what loading frees goes back to the system (4 MB less with
     YOLOX-Nano); while frames run, their buffers come from the heap, which spares the page faults.
     """

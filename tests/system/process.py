@@ -37,7 +37,8 @@ class EdgecamProcess:
         self.directory = directory
         self.state_dir, self.socket = directory / "state", directory / "edgecam.sock"
         (directory / "edgecam.toml").write_text(config)
-        self._command = [sys.executable, "-m", "appliance.daemon", "--config", str(directory / "edgecam.toml")]
+        edgecam = "from appliance.cli.main import main; main()"
+        self._command = [sys.executable, "-c", edgecam, "run", "--config", str(directory / "edgecam.toml")]
         self._command += ["--state-dir", str(self.state_dir), "--device-id", "test", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
