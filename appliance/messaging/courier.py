@@ -208,6 +208,7 @@ class Courier:
             )
             or self._inlet.lost > 0
             or not self._outbox.is_open
+            or self._retry_at > 0.0
         )
 
     def _commit(self, *, is_forced: bool = False) -> None:
@@ -215,6 +216,8 @@ class Courier:
         try:
             if not self._outbox.is_open:
                 self._open()
+            if self._retry_at > 0.0:
+                self._outbox.probe()
             while True:
                 self._commit_once()
                 self.pulse.beat()
@@ -260,6 +263,7 @@ class Courier:
     def _storage_works(self) -> None:
         self._retry_at = 0.0
         self._storage_backoff.succeeded()
+        self._feeder.storage_works()
         if (aside := self._outbox.quarantined) is not None:
             what = f"the outbox was corrupt; what it still held was not delivered and is kept in {aside}"
             self._board.report(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance.core.clock import Clock, ClockQuality, Stamp
+from appliance.core.errors import StorageError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.messaging import payloads, reasons, topics
 from appliance.messaging.holds import Holds
@@ -62,6 +63,7 @@ class Feeder:
         self._outstanding: dict[int, str] = {}
         self._cursor = 0
         self._sent_up_to = 0
+        self._unsealed: int | None = None
 
     @property
     def has_link(self) -> bool:
@@ -106,13 +108,19 @@ class Feeder:
         window = 1 if self._is_careful else self._inflight
         while not self.is_at_end and (room := window - len(self._outstanding)) > 0:
             rows = self._outbox.pending(self._cursor, room, self._holds.topics())
-            parcels = self._packed(rows)
             if rows:
                 self._cursor = rows[-1].seq
-            else:
+            if len(rows) < room:
                 self.is_at_end = True
+            self._give(rows)
+            if self.is_at_end:
                 self._holds.sweep()
-            self._link.send(self._session, parcels)
+
+    def storage_works(self) -> None:
+        """Note that the outbox can be written again: gap records that could not be sealed may go now."""
+        if self._unsealed is not None:
+            self._go_back(self._unsealed)
+            self._unsealed = None
 
     def waited(self, row: Row, now: Stamp) -> float | None:
         """Give the seconds since a message was queued; None when no clock can tell."""
@@ -138,10 +146,19 @@ class Feeder:
                 case _:
                     pass  # an answer or an end that a newer connection has overtaken
 
-    def _packed(self, rows: list[Row]) -> list[Parcel]:
+    def _give(self, rows: list[Row]) -> None:
         gaps = [row.seq for row in rows if row.topic == topics.GAP]
-        if gaps:
-            self._outbox.seal(gaps)
+        try:
+            if gaps:
+                self._outbox.seal(gaps)
+        except StorageError:
+            # a full disk: what is no gap record need not be written to be sent
+            self._unsealed = min(gaps)
+            self._link.send(self._session, self._packed([row for row in rows if row.topic != topics.GAP]))
+            raise
+        self._link.send(self._session, self._packed(rows))
+
+    def _packed(self, rows: list[Row]) -> list[Parcel]:
         now, parcels = self._clock.now(), []
         for row in rows:
             ticket = self._epoch << _EPOCH_BITS | row.seq
@@ -167,6 +184,7 @@ class Feeder:
         self.is_at_end = False
         self.is_closing = False
         self._holds.start_over()
+        self._unsealed = None
 
     def _go_back(self, seq: int) -> None:
         self._cursor = min(self._cursor, max(0, seq - 1))

@@ -155,6 +155,8 @@ class MqttLink:
                 conversation.turn(TURN)
             self.pulse.beat()
             code = conversation.connack
+            if stop.is_set():
+                return _Outcome.UNREACHABLE, 0
             if code is None:
                 self._report(
                     HealthState.DEGRADED,

@@ -253,6 +253,11 @@ class Outbox:
             self.declared_lost += count
             self._record_gap([(first, self._last_seq)], reason)
 
+    def probe(self) -> None:
+        """Write something small, to learn whether a disk that failed works again."""
+        with self.transaction():
+            self._db.change("INSERT OR REPLACE INTO meta VALUES('probe', ?)", str(self._now().mono_ns))
+
     def evict(self, *, spare: Collection[int] = (), is_clock_set: bool = True) -> int:
         """Drop messages over the bounds, lowest priority first, then oldest, and name them in a gap record.
 
