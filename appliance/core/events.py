@@ -22,6 +22,7 @@ class Change(StrEnum):
     STATIONARY = "stationary"
     MOVING = "moving"
     BETTER_SCORE = "better_score"
+    RELABELLED = "relabelled"
 
 
 @dataclass(frozen=True, slots=True)

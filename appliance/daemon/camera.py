@@ -114,8 +114,14 @@ class CameraWorker:
         self._camera.open()
         self._backoff.succeeded()
         while not stop.is_set():
-            frame = self._camera.read(self._frame_timeout)
-            self.pulse.beat()
+            try:
+                frame = self._camera.read(self._frame_timeout)
+            except ConfigError as error:
+                # one bad picture of a folder: the next read goes on behind it
+                self._say("online", str(error), HealthState.DEGRADED, "replace it or take it away")
+                continue
+            finally:
+                self.pulse.beat()
             if frame is None:
                 self._say(
                     "offline",

@@ -75,7 +75,7 @@ class Pipeline:
         self._publish, self._tell = publish, tell
         self._counts: tuple[Mapping[str, int], Mapping[str, Mapping[str, int]]] | None = None
         self._counts_at = self._detections_at = float("-inf")
-        self._last: tuple[int, int] | None = None  # time_ns and mono_ns of the last frame, not its picture
+        self._seen_ns: int | None = None  # CLOCK_BOOTTIME of the last frame
 
     def run(self, stop: threading.Event) -> None:
         """Work through frames until `stop` is set or the source has ended; then end every open object."""
@@ -115,7 +115,7 @@ class Pipeline:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
             self._publish(detections_message(frame, sure, self._labels, self._model, self._detector.last_inference_ms))
-        self._last = (time_ns, frame.mono_ns)
+        self._seen_ns = frame.mono_ns
         self.frames += 1
         self.objects = sum(seen.counts.values())
         self.inference_ms.add(self._detector.last_inference_ms)
@@ -134,16 +134,17 @@ class Pipeline:
 
     def _end_what_is_out_of_sight(self) -> None:
         """A camera that shows nothing for longer than an object may be unseen ends its objects."""
-        if self._last is None:
+        if self._seen_ns is None:
             return
-        age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._last[1]
+        age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._seen_ns
         if age_ns > self._lost_after * 1e9:
             self._finish()
 
     def _finish(self) -> None:
-        last, self._last = self._last, None
-        if last is None:
+        if self._seen_ns is None:
             return
-        self._send(self._scene.finish(*last))
+        self._seen_ns = None
+        left = self._scene.finish()
+        self._send(left.events)
         self.objects = 0
-        self._tell_counts(({}, {}), float("inf"))
+        self._tell_counts((left.counts, left.zone_counts), float("inf"))

@@ -87,6 +87,7 @@ class Life:
         "_rest",
         "_timing",
         "_told_best",
+        "_told_label",
         "_told_ns",
         "best_score",
         "camera",
@@ -105,7 +106,7 @@ class Life:
         self._rest = Rest(timing.stationary_after_ns, first.centre, first.mono_ns)
         self._changes: list[Change] = []
         self._crossings: list[Crossing] = []
-        self._told_best, self._told_ns = 0.0, 0
+        self._told_best, self._told_ns, self._told_label = 0.0, 0, ""
 
     @property
     def has_started(self) -> bool:
@@ -139,21 +140,27 @@ class Life:
     def start(self, object_id: str) -> Event:
         """Tell of the object for the first time; what changed until now is told by the next `updates`."""
         self.object_id = object_id
-        self._told_best, self._told_ns = self.best_score, self._last.mono_ns
-        return self._event(EventType.START)
+        event = self._event(EventType.START)
+        self._note_told()
+        return event
 
     def updates(self) -> Sequence[Event]:
         """Tell what has changed since the last event, if there is a reason to."""
-        since_told_ns = self._last.mono_ns - self._told_ns
-        if self.best_score > self._told_best and since_told_ns >= self._timing.update_interval_ns:
-            self._changes.append(Change.BETTER_SCORE)
+        if self._last.mono_ns - self._told_ns >= self._timing.update_interval_ns:
+            if self.label != self._told_label:
+                self._changes.append(Change.RELABELLED)
+            if self.best_score > self._told_best:
+                self._changes.append(Change.BETTER_SCORE)
         if not self._changes:
             return ()
         event = self._event(EventType.UPDATE, tuple(dict.fromkeys(self._changes)), tuple(self._crossings))
         self._changes.clear()
         self._crossings.clear()
-        self._told_best, self._told_ns = self.best_score, self._last.mono_ns
+        self._note_told()
         return (event,)
+
+    def _note_told(self) -> None:
+        self._told_best, self._told_ns, self._told_label = self.best_score, self._last.mono_ns, self.label
 
     def end(self) -> Event:
         """Tell of the end, as of the last sight."""

@@ -111,12 +111,15 @@ class Scene:
             self._quiet = SceneStep(counts=step.counts, zone_counts=step.zone_counts)
         return step
 
-    def finish(self, time_ns: int, mono_ns: int) -> tuple[Event, ...]:  # noqa: ARG002 - an end is told as of the last sight
-        """End every object: the daemon stops, or the camera is gone for long. The scene is then empty and usable."""
+    def finish(self) -> SceneStep:
+        """End every object, as of its last sight: the daemon stops, or the camera is gone for long.
+
+        The scene is then empty and can be used again.
+        """
         self._tracker.clear()
-        events = tuple(event for track in list(self._lives) for event in self._end(track))
+        events = [event for track in list(self._lives) for event in self._end(track)]
         self._quiet = self._summary([], [])
-        return events
+        return self._summary(events, [])
 
     def _resize(self, width: int, height: int) -> None:
         if self._size is not None:

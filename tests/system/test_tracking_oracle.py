@@ -214,7 +214,7 @@ def test_everyone_in_the_clip_is_one_object_with_a_start_and_an_end(clip: Record
     for at, found in enumerate(clip.frames):
         mono_ns = round(at / clip.fps * 1e9)
         events += scene.step(found, width=768, height=432, time_ns=mono_ns, mono_ns=mono_ns).events
-    events += scene.finish(0, 0)
+    events += scene.finish().events
     ends = [event for event in events if event.type is EventType.END]
     starts = [event for event in events if event.type is EventType.START]
     assert [event.object_id for event in starts] == [event.object_id for event in ends]

@@ -67,7 +67,7 @@ class Stage:
         return step
 
     def close(self) -> None:
-        self.events += self.scene.finish(UTC_NS + self.mono_ns, self.mono_ns)
+        self.events += self.scene.finish().events
 
     def of(self, kind: EventType) -> list[Event]:
         return [event for event in self.events if event.type is kind]

@@ -266,6 +266,15 @@ def test_a_better_score_is_told_at_most_once_an_interval() -> None:
     assert stage.changes().count(Change.BETTER_SCORE) == 6
 
 
+def test_a_first_impression_that_was_wrong_is_put_right_once() -> None:
+    stage = Stage(TrackingSettings(update_interval=1.0))
+    stage.play(Actor(300, 500, wide=160, high=90, label="truck"), times=4)
+    stage.play(Actor(300, 500, wide=160, high=90, label="car"), times=40)
+    assert stage.events[0].label == "truck"
+    assert stage.changes().count(Change.RELABELLED) == 1
+    assert [event.label for event in stage.events if Change.RELABELLED in event.changes] == ["car"]
+
+
 @pytest.mark.parametrize(
     ("step", "degrees"), [((0, -10), 0.0), ((10, 0), 90.0), ((0, 10), 180.0), ((-10, 0), 270.0), ((7, -7), 45.0)]
 )
