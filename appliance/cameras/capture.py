@@ -24,8 +24,16 @@ def open_capture(source: str, backend: int, parameters: Sequence[int] = ()) -> c
     # password. Set by an owner who looks for a fault, it stays as it is.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _silence()
     return cv2.VideoCapture(source, backend, list(parameters))
+
+
+def _silence() -> None:
+    set_level = getattr(cv2, "setLogLevel", None)  # OpenCV 4; in 5 it moved
+    if set_level is not None:
+        set_level(0)
+    else:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class FfmpegOptions:

@@ -16,7 +16,31 @@ from appliance.core.errors import ConfigError
 FOLDER_FPS = 10.0
 USUAL_FPS = 25.0  # where a video does not tell, or tells nonsense
 MOST_FPS = 1000.0
-LONGEST_GAP = 10.0  # seconds between two frames that a video's timestamps are believed
+LONGEST_GAP = 2.0  # seconds between two frames of a video; a camera that pauses for longer counts as stalled
+
+
+class Timeline:
+    """Turns the timestamps that a video tells into times that can be played: growing, and without long pauses.
+
+    Args:
+        period: Seconds from one frame to the next where timestamps are of no use.
+    """
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._at = -period
+        self._shift = 0.0
+
+    def next(self, told: float) -> float:
+        """Give the next frame's time in seconds, from the video's own timestamp in seconds."""
+        expected = self._at + self._period
+        at = told - self._shift
+        if not self._at < at <= max(expected, self._at + LONGEST_GAP):
+            # it stands still, runs back, jumps or is no number: go on from here, and believe what comes after it
+            self._shift += at - expected if math.isfinite(at) else 0.0
+            at = expected
+        self._at = at
+        return at
 
 
 class Clip(Protocol):
@@ -63,9 +87,9 @@ class VideoClip:
         self._override = fps
         own = self._capture.get(cv2.CAP_PROP_FPS)
         rate = fps or (own if math.isfinite(own) and 0.0 < own <= MOST_FPS else USUAL_FPS)
-        self.period = 1.0 / rate
+        self.period = 1.0 / rate if fps else min(1.0 / rate, LONGEST_GAP)
+        self._timeline = Timeline(self.period)
         self._index = -1
-        self._at = -self.period
 
     def _require_usable(self) -> None:
         if not self._capture.isOpened():
@@ -81,15 +105,9 @@ class VideoClip:
         if not self._capture.grab():
             return None
         self._index += 1
-        expected = self._at + self.period
-        told = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
         if self._override:
-            self._at = self._index * self.period
-        elif math.isfinite(told) and self._at < told < expected + LONGEST_GAP:
-            self._at = told
-        else:  # timestamps that stand still, jump or run backwards: the frame rate is the better guide
-            self._at = expected
-        return self._at
+            return self._index * self.period
+        return self._timeline.next(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0)
 
     def picture(self) -> NDArray[np.uint8]:
         """Give the present frame.

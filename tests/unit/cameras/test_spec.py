@@ -70,3 +70,14 @@ def test_specs_and_discovery_load_neither_numpy_nor_opencv() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"
+
+
+def test_only_the_chosen_kind_is_imported() -> None:
+    code = (
+        "import sys, appliance.cameras as cameras; assert 'numpy' not in sys.modules;"
+        "from appliance.cameras.spec import parse_camera; from appliance.core.clock import SystemClock;"
+        "cameras.make_camera('door', parse_camera('synthetic'), SystemClock());"
+        "print(sorted(kind for kind in cameras.CAMERAS if f'appliance.cameras.{kind}' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "['synthetic']"
