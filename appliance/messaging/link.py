@@ -142,7 +142,8 @@ class MqttLink:
         try:
             conversation = self._broker.dial(protocol, lambda: self._is_off(stop))
         except ConfigError as error:
-            self._report(HealthState.FAILED, str(error), "correct it; no restart is needed")
+            what, _, fix = str(error).partition("; ")
+            self._report(HealthState.FAILED, what, fix or "correct it; no restart is needed")
             return _Outcome.UNREACHABLE, 0
         if isinstance(conversation, Reason):
             self._report(HealthState.DEGRADED, f"{self._broker}: {conversation.what}", conversation.fix)

@@ -5,6 +5,7 @@ import queue
 import select
 import socket
 import ssl
+import stat
 import struct
 import threading
 import time
@@ -122,7 +123,11 @@ class Dialler:
         tls = self._settings.tls
         try:
             context = ssl.create_default_context(cafile=tls.ca_file)
-            if tls.cert_file is not None:
+            if tls.cert_file is not None and tls.key_file is not None:
+                if stat.S_IMODE(tls.key_file.stat().st_mode) & 0o077:
+                    raise ConfigError(
+                        f"[messaging.tls] key_file: others can read {tls.key_file}; do: chmod 600 {tls.key_file}"
+                    )
                 context.load_cert_chain(tls.cert_file, tls.key_file)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConfigError(f"[messaging.tls] certificates cannot be used: {error}") from error
