@@ -1,0 +1,139 @@
+import threading
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from appliance.config import TrackingSettings
+from appliance.core.events import Event, EventType
+from appliance.core.frame import Frame, PixelLayout
+from appliance.core.latest import Latest
+from appliance.core.message import Message  # noqa: TC001 - read as what the list holds
+from appliance.core.results import Detections
+from appliance.daemon.pipeline import Pipeline
+from appliance.messaging.payloads import ModelInfo
+from appliance.tracking.scene import Scene
+
+IMAGE = np.zeros((100, 200, 3), np.uint8)
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+class Seeing:
+    """A detector that sees one person, sure or unsure, walking to the right."""
+
+    last_inference_ms = 3.0
+
+    def __init__(self, score: float = 0.8) -> None:
+        self.score = score
+        self.seen = 0
+
+    def detect(self, frame: Frame) -> Detections:
+        assert frame.image.shape == (100, 200, 3)
+        self.seen += 1
+        box = np.array([[10 + self.seen, 20, 40 + self.seen, 90]], np.float32)
+        return Detections(box, np.array([self.score], np.float32), np.array([0], np.int32))
+
+
+class Stage:
+    def __init__(self, detector: Seeing | None = None, interval: float = 0.0) -> None:
+        self.messages: list[Message] = []
+        self.events: list[Event] = []
+        self.slot: Latest[Frame] = Latest()
+        self.ended = threading.Event()
+        settings = TrackingSettings()
+        self.pipeline = Pipeline(
+            camera="door",
+            slot=self.slot,
+            source_ended=self.ended,
+            detector=detector or Seeing(),
+            scene=Scene("door", ("person",), settings, {}, {}, high_score=0.5, run="r"),
+            labels=("person",),
+            model=ModelInfo("m", "1", "d"),
+            min_score=0.5,
+            detections_interval=interval,
+            lost_after=settings.lost_after,
+            publish=self.messages.append,
+            tell=lambda event, _message: self.events.append(event),
+        )
+
+    def topics(self) -> list[str]:
+        return [message.topic for message in self.messages]
+
+
+def frame(number: int) -> Frame:
+    at = timedelta(milliseconds=100 * number)
+    return Frame(IMAGE, PixelLayout.BGR, 200, 100, "door", number, START + at, 10**9 + number * 10**8)
+
+
+def test_a_frame_becomes_events_counts_and_detections() -> None:
+    stage = Stage()
+    for number in range(5):
+        stage.pipeline.step(frame(number))
+    assert [event.type for event in stage.events] == [EventType.START]
+    assert stage.topics().count("door/events") == 1
+    assert stage.topics().count("door/detections") == 5
+    event = next(message for message in stage.messages if message.topic == "door/events")
+    assert event.durable
+    assert event.body["model"] == {"name": "m", "version": "1", "digest": "d"}
+    assert event.time_ns == int((START + timedelta(milliseconds=200)).timestamp() * 1e9)
+    assert stage.pipeline.objects == 1
+
+
+def test_unsure_detections_reach_the_tracker_but_are_not_published() -> None:
+    stage = Stage(Seeing(score=0.3))
+    stage.pipeline.step(frame(0))
+    assert [message.body["detections"] for message in stage.messages if message.topic == "door/detections"] == [[]]
+
+
+def test_detections_are_thinned_but_the_first_is_told_at_once() -> None:
+    stage = Stage(interval=3600.0)
+    for number in range(5):
+        stage.pipeline.step(frame(number))
+    assert stage.topics().count("door/detections") == 1
+
+
+def test_the_end_of_the_source_ends_every_object_and_the_pipeline() -> None:
+    stage = Stage()
+    worker = threading.Thread(target=stage.pipeline.run, args=(threading.Event(),))
+    worker.start()
+    for number in range(5):
+        assert stage.slot.put_when_empty(frame(number), timeout=10)
+    stage.ended.set()
+    worker.join(10)
+    assert stage.pipeline.done.is_set()
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END]
+    assert stage.messages[-1].topic == "door/counts"
+    assert stage.messages[-1].body["counts"] == {"person": 0}
+    assert stage.pipeline.frames == 5
+
+
+def test_a_stop_ends_every_object_too() -> None:
+    stage = Stage()
+    stop = threading.Event()
+    worker = threading.Thread(target=stage.pipeline.run, args=(stop,))
+    worker.start()
+    for number in range(4):
+        assert stage.slot.put_when_empty(frame(number), timeout=10)
+    assert stage.slot.put_when_empty(frame(4), timeout=10)
+    stop.set()
+    worker.join(10)
+    assert not worker.is_alive()
+    assert stage.events[-1].type is EventType.END
+
+
+def test_a_camera_that_shows_nothing_for_long_ends_its_objects() -> None:
+    # the frames carry the boot clock's first seconds: long ago, whatever the clock says now
+    stage = Stage()
+    stop = threading.Event()
+    worker = threading.Thread(target=stage.pipeline.run, args=(stop,))
+    worker.start()
+    for number in range(5):
+        assert stage.slot.put_when_empty(frame(number), timeout=10)
+    ended = threading.Event()
+    for _ in range(100):
+        if stage.events and stage.events[-1].type is EventType.END:
+            break
+        ended.wait(0.1)
+    assert stage.events[-1].type is EventType.END
+    assert not stage.pipeline.done.is_set()
+    stop.set()
+    worker.join(10)
