@@ -49,15 +49,23 @@ class FfmpegOptions:
         self._users = 0
 
     @contextmanager
-    def held(self, options: str, timeout: float) -> Iterator[None]:
+    def held(self, options: str, timeout: float, where: str) -> Iterator[None]:
         """Hold the variable at `options` while a capture is opened.
+
+        Args:
+            options: As OpenCV wants them: ``rtsp_transport;tcp``.
+            timeout: Seconds to wait for others.
+            where: Who asks, for the message.
 
         Raises:
             UnavailableError: Others held it at something else for `timeout` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: not self._users or os.environ.get(_VARIABLE) == options, timeout):
-                raise UnavailableError(f"other cameras were being opened with other options for {timeout:g} s")
+                raise UnavailableError(
+                    f"{where}: cameras with another `transport` were being opened for {timeout:g} s; "
+                    "check those, or use one transport for all"
+                )
             if os.environ.get(_VARIABLE) != options:
                 os.environ[_VARIABLE] = options
             self._users += 1

@@ -101,7 +101,7 @@ class RtspCamera:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(chosen.open_timeout * 1000)]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(chosen.read_timeout * 1000), cv2.CAP_PROP_N_THREADS, 1]
         try:
-            with FFMPEG_OPTIONS.held(f"rtsp_transport;{chosen.transport}", chosen.open_timeout):
+            with FFMPEG_OPTIONS.held(f"rtsp_transport;{chosen.transport}", chosen.open_timeout, self._where):
                 capture = open_capture(address(chosen, credentials), cv2.CAP_FFMPEG, limits)
         except cv2.error as error:  # its text may hold the address, password included
             raise UnavailableError(f"{self._where}: FFmpeg failed (OpenCV error {error.code})") from None
