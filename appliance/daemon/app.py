@@ -35,7 +35,7 @@ from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.detector import open_detector
+from appliance.inference.detector import Detector, open_detector
 from appliance.messaging.payloads import SCHEMA_VERSION, ModelInfo, info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 from appliance.tracking.scene import Scene
@@ -88,6 +88,10 @@ class App:
     def _build(self, stack: ExitStack) -> None:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
+        cameras = {name: camera for name, camera in self._settings.cameras.items() if camera.enabled}
+        if not cameras:
+            raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
+        detectors = {name: stack.enter_context(self._open_detector()) for name in cameras}
         self._messaging = Messaging(
             device_id=self._device_id,
             settings=self._messaging_settings(stack),
@@ -97,13 +101,10 @@ class App:
             board=self._board,
         )
         run = secrets.token_hex(3)
-        for name, camera in self._settings.cameras.items():
-            if camera.enabled:
-                self._build_camera(name, camera, run, stack)
-            else:
-                self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
-        if not self._cameras:
-            raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
+        for name, camera in cameras.items():
+            self._build_camera(name, camera, detectors[name], run)
+        for name in self._settings.cameras.keys() - cameras.keys():
+            self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
         status = Status(
             device_id=self._device_id,
             cameras=self._cameras,
@@ -131,9 +132,12 @@ class App:
         self._supervisor.add(*self._pipelines.values())
         self._supervisor.add(*self._cameras.values())
 
-    def _build_camera(self, name: str, settings: AnyCamera, run: str, stack: ExitStack) -> None:
+    def _open_detector(self) -> Detector:
+        # the tracker keeps objects alive with weaker detections than are published
+        return open_detector(self._settings.model, min_score=self._settings.tracking.low_score)
+
+    def _build_camera(self, name: str, settings: AnyCamera, detector: Detector, run: str) -> None:
         tracking, asked = self._settings.tracking, self._settings.model
-        detector = stack.enter_context(open_detector(asked, min_score=tracking.low_score))
         manifest = detector.manifest
         self._model = ModelInfo(manifest.name, manifest.version, detector.digest)
         min_score = manifest.decoder.min_score if asked.min_score is None else asked.min_score
