@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def find_mosquitto() -> str | None:
     """Give the program: from PATH, from where Debian keeps daemons, or from what `make test` brought; else None."""
     places = [shutil.which("mosquitto"), "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"]
-    places += [str(path) for path in sorted((REPOSITORY / ".tools" / "mosquitto").glob("**/sbin/mosquitto"))]
+    places += [str(REPOSITORY / ".tools" / "bin" / "mosquitto")]
     return next((place for place in places if place and Path(place).is_file()), None)
 
 
