@@ -74,13 +74,12 @@ class DemoBroker:
             self._process.wait(STOP_WITHIN)
         self._process = None
 
-    def is_alive(self) -> bool:
-        """Tell whether the child still runs."""
+    def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def _wait_until_it_answers(self, port: int) -> None:
         deadline = time.monotonic() + START_WITHIN
-        while time.monotonic() < deadline and self.is_alive():
+        while time.monotonic() < deadline and self._is_alive():
             with socket.socket() as probe:
                 probe.settimeout(0.5)
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -78,7 +78,8 @@ class CameraWorker:
         backoff: Backoff | None = None,
     ) -> None:
         self.name = f"camera:{name}"
-        self.pulse = Pulse(limit=30.0)
+        # opening takes a camera's own timeouts, which the owner may have set long
+        self.pulse = Pulse(limit=30.0 + 4 * frame_timeout)
         self.state, self.why = "offline", "not opened yet"
         self.ended = threading.Event()
         """Set when no frame will ever come again."""

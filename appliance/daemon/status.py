@@ -8,9 +8,10 @@ from typing import Any
 from appliance import __version__
 from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
-from appliance.daemon.camera import CameraWorker
-from appliance.daemon.machine import read_machine
-from appliance.daemon.pipeline import Pipeline
+from appliance.core.metrics import RollingFigures
+from appliance.daemon.chain import Chain
+from appliance.daemon.machine import hardware_name, read_machine
+from appliance.messaging.payloads import SCHEMA_VERSION
 
 
 class Status:
@@ -18,8 +19,7 @@ class Status:
 
     Args:
         device_id: The device's name in topics.
-        cameras: Camera workers by name.
-        pipelines: Pipelines by camera name.
+        chains: The cameras' chains by name.
         model: Name, version, digest, file and so on, as shown.
         messaging: Gives the figures of the outbox and the link.
         restarts: Gives how often each worker was restarted.
@@ -32,8 +32,7 @@ class Status:
         self,
         *,
         device_id: str,
-        cameras: Mapping[str, CameraWorker],
-        pipelines: Mapping[str, Pipeline],
+        chains: Mapping[str, Chain],
         model: Mapping[str, Any],
         messaging: Callable[[], Mapping[str, Any]],
         restarts: Callable[[], Mapping[str, int]],
@@ -41,7 +40,7 @@ class Status:
         clock: Clock,
         state_dir: Path,
     ) -> None:
-        self._device_id, self._cameras, self._pipelines, self._model = device_id, cameras, pipelines, model
+        self._device_id, self._chains, self._model = device_id, chains, model
         self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
         self._state_dir = state_dir
         self._started = time.monotonic()
@@ -54,7 +53,7 @@ class Status:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "state": self._board.state().value,
             "findings": self._findings(),
-            "cameras": {name: self._camera(name) for name in self._cameras},
+            "cameras": {name: _figures(chain) for name, chain in self._chains.items()},
             "model": dict(self._model),
             "messaging": dict(self._messaging()),
             "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
@@ -66,6 +65,17 @@ class Status:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
         told_elsewhere = {"device", "model", "version", "clock"}
         return {name: value for name, value in self().items() if name not in told_elsewhere}
+
+    def info(self) -> dict[str, Any]:
+        """Give what an `info` message carries: what this device is."""
+        return {
+            "hardware": hardware_name(),
+            "app": __version__,
+            "schema": SCHEMA_VERSION,
+            "model": dict(self._model),
+            "cameras": list(self._chains),
+            "capabilities": ["detect", "track", "zones", "lines", "outbox"],
+        }
 
     def machine(self) -> dict[str, Any]:
         """Give the machine's readings."""
@@ -81,7 +91,8 @@ class Status:
     def line(self) -> str:
         """Give the state in one line, for systemd and the log."""
         cameras = " ".join(
-            f"{name} {worker.state} {worker.intervals.rate():.1f} fps" for name, worker in self._cameras.items()
+            f"{name} {chain.camera.state} {chain.camera.intervals.rate():.1f} fps"
+            for name, chain in self._chains.items()
         )
         figures = self._messaging()
         link = "connected" if figures.get("connected") else "not connected"
@@ -100,24 +111,25 @@ class Status:
             for finding in self._board.findings()
         ]
 
-    def _camera(self, name: str) -> dict[str, Any]:
-        worker, pipeline = self._cameras[name], self._pipelines[name]
-        return {
-            "state": worker.state,
-            "why": worker.why,
-            "fps": round(worker.intervals.rate(), 2),
-            "width": worker.size[0],
-            "height": worker.size[1],
-            "frames": worker.frames,
-            "frames_processed": pipeline.frames,
-            "frames_dropped": worker.slot.dropped,
-            "objects": pipeline.objects,
-            "latency_ms": _percentiles(pipeline.latency_ms),
-            "inference_ms": _percentiles(pipeline.inference_ms),
-        }
+
+def _figures(chain: Chain) -> dict[str, Any]:
+    worker, pipeline = chain.camera, chain.pipeline
+    return {
+        "state": worker.state,
+        "why": worker.why,
+        "fps": round(worker.intervals.rate(), 2),
+        "width": worker.size[0],
+        "height": worker.size[1],
+        "frames": worker.frames,
+        "frames_processed": pipeline.frames,
+        "frames_dropped": worker.slot.dropped,
+        "objects": pipeline.objects,
+        "latency_ms": _percentiles(pipeline.latency_ms),
+        "inference_ms": _percentiles(pipeline.inference_ms),
+    }
 
 
-def _percentiles(figures: Any) -> dict[str, float]:
+def _percentiles(figures: RollingFigures) -> dict[str, float]:
     return {"p50": round(figures.percentile(50), 2), "p95": round(figures.percentile(95), 2)}
 
 

@@ -133,7 +133,7 @@ def test_memory_stays_within_its_bound_and_workstation_libraries_stay_out(tmp_pa
 def test_the_end_of_a_file_is_told_with_what_to_do_and_the_daemon_stays(tmp_path: Path) -> None:
     options = ["--camera", shared(SHORT), "--model", shared(QUICK), "--broker", "none"]
     with EdgecamProcess(tmp_path, *options) as edgecam:
-        state = edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["state"] == "offline", 60, "the end")
+        state = edgecam.wait_for_status(lambda now: "ended" in now["cameras"]["camera"]["why"], 60, "the end")
         assert state["state"] == "degraded"
         finding = state["findings"][0]
         assert finding["component"] == "camera:camera"

@@ -28,8 +28,7 @@ def report_once(board: HealthBoard, directory: Path) -> tuple[list[Message], lis
     figures: dict[str, Any] = {"connected": True, "rows": 3}
     status = Status(
         device_id="test",
-        cameras={},
-        pipelines={},
+        chains={},
         model={"name": "m"},
         messaging=lambda: figures,
         restarts=dict,
