@@ -1,0 +1,93 @@
+"""One camera's chain: camera, slot, detector, scene, messages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.cameras import make_camera
+from appliance.config import AnyCamera, Settings
+from appliance.core.clock import Clock
+from appliance.core.events import Event
+from appliance.core.frame import Frame  # noqa: TC001 - read as what the slot holds
+from appliance.core.health import HealthBoard
+from appliance.core.latest import Latest
+from appliance.core.message import Message
+from appliance.daemon.camera import CameraWorker, frame_timeout
+from appliance.daemon.pipeline import Pipeline
+from appliance.inference.detector import Detector
+from appliance.messaging.payloads import ModelInfo, status_message
+from appliance.tracking.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The two workers of one camera."""
+
+    camera: CameraWorker
+    pipeline: Pipeline
+
+
+def build_chain(
+    name: str,
+    camera: AnyCamera,
+    detector: Detector,
+    *,
+    settings: Settings,
+    run: str,
+    clock: Clock,
+    board: HealthBoard,
+    publish: Callable[[Message], None],
+    tell: Callable[[Event, Message], None],
+) -> Chain:
+    """Build the chain of the camera `name`.
+
+    Args:
+        name: The camera's name in the configuration.
+        camera: Its section.
+        detector: Open, for this chain alone.
+        settings: The whole configuration.
+        run: Different for every start of the daemon; part of objects' ids.
+        clock: Stamps frames.
+        board: Health board.
+        publish: Takes a message; never blocks.
+        tell: Takes an event and its message, for people who look on.
+    """
+    manifest, tracking = detector.manifest, settings.tracking
+    min_score = manifest.decoder.min_score if settings.model.min_score is None else settings.model.min_score
+    slot: Latest[Frame] = Latest()
+    worker = CameraWorker(
+        name=name,
+        camera=make_camera(name, camera, clock),
+        slot=slot,
+        frame_timeout=frame_timeout(camera),
+        on_state=lambda state, why: publish(status_message(name, state, why)),
+        board=board,
+    )
+    scene = Scene(
+        name,
+        manifest.labels,
+        tracking,
+        camera.zones,
+        camera.lines,
+        high_score=min_score if tracking.high_score is None else tracking.high_score,
+        run=run,
+    )
+    pipeline = Pipeline(
+        camera=name,
+        slot=slot,
+        source_ended=worker.ended,
+        detector=detector,
+        scene=scene,
+        labels=manifest.labels,
+        model=model_info(detector),
+        min_score=min_score,
+        detections_interval=settings.messaging.detections_interval,
+        lost_after=tracking.lost_after,
+        publish=publish,
+        tell=tell,
+    )
+    return Chain(worker, pipeline)
+
+
+def model_info(detector: Detector) -> ModelInfo:
+    """Give what messages say of a detector's model."""
+    return ModelInfo(detector.manifest.name, detector.manifest.version, detector.digest)
