@@ -49,7 +49,7 @@ def welcome(chosen: str, broker: str, device_id: str) -> list[str]:
     edgecam = _own_command()
     return [
         *([chosen] if chosen else []),
-        f"subscribe:    mosquitto_sub {address} -v -t 'edgecam/{device_id}/#'"
+        f"subscribe:    mosquitto_sub {address} -v -t 'edgecam/{device_id}/#'   (package mosquitto-clients)"
         if address
         else "no broker: messages stay here",
         f"look inside:  {edgecam} status     {edgecam} events --follow",

@@ -100,9 +100,9 @@ class Courier:
 
     @property
     def is_drained(self) -> bool:
-        """Nothing waits in memory and, while there is a connection, nothing that the broker might take on disk."""
+        """The broker has all that it takes: nothing waits in memory, and on disk only what it refused."""
         is_empty = self._inlet.depth == 0 and self._inlet.lost == 0
-        return is_empty and (not self._feeder.has_link or self._feeder.is_settled)
+        return is_empty and self._feeder.has_link and self._feeder.is_settled
 
     def figures(self) -> dict[str, object]:
         """Give figures for status and health."""

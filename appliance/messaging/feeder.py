@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from appliance.core.clock import Clock, ClockQuality, Stamp
@@ -15,12 +15,15 @@ from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, Lin
 from appliance.messaging.payloads import nanoseconds
 
 LATE_AFTER: Final = 5.0  # seconds: well above a commit and a round trip, well below what a person calls late
+PATIENCE: Final = 30.0  # seconds after connecting in which "nobody subscribes" is taken for "nobody yet"
+NOBODY_WAIT: Final = 1.0  # seconds between two tries meanwhile
 MOST_ACKNOWLEDGED: Final = 10_000  # rows the broker has and a full disk does not let us delete
 
 _EPOCH_BITS: Final = 48  # below them a ticket carries the sequence number
 _SEQ: Final = (1 << _EPOCH_BITS) - 1
 _REFUSED: Final = 0x80  # MQTT 5, section 2.4: from here on reason codes are failures
 _TOO_LARGE: Final = 0x95
+_NO_SUBSCRIBERS: Final = 0x10  # MQTT 5, section 3.4.2.1: accepted, and given to nobody
 _logger = logging.getLogger(__name__)
 
 
@@ -30,6 +33,10 @@ class Feeder:
     On every new connection all that is not acknowledged is sent again from the oldest. What the broker refuses is held
     back (see `holds`) and stays in the outbox.
 
+    A broker that was away comes back without its subscribers, unless it keeps sessions: it would take everything that
+    waits and give it to nobody. So each connection begins with one message alone, and while the broker says that nobody
+    subscribes to it, that one is tried again and the others wait, for `PATIENCE` at the most.
+
     Args:
         root: What the device's topics begin with.
         outbox: Where messages come from.
@@ -37,6 +44,7 @@ class Feeder:
         inflight: Most of them on their way at a time.
         clock: The clock.
         board: Where refusals are reported, as ``delivery``.
+        monotonic: The clock for waits, in seconds.
 
     Attributes:
         acknowledged: Numbers that the broker has and the outbox still holds; emptied by who deletes them there.
@@ -47,7 +55,15 @@ class Feeder:
     """
 
     def __init__(
-        self, *, root: str, outbox: Outbox, link: Link, inflight: int, clock: Clock, board: HealthBoard
+        self,
+        *,
+        root: str,
+        outbox: Outbox,
+        link: Link,
+        inflight: int,
+        clock: Clock,
+        board: HealthBoard,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.acknowledged: set[int] = set()
         self.acknowledged_at = 0.0
@@ -56,10 +72,13 @@ class Feeder:
         self.counts = dict.fromkeys(("acknowledged", "refused", "resent"), 0)
         self._root, self._outbox, self._link = root, outbox, link
         self._inflight, self._clock, self._board = inflight, clock, board
-        self._holds = Holds(time.monotonic)
+        self._monotonic = monotonic
+        self._holds = Holds(monotonic)
         self._epoch = 0
         self._session = 0
         self._is_careful = False
+        self._up_at = self._quiet_until = 0.0
+        self._is_heard = False
         self._outstanding: dict[int, str] = {}
         self._cursor = 0
         self._sent_up_to = 0
@@ -85,8 +104,11 @@ class Feeder:
         return {ticket & _SEQ for ticket in self._outstanding}
 
     def next_trial(self) -> float | None:
-        """Give the monotonic second at which something refused is to be tried again; None: never."""
-        return self._holds.next_trial() if self._session else None
+        """Give the monotonic second at which something is to be tried again; None: never."""
+        if not self._session:
+            return None
+        moments = [self._holds.next_trial(), self._quiet_until if self._quiet_until > self._monotonic() else None]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def begin(self) -> None:
         """Note that the outbox is another file: answers to what was sent from the old one count no more."""
@@ -103,9 +125,11 @@ class Feeder:
         """
         if not self._session or not self._outbox.is_open or len(self.acknowledged) >= MOST_ACKNOWLEDGED:
             return
+        if self._monotonic() < self._quiet_until:
+            return
         if (due := self._holds.due()) is not None:
             self._go_back(due)
-        window = 1 if self._is_careful else self._inflight
+        window = self._inflight if self._is_heard and not self._is_careful else 1
         while not self.is_at_end and (room := window - len(self._outstanding)) > 0:
             rows = self._outbox.pending(self._cursor, room, self._holds.topics())
             if rows:
@@ -137,7 +161,7 @@ class Feeder:
                 case Answer() if item.session == self._session:
                     self._take_answer(item.ticket, item.code)
                 case LinkUp():
-                    self._session = item.session
+                    self._session, self._up_at = item.session, self._monotonic()
                     self._start_over()
                 case LinkDown() if item.session == self._session:
                     self._take_loss(is_blamed=item.is_blamed)
@@ -180,6 +204,7 @@ class Feeder:
 
     def _start_over(self) -> None:
         self._outstanding.clear()
+        self._quiet_until, self._is_heard = 0.0, False
         self._cursor = 0
         self.is_at_end = False
         self.is_closing = False
@@ -209,8 +234,14 @@ class Feeder:
         if code >= _REFUSED:
             self._refused(seq, topic, code)
             return
+        if code == _NO_SUBSCRIBERS and not self._is_heard and self._monotonic() - self._up_at < PATIENCE:
+            self._quiet_until = self._monotonic() + NOBODY_WAIT
+            self._holds.put_off(seq)
+            self._go_back(seq)
+            return
+        self._is_heard = True
         if not self.acknowledged:
-            self.acknowledged_at = time.monotonic()
+            self.acknowledged_at = self._monotonic()
         self.acknowledged.add(seq)
         self.counts["acknowledged"] += 1
         again = self._holds.accepted(seq, topic)

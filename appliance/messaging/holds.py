@@ -110,6 +110,12 @@ class Holds:
             default=None,
         )
 
+    def put_off(self, seq: int) -> None:
+        """Note that a message that may have been a trial was neither taken nor refused: it may be sent again."""
+        for hold in self._holds.values():
+            if hold.trial == seq:
+                hold.trial = None
+
     def start_over(self) -> None:
         """Note that all is sent again from the oldest: trials that were not answered are to be made again."""
         for hold in self._holds.values():

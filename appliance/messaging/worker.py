@@ -71,7 +71,7 @@ class Messaging:
         return self._delivery.figures()
 
     def is_drained(self) -> bool:
-        """Tell whether nothing waits that could be delivered now."""
+        """Tell whether the broker has all that it takes; never while there is no connection."""
         return self._delivery.is_drained()
 
 

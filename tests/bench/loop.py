@@ -75,7 +75,6 @@ class DurableSink:
 
     def publish(self, message: Message) -> None:
         """Take a message as the daemon's messaging does; one that is not durable is only encoded."""
-        stamp = self._clock.now()
         origin = Origin(message.time_ns, message.mono_ns, self._clock.quality(), self._boot)
 
         def payload(gen: str, seq: int) -> bytes:
@@ -86,7 +85,7 @@ class DurableSink:
             return
         if not self._drafts:
             self._since = time.monotonic()
-        self._drafts.append(Draft(message.topic, payload, stamp))
+        self._drafts.append(Draft(message.topic, payload, message.time_ns, message.mono_ns))
         self.events += 1
 
     def settle(self) -> None:

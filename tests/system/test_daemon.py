@@ -31,11 +31,12 @@ loop = true
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+def broker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Mosquitto]:
+    """A broker as Debian sets it up, whose sessions outlive a restart; with the parameter "forgets", one without."""
     directory = tmp_path / "broker"
     directory.mkdir()
-    # as Debian sets it up: sessions and what waits for them outlive a restart
-    mosquitto = Mosquitto(directory, ("persistence true", f"persistence_location {directory}/"))
+    keeps = ("persistence true", f"persistence_location {directory}/")
+    mosquitto = Mosquitto(directory, () if getattr(request, "param", "") == "forgets" else keeps)
     yield mosquitto
     mosquitto.stop()
 
@@ -83,6 +84,7 @@ def test_once_ends_by_itself_when_the_broker_has_everything(tmp_path: Path, brok
     assert {"start", "end"} <= {body["type"] for body in subscriber.bodies("/events")}
 
 
+@pytest.mark.parametrize("broker", ["keeps", "forgets"], indirect=True)
 def test_nothing_is_lost_when_the_daemon_is_killed_twice_while_the_broker_is_away(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
