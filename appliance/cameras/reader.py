@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from appliance.core.clock import Clock, Stamp
 from appliance.core.errors import EdgecamError, UnavailableError
+from appliance.core.frame import Frame, PixelLayout
 from appliance.core.latest import Latest
 
 MOST_WEDGED = 3  # threads that hang inside a vendor's library; each may hold a socket or a device, and some megabytes
@@ -41,7 +42,7 @@ class Reader:
     back. At most MOST_WEDGED of them are waited for; then `open` refuses to start another.
 
     Args:
-        name: The camera's name, for thread names.
+        name: The camera's name, for frames and thread names.
         clock: Stamps pictures as they arrive.
         where: The camera and its address, for messages.
         fix: What the owner can do when it gives no pictures, for messages.
@@ -52,6 +53,7 @@ class Reader:
         self._where = where
         self._fix = fix
         self._clock = clock
+        self._number = 0
         self._running: _Run | None = None
         self._abandoned: list[_Run] = []
 
@@ -87,7 +89,7 @@ class Reader:
         if self.wedged >= MOST_WEDGED:
             raise self._unavailable(f"{self.wedged} earlier attempts still hang in the video library")
         run = _Run(f"camera:{self._name}:reader", connect, self._clock)
-        self._running = run
+        self._running, self._number = run, 0
         run.thread.start()
         connected = run.connected.wait(timeout)
         arrived = connected and run.arrived.wait(first)
@@ -102,8 +104,8 @@ class Reader:
             raise self._unavailable(f"no picture came within {first:g} s of opening")
         raise self._unavailable(f"it did not answer within {timeout:g} s")
 
-    def read(self, timeout: float) -> Picture:
-        """Wait up to `timeout` seconds for a picture newer than the last one.
+    def read(self, timeout: float) -> Frame:
+        """Wait up to `timeout` seconds for a picture newer than the last one; they are numbered from 0 since opening.
 
         Raises:
             UnavailableError: None came in time, the capture has ended, or nothing is open.
@@ -113,7 +115,10 @@ class Reader:
             raise UnavailableError(f"{self._where}: it is not open")
         picture = run.slot.take(0.0 if run.has_ended else timeout)
         if isinstance(picture, Picture):
-            return picture
+            number, self._number = self._number, self._number + 1
+            height, width = picture.image.shape[:2]
+            stamp = picture.stamp
+            return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
         raise self._unavailable(run.reason or f"no picture came within {timeout:g} s")
 
     def close(self) -> None:

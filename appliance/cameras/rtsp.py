@@ -11,7 +11,7 @@ from appliance.cameras.rtsp_probe import Credentials, Finding, Verdict, find_out
 from appliance.config import RtspCameraSettings
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, EdgecamError, UnavailableError
-from appliance.core.frame import Frame, PixelLayout
+from appliance.core.frame import Frame
 
 _MARGIN = 0.5  # seconds that FFmpeg's own time limits are given before the ones outside take over
 _FIXES = {
@@ -41,7 +41,6 @@ class RtspCamera:
         self._settings = settings
         self._where = f"[cameras.{name}] {_public(settings.url)}"
         self._reader = Reader(name, clock, where=self._where, fix="check the camera and the network")
-        self._number = 0
 
     @property
     def dropped(self) -> int:
@@ -66,7 +65,6 @@ class RtspCamera:
         except ValueError as error:
             raise ConfigError(f"{self._where}: url: {error}") from error
         credentials = self._credentials()
-        self._number = 0
         self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
 
     def read(self, timeout: float) -> Frame | None:
@@ -75,11 +73,7 @@ class RtspCamera:
         Raises:
             UnavailableError: None came in time, the server has gone, or the camera is not open.
         """
-        picture = self._reader.read(timeout)
-        number, self._number = self._number, self._number + 1
-        height, width = picture.image.shape[:2]
-        stamp = picture.stamp
-        return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
+        return self._reader.read(timeout)
 
     def close(self) -> None:
         """Hang up; a thread that hangs in FFmpeg is left behind and counted."""

@@ -11,7 +11,7 @@ from appliance.cameras.reader import Reader
 from appliance.config import V4l2CameraSettings
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.core.frame import Frame, PixelLayout
+from appliance.core.frame import Frame
 
 OPENING = 5.0  # seconds: a USB camera may take two to power up
 FIRST_FRAME = 5.0
@@ -37,7 +37,6 @@ class V4l2Camera:
         self._where = f"[cameras.{name}] {settings.device}"
         fix = "plug it in again, or ask for a smaller width, height or fps"
         self._reader = Reader(name, clock, where=self._where, fix=fix)
-        self._number = 0
 
     @property
     def dropped(self) -> int:
@@ -57,7 +56,6 @@ class V4l2Camera:
             ConfigError: What is there is no camera.
         """
         self.close()
-        self._number = 0
         node = query_node(Path(self._settings.device))
         if node.trouble:
             raise (ConfigError if node.is_wrong else UnavailableError)(f"[cameras.{self._name}] device: {node.trouble}")
@@ -69,11 +67,7 @@ class V4l2Camera:
         Raises:
             UnavailableError: None came in time, the camera was unplugged, or it is not open.
         """
-        picture = self._reader.read(timeout)
-        number, self._number = self._number, self._number + 1
-        height, width = picture.image.shape[:2]
-        stamp = picture.stamp
-        return Frame(picture.image, PixelLayout.BGR, width, height, self._name, number, stamp.time, stamp.mono_ns)
+        return self._reader.read(timeout)
 
     def close(self) -> None:
         """Let go of the device; a thread that hangs in its driver is left behind and counted."""

@@ -1,7 +1,5 @@
-"""The command `edgecam`: its list of commands, and errors turned into one message and an exit status."""
+"""The command `edgecam`: its list of commands, each loaded when it is called."""
 
-import os
-import sys
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -9,7 +7,7 @@ from types import MappingProxyType
 import click
 
 from appliance import __version__
-from appliance.core.errors import EdgecamError
+from appliance.core.command import run_command
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -50,24 +48,5 @@ def edgecam() -> None:
 
 
 def main() -> None:
-    """Run a command; an error becomes one message on standard error and the exit status that sysexits.h gives it."""
-    try:
-        status = edgecam.main(standalone_mode=False)
-    except EdgecamError as error:
-        click.echo(f"edgecam: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; point the stream away so that Python's own flush stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:  # a defect of ours: the operator gets a line, not a page; the page is one variable away
-        if os.environ.get("EDGECAM_DEBUG"):
-            raise
-        click.echo(f"edgecam: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
-        sys.exit(70)
-    sys.exit(status if isinstance(status, int) else 0)
+    """Run a command; an error becomes one message on standard error and an exit status that means something."""
+    run_command(edgecam, "edgecam")

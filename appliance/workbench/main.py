@@ -1,11 +1,9 @@
-"""The command `edgecam-workbench`: its list of commands, and errors turned into one message and an exit status."""
-
-import sys
+"""The command `edgecam-workbench`: its list of commands."""
 
 import click
 
 from appliance import __version__
-from appliance.core.errors import EdgecamError
+from appliance.core.command import run_command
 from appliance.workbench.evaluate import evaluate
 
 
@@ -19,15 +17,5 @@ workbench.add_command(evaluate)
 
 
 def main() -> None:
-    """Run a command; an error becomes one message on standard error and the exit status that sysexits.h gives it."""
-    try:
-        status = workbench.main(standalone_mode=False)
-    except EdgecamError as error:
-        click.echo(f"edgecam-workbench: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    sys.exit(status if isinstance(status, int) else 0)
+    """Run a command; an error becomes one message on standard error and an exit status that means something."""
+    run_command(workbench, "edgecam-workbench")

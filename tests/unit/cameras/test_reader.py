@@ -27,7 +27,7 @@ class Tap:
         if self.ends:
             return False, None
         self.given += 1
-        return True, np.array([self.given >> 8 & 255, self.given & 255], np.uint8)
+        return True, np.array([[[self.given >> 8 & 255, self.given & 255, 0]]], np.uint8)
 
     def release(self) -> None:
         self.released.set()
@@ -53,7 +53,7 @@ def test_the_newest_picture_wins(tap: Tap) -> None:
     while tap.given < 100 and time.monotonic() < deadline:
         pass
     given = tap.given
-    high, low = reader.read(timeout=5).image.tolist()
+    high, low, _ = reader.read(timeout=5).image[0, 0].tolist()
     assert high << 8 | low >= given - 1
     assert reader.dropped >= given - 3
     reader.close()

@@ -1,0 +1,35 @@
+"""Runs a command line: errors become one message and the exit status that sysexits.h gives them."""
+
+import os
+import sys
+
+import click
+
+from appliance.core.errors import EdgecamError
+
+INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
+DEFECT = 70  # EX_SOFTWARE
+
+
+def run_command(command: click.Command, name: str) -> None:
+    """Run `command`, called `name` in messages, and leave the process with its exit status."""
+    try:
+        status = command.main(prog_name=name, standalone_mode=False)
+    except EdgecamError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; point the stream away so that Python's own flush stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # a defect of ours: the operator gets a line, not a page; the page is one variable away
+        if os.environ.get("EDGECAM_DEBUG"):
+            raise
+        click.echo(f"{name}: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
+        sys.exit(DEFECT)
+    sys.exit(status if isinstance(status, int) else 0)
