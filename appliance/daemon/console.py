@@ -70,7 +70,8 @@ def describe(event: Event) -> str:
     local = datetime.fromtimestamp(event.time_ns / 1e9).astimezone()
     number = event.object_id.rpartition("-")[2]
     parts = [local.strftime("%H:%M:%S"), event.camera, f"{event.label} {number} {_happening(event)}"]
-    parts.append(f"{event.best_score if event.type is EventType.END else event.score:.2f}")
+    is_best_told = event.type is EventType.END or Change.BETTER_SCORE in event.changes
+    parts.append(f"{event.best_score if is_best_told else event.score:.2f}")
     if event.zones:
         parts.append(f"in {', '.join(event.zones)}")
     if event.type is EventType.END:
