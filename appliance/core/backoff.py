@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Full jitter: each wait is uniform between `least` and a ceiling that doubles up to `most`.
+    """Full jitter: each wait is random, up to a ceiling that begins at `least` and doubles up to `most`.
+
+    A fifth of `least` is the floor, so that chance alone hammers nobody.
 
     The ceiling falls back only after things went well for `stable` seconds, so that a peer that accepts and
     then drops us at once is not hammered. Formula: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -44,4 +46,4 @@ class Backoff:
         self._well_since = None
         ceiling = min(self._most, self._least * 2.0 ** min(self._failures, 32))
         self._failures += 1
-        return self._random.uniform(min(self._least, ceiling), max(ceiling, self._least))
+        return self._random.uniform(min(self._least / 5.0, ceiling), ceiling)

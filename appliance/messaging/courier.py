@@ -18,9 +18,10 @@ from appliance.messaging import payloads, topics
 from appliance.messaging.feeder import Feeder
 from appliance.messaging.gaps import Gap
 from appliance.messaging.inlet import Arrival, Inlet
-from appliance.messaging.outbox import Draft, Outbox
+from appliance.messaging.outbox import Outbox
 from appliance.messaging.parcels import Link, Parcel
 from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.rows import Draft
 
 ACKNOWLEDGE_AT: Final = (
     256  # rows: a kill repeats no more than these and what is in flight; subscribers drop them by id
@@ -233,9 +234,10 @@ class Courier:
         lost = self._inlet.lost
         if not (batch or lost or self._feeder.acknowledged):
             return
+        spare = self._feeder.on_their_way()
         with self._outbox.transaction():
             self._outbox.acknowledge(self._feeder.acknowledged)
-            done = self._outbox.append(batch)
+            done = self._outbox.append(batch, spare)
             if lost:
                 self._outbox.declare_lost(lost, "inlet")
         self._feeder.is_at_end = False
@@ -288,7 +290,7 @@ class Courier:
 
     def _evict(self) -> None:
         is_clock_set = self._clock.quality() is not ClockQuality.UNSYNCED
-        spare = self._feeder.on_their_way()
+        spare = self._feeder.on_their_way() | self._feeder.acknowledged
         while self._outbox.evict(spare=spare, is_clock_set=is_clock_set):
             self._feeder.is_at_end = False
             self.pulse.beat()

@@ -10,9 +10,10 @@ from appliance.core.errors import StorageError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.messaging import payloads, reasons, topics
 from appliance.messaging.holds import Holds
-from appliance.messaging.outbox import Outbox, Row
+from appliance.messaging.outbox import Outbox
 from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, LinkUp, News, Parcel
 from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.rows import Row
 
 LATE_AFTER: Final = 5.0  # seconds: well above a commit and a round trip, well below what a person calls late
 PATIENCE: Final = 30.0  # seconds after connecting in which "nobody subscribes" is taken for "nobody yet"
@@ -35,7 +36,8 @@ class Feeder:
 
     A broker that was away comes back without its subscribers, unless it keeps sessions: it would take everything that
     waits and give it to nobody. So each connection begins with one message alone, and while the broker says that nobody
-    subscribes to it, that one is tried again and the others wait, for `PATIENCE` at the most.
+    subscribes to it, that one is tried again and the others wait, for `PATIENCE` at the most since the broker
+    came back.
 
     Args:
         root: What the device's topics begin with.
@@ -77,7 +79,8 @@ class Feeder:
         self._epoch = 0
         self._session = 0
         self._is_careful = False
-        self._up_at = self._quiet_until = 0.0
+        self._alone_since: float | None = None
+        self._quiet_until = 0.0
         self._is_heard = False
         self._outstanding: dict[int, str] = {}
         self._cursor = 0
@@ -91,8 +94,9 @@ class Feeder:
 
     @property
     def is_settled(self) -> bool:
-        """Everything that can be sent has been sent and answered."""
-        return self.is_at_end and not self._outstanding
+        """Everything that can be sent has been sent and answered; at the end, nobody who listens is waited for."""
+        is_at_end = self.is_at_end or (self.is_closing and self._monotonic() < self._quiet_until)
+        return is_at_end and not self._outstanding
 
     @property
     def held_back(self) -> int:
@@ -107,14 +111,17 @@ class Feeder:
         """Give the monotonic second at which something is to be tried again; None: never."""
         if not self._session:
             return None
-        moments = [self._holds.next_trial(), self._quiet_until if self._quiet_until > self._monotonic() else None]
-        return min((moment for moment in moments if moment is not None), default=None)
+        # what is due already could not be fed: it waits for an answer, for room or for the disk, not for the time
+        moments = [self._holds.next_trial() or 0.0, self._quiet_until]
+        return min((moment for moment in moments if moment > self._monotonic()), default=None)
 
     def begin(self) -> None:
         """Note that the outbox is another file: answers to what was sent from the old one count no more."""
         self._epoch += 1
         self.acknowledged.clear()
         self._sent_up_to = 0
+        self._holds.clear()
+        self._report_if_free()
         self._start_over()
 
     def feed(self) -> None:
@@ -139,6 +146,7 @@ class Feeder:
             self._give(rows)
             if self.is_at_end:
                 self._holds.sweep()
+                self._report_if_free()
 
     def storage_works(self) -> None:
         """Note that the outbox can be written again: gap records that could not be sealed may go now."""
@@ -161,7 +169,9 @@ class Feeder:
                 case Answer() if item.session == self._session:
                     self._take_answer(item.ticket, item.code)
                 case LinkUp():
-                    self._session, self._up_at = item.session, self._monotonic()
+                    self._session = item.session
+                    if self._alone_since is None:
+                        self._alone_since = self._monotonic()
                     self._start_over()
                 case LinkDown() if item.session == self._session:
                     self._take_loss(is_blamed=item.is_blamed)
@@ -177,7 +187,7 @@ class Feeder:
                 self._outbox.seal(gaps)
         except StorageError:
             # a full disk: what is no gap record need not be written to be sent
-            self._unsealed = min(gaps)
+            self._unsealed = min(*gaps, self._unsealed or gaps[0])
             self._link.send(self._session, self._packed([row for row in rows if row.topic != topics.GAP]))
             raise
         self._link.send(self._session, self._packed(rows))
@@ -234,12 +244,12 @@ class Feeder:
         if code >= _REFUSED:
             self._refused(seq, topic, code)
             return
-        if code == _NO_SUBSCRIBERS and not self._is_heard and self._monotonic() - self._up_at < PATIENCE:
+        if code == _NO_SUBSCRIBERS and not self._is_heard and self._is_patient():
             self._quiet_until = self._monotonic() + NOBODY_WAIT
             self._holds.put_off(seq)
             self._go_back(seq)
             return
-        self._is_heard = True
+        self._is_heard, self._alone_since = True, None
         if not self.acknowledged:
             self.acknowledged_at = self._monotonic()
         self.acknowledged.add(seq)
@@ -247,8 +257,15 @@ class Feeder:
         again = self._holds.accepted(seq, topic)
         if again is not None:
             self._go_back(again)
-            if not self._holds:
-                self._board.report("delivery", HealthState.OK)
+            self._report_if_free()
+
+    def _is_patient(self) -> bool:
+        # counted over connections: on a link that comes and goes, patience too comes to an end
+        return self._alone_since is not None and self._monotonic() - self._alone_since < PATIENCE
+
+    def _report_if_free(self) -> None:
+        if self.counts["refused"] and not self._holds:
+            self._board.report("delivery", HealthState.OK)
 
     def _refused(self, seq: int, topic: str, code: int) -> None:
         self.counts["refused"] += 1

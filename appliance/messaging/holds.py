@@ -110,6 +110,10 @@ class Holds:
             default=None,
         )
 
+    def clear(self) -> None:
+        """Note that what was refused is no more."""
+        self._holds.clear()
+
     def put_off(self, seq: int) -> None:
         """Note that a message that may have been a trial was neither taken nor refused: it may be sent again."""
         for hold in self._holds.values():

@@ -80,6 +80,7 @@ class MqttLink:
             "last_connect": None,
             "dropped_offline": 0,
             "dropped_busy": 0,
+            "refused_state": 0,
         }
 
     def run(self, stop: threading.Event) -> None:
@@ -194,6 +195,8 @@ class MqttLink:
         self._backoff.succeeded()
         self._lasting.succeeded()
         self._report(HealthState.OK, "", "")
+        if self._figures["refused_state"]:
+            self._board.report("state", HealthState.OK)
         self._listener.tell([LinkUp(self._session)])
         try:
             while conversation.is_alive and not stop.is_set():
@@ -208,7 +211,9 @@ class MqttLink:
                 self._figures["dropped_offline"] += len(self._loose)
                 self._loose.clear()
             self._tell_answers(conversation)
-            self._listener.tell([LinkDown(self._session, conversation.is_blamed)])
+            # with a message of the device's state in flight as well, nobody can tell which one offended
+            is_blamed = conversation.is_blamed and not conversation.has_state_in_flight
+            self._listener.tell([LinkDown(self._session, is_blamed)])
         if not stop.is_set():
             self._report(HealthState.DEGRADED, f"{self._broker}: {conversation.ended}", conversation.fix)
 
@@ -235,6 +240,16 @@ class MqttLink:
             news = [Answer(self._session, ticket, code) for ticket, code in conversation.answers]
             conversation.answers.clear()
             self._listener.tell(news)
+        if conversation.state_refusal is not None:
+            self._report_state_refusal(conversation.state_refusal)
+            conversation.state_refusal = None
+
+    def _report_state_refusal(self, code: int) -> None:
+        self._figures["refused_state"] += 1
+        reason = reasons.of_publish(code, topics.root(self._device_id))
+        what = f"the broker does not take this device's state: {reason.what}"
+        if self._board.report("state", HealthState.DEGRADED, what, reason.fix):
+            _logger.warning("%s; subscribers see no status, health or counts", what)
 
     def _leave(self, conversation: Conversation) -> None:
         """Settle what is in flight, say `offline`, disconnect: bounded, whatever the broker does."""

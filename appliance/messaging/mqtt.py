@@ -36,6 +36,8 @@ SILENCE: Final = 1.5  # keepalives without a byte from the broker after which th
 MOST_PACKET_BYTES: Final = 268_435_455  # MQTT 5, section 2.1.4
 PUBLISH_OVERHEAD_BYTES: Final = 32  # fixed header, lengths, packet id, properties
 
+_REFUSED: Final = 0x80  # MQTT 5, section 2.4: from here on reason codes are failures
+_NO_RETAIN: Final = 0x9A
 _BLAMING: Final = frozenset({0x81, 0x82, 0x90, 0x93, 0x95, 0x99})  # DISCONNECT codes that speak of what was sent
 
 
@@ -144,6 +146,7 @@ class Conversation:
         self.is_blamed = False
         self.in_flight: dict[int, int] = {}
         self.answers: list[tuple[int, int]] = []
+        self.state_refusal: int | None = None
         self._client, self._protocol, self._wake = client, protocol, wake
         self._most_in_flight = most
         self._most_bytes = MOST_PACKET_BYTES
@@ -180,12 +183,19 @@ class Conversation:
         """Whether one more may be sent: the window is open, and the system took all that was sent before."""
         return len(self.in_flight) < self._most_in_flight and self.is_alive and not self._client.want_write()
 
+    @property
+    def has_state_in_flight(self) -> bool:
+        """Whether a message without a number waits for its answer."""
+        return 0 in self.in_flight.values()
+
     @contextmanager
     def corked(self) -> Iterator[None]:
         """Let what is sent inside travel together: paho writes every packet by itself, which doubles its cost."""
         self._set_cork(1)
-        yield
-        self._set_cork(0)
+        try:
+            yield
+        finally:
+            self._set_cork(0)
 
     def publish(self, topic: str, parcel: Parcel) -> None:
         """Send one; its answer comes by and by."""
@@ -256,6 +266,8 @@ class Conversation:
     def _answer(self, ticket: int, code: int) -> None:
         if ticket:
             self.answers.append((ticket, code))
+        elif code >= _REFUSED:
+            self.state_refusal = code
 
     def _on_connect(
         self, _: Client, __: Any, ___: ConnectFlags, code: ReasonCode, properties: Properties | None
@@ -265,6 +277,8 @@ class Conversation:
             if getattr(properties, "MaximumQoS", 1) < 1:
                 self.connack = 0x9B
             self._can_retain = bool(getattr(properties, "RetainAvailable", 1))
+            if not self._can_retain:
+                self.state_refusal = _NO_RETAIN
             self._most_in_flight = min(self._most_in_flight, getattr(properties, "ReceiveMaximum", 65535))
             self._most_bytes = min(self._most_bytes, getattr(properties, "MaximumPacketSize", MOST_PACKET_BYTES))
 

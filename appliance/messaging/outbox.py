@@ -5,16 +5,17 @@ import logging
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
+from appliance.core.errors import StorageError
 from appliance.messaging import gaps, topics
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.gaps import Gap, Run
 from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.rows import Draft, Row
 
 MOST_PAYLOAD_BYTES: Final = 128 << 10  # AWS IoT Core, quotas: the smallest limit of the large brokers
 EVICT_ROWS: Final = 200  # per transaction: on a nearly full disk a large delete itself does not fit into the WAL
@@ -41,54 +42,6 @@ _INSERT: Final = (
     "VALUES(?,?,?,?,?,?,?,?,?)"
 )
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A message that has no number yet.
-
-    Attributes:
-        topic: Below the device's root.
-        encode: Gives the payload for a generation and a sequence number; raises ValueError when it cannot.
-        time_ns: UTC when it was queued, nanoseconds since 1970.
-        mono_ns: CLOCK_BOOTTIME when it was queued, nanoseconds.
-        priority: The highest is evicted first; 0 never.
-        retain: The broker is to keep it.
-        expiry_s: Seconds after which a subscriber need not see it; None: never.
-    """
-
-    topic: str
-    encode: Callable[[str, int], bytes]
-    time_ns: int
-    mono_ns: int
-    priority: int = 1
-    retain: bool = False
-    expiry_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A numbered message in the store.
-
-    Attributes:
-        seq: Its number.
-        topic: Below the device's root.
-        retain: The broker is to keep it.
-        expiry_s: Seconds after which a subscriber need not see it; None: never.
-        is_of_this_boot: Whether `mono_ns` can be compared with the clock of now.
-        mono_ns: CLOCK_BOOTTIME when it was queued.
-        time_ns: UTC when it was queued.
-        payload: Encoded, envelope included.
-    """
-
-    seq: int
-    topic: str
-    retain: bool
-    expiry_s: int | None
-    is_of_this_boot: bool
-    mono_ns: int
-    time_ns: int
-    payload: bytes
 
 
 class Outbox:
@@ -163,6 +116,14 @@ class Outbox:
             StorageError: The directory cannot be written to, the disk is full, or another process has the file.
         """
         self._db.open()
+        try:
+            self._begin()
+        except StorageError:
+            # not half open: without generation and last number the next append would give out numbers again
+            self._db.close()
+            raise
+
+    def _begin(self) -> None:
         with self.transaction():
             self._db.change("INSERT OR IGNORE INTO meta VALUES('gen', ?)", secrets.token_hex(8))
             self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
@@ -189,12 +150,16 @@ class Outbox:
             self._before = (self._last_seq, self.rows, self.evicted, self.declared_lost)
         return self._db.transaction(self._undo)
 
-    def append(self, drafts: Sequence[Draft]) -> int:
+    def append(self, drafts: Sequence[Draft], spare: Collection[int] = ()) -> int:
         """Number and keep messages; evict others when there is no room for them.
 
         Gives how many of `drafts`, from the first, were dealt with: fewer than all when they are too large for one
         commit, so call again with the rest. One that cannot be encoded or is larger than a broker takes is declared
         lost.
+
+        Args:
+            drafts: The messages.
+            spare: Numbers that the broker has or may have: none of them is evicted.
         """
         most_bytes = max(self._most_pages // 8 * PAGE_BYTES, MOST_PAYLOAD_BYTES)
         done, size, rows = 0, 0, []
@@ -210,7 +175,7 @@ class Outbox:
                 else:
                     self._last_seq += 1
                     rows.append((self._last_seq, *self._columns(draft), payload))
-            self._make_room(size)
+            self._make_room(size, spare)
             self._db.change_many(_INSERT, rows)
             self.rows += len(rows)
         return done
@@ -264,7 +229,7 @@ class Outbox:
         Gives how many; at most `EVICT_ROWS` for each bound: call again until it gives 0.
 
         Args:
-            spare: Numbers that are on their way to the broker.
+            spare: Numbers that the broker has or may have.
             is_clock_set: UTC can be trusted: without it only messages of this boot have an age.
         """
         too_old = self._too_old(spare, is_clock_set=is_clock_set)
@@ -298,10 +263,10 @@ class Outbox:
         retain = int(draft.retain)
         return int(draft.priority), draft.topic, retain, draft.expiry_s, self._boot, draft.mono_ns, draft.time_ns
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, spare: Collection[int]) -> None:
         needed = size * 5 // 4 // PAGE_BYTES + 8  # a page is seldom quite full, and inner pages split
         while self._db.used_pages() + needed > self._most_pages:
-            if not self._drop(self._victims(EVICT_ROWS, ()), "bytes"):
+            if not self._drop(self._victims(EVICT_ROWS, spare), "bytes"):
                 return  # SQLite itself says that it is full
 
     def _too_old(self, spare: Collection[int], *, is_clock_set: bool) -> list[int]:

@@ -54,6 +54,7 @@ _PUBLISH: Final = {
     0x90: Reason("the topic's name is not accepted", "allow topics below {root}/ at the broker"),
     0x95: Reason("larger than the broker takes", "raise the broker's largest message size"),
     0x97: Reason("a quota of the broker is used up", "raise the quota at the broker"),
+    0x9A: _CONNECT[0x9A],
     0x99: Reason("the broker does not accept the format", "check the broker's rules for payloads"),
 }
 

@@ -36,8 +36,9 @@ from appliance.core.latest import Latest
 from appliance.core.message import Message
 from appliance.daemon.pipeline import Pipeline
 from appliance.inference.detector import open_detector
-from appliance.messaging.outbox import Draft, Outbox
+from appliance.messaging.outbox import Outbox
 from appliance.messaging.payloads import Identity, ModelInfo, Origin, encode, envelope
+from appliance.messaging.rows import Draft
 from appliance.tracking.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[2]

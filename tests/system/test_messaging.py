@@ -348,11 +348,32 @@ def test_a_full_disk_is_told_and_what_found_no_room_is_named_once_there_is_some(
             assert "disk is full" in finding.what
             assert "free some space" in finding.fix
             mosquitto.start()
-            wait_until(lambda: device.figure("acknowledged") >= 10, "what is on disk is delivered all the same", 40.0)
+            with Subscriber(mosquitto.port) as subscriber:
+                wait_until(lambda: len(subscriber.numbers()) >= 10, "what is on disk is delivered all the same", 60.0)
             filler.unlink()
             wait_until(lambda: device.figure("declared_lost"), "the lost ones are declared", 60.0)
             assert device.figure("declared_lost") == device.figure("dropped_inlet")
             wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.OK, "well again")
+
+
+def test_a_disk_that_is_full_at_the_start_gives_no_number_out_twice(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    mosquitto.start()
+    with small_disk(disk, 1024), Subscriber(mosquitto.port) as subscriber:
+        filler = disk / "filler"
+        with Device(disk, mosquitto.url) as device:
+            device.send(5)
+            wait_until(lambda: len(subscriber.numbers()) == 5, "the first five arrive")
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"\0" * 4096):
+                pass
+        with Device(disk, mosquitto.url) as device:
+            wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.FAILED, "told")
+            device.send(3)
+            filler.unlink()
+            wait_until(lambda: len(subscriber.numbers()) >= 8, "the other three arrive", 60.0)
+        assert subscriber.numbers() == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert len({fields["gen"] for fields in subscriber.numbered()}) == 1
 
 
 def test_an_unwritable_state_directory_is_told_and_nothing_is_raised(mosquitto: Mosquitto, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 
 from appliance.config import OutboxSettings
 from appliance.core.clock import ClockQuality, Stamp
+from appliance.core.errors import StorageError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.worker import Pulse
 from appliance.messaging.feeder import PATIENCE, Feeder
-from appliance.messaging.outbox import Draft, Outbox
-from appliance.messaging.parcels import Answer, LinkDown, LinkUp, Parcel
+from appliance.messaging.outbox import Outbox
+from appliance.messaging.parcels import Answer, LinkClosing, LinkDown, LinkUp, Parcel
+from appliance.messaging.rows import Draft
 
 
 class RecordingLink:
@@ -179,7 +182,7 @@ def test_what_waits_is_kept_until_a_subscriber_is_back(bench: Bench) -> None:
         assert numbers(sent) == [1], "one message alone, again and again"
         bench.answer(sent, code=0x10)
         assert bench.link.taken() == [], "not at once"
-        assert bench.feeder.next_trial() == bench.clock.seconds + 1.0
+        assert bench.feeder.next_trial() == bench.clock.seconds + 1.0, "no spinning meanwhile"
         assert not bench.feeder.is_settled
         bench.clock.seconds += 1.0
         bench.feeder.feed()
@@ -213,62 +216,84 @@ def test_a_trial_that_nobody_heard_is_made_again(bench: Bench) -> None:
     bench.clock.seconds += 10.0
     bench.feeder.feed()
     bench.answer(bench.link.taken(), code=0x10)
+    assert bench.feeder.next_trial() == bench.clock.seconds + 1.0, "no spinning meanwhile"
     bench.clock.seconds += 1.0
     bench.feeder.feed()
     assert numbers(bench.link.taken()) == [1]
 
 
-def test_what_offends_the_broker_is_found_and_set_aside(bench: Bench) -> None:
-    bench.append(4)
+def test_a_due_trial_that_finds_no_room_is_not_waited_for_by_spinning(bench: Bench) -> None:
+    bench.append(1)
+    bench.append(5, topic="yard/events")
     bench.up_and_heard()
-    assert numbers(bench.link.taken()) == [2, 3, 4]
-    bench.feeder.take([LinkDown(1, is_blamed=True)])
-    bench.up(2)
-    (alone,) = bench.link.taken()
-    bench.answer([alone], session=2)
-    (alone,) = bench.link.taken()
-    assert numbers([alone]) == [3]
-    bench.feeder.take([LinkDown(2, is_blamed=True)])
-    bench.up(3)
-    assert numbers(bench.link.taken()) == [4]
+    first, *others = bench.link.taken()
+    bench.answer([first], code=0x87)
+    bench.clock.seconds += 60.0
+    assert len(others) == 3
+    trial = bench.feeder.next_trial()
+    assert trial is None or trial > bench.clock.seconds
 
 
-def test_late_messages_say_so_and_tell_how_long_they_waited(bench: Bench) -> None:
+def test_patience_ends_on_a_link_that_comes_and_goes(bench: Bench) -> None:
+    bench.append(1, topic="yard/events")
     bench.append(2)
-    bench.clock.seconds += 5.0
-    bench.append(1)
-    bench.clock.seconds += 2.0
-    bench.up_and_heard()
-    late, fresh = (json.loads(parcel.payload) for parcel in bench.link.taken())
-    assert late == {"seq": 2, "replay": True, "queued_s": 7.0}
-    assert fresh == {"seq": 3}
+    for session in range(1, 5):
+        bench.up(session)
+        bench.answer(bench.link.taken(), code=0x10, session=session)
+        bench.clock.seconds += PATIENCE / 2
+        bench.feeder.take([LinkDown(session, is_blamed=False)])
+    assert bench.feeder.acknowledged == {1}
+    bench.up(9)
+    assert numbers(bench.link.taken()) == [2]
 
 
-def test_after_a_restart_without_a_clock_nobody_claims_to_know_how_long(tmp_path: Path) -> None:
-    before = Bench(tmp_path)
-    before.append(1)
-    before.outbox.close()
-    after = Bench(tmp_path, boot_id="boot2", clock=HandClock(3.0, ClockQuality.UNSYNCED))
-    after.up()
-    assert json.loads(after.link.taken()[0].payload) == {"seq": 1, "replay": True}
-    after.feeder.take([LinkDown(1, is_blamed=False)])
-    after.clock.trust, after.clock.seconds = ClockQuality.SYNCED, 1100.0
-    after.up(2)
-    assert json.loads(after.link.taken()[0].payload)["queued_s"] == 100.0
-    after.outbox.close()
+def test_a_stop_does_not_wait_for_somebody_to_listen(bench: Bench) -> None:
+    bench.append(2)
+    bench.up()
+    bench.answer(bench.link.taken(), code=0x10)
+    assert not bench.feeder.is_settled
+    bench.feeder.take([LinkClosing()])
+    assert bench.feeder.is_settled
+    assert bench.feeder.acknowledged == set()
 
 
-def test_a_gap_record_that_was_sent_never_changes(bench: Bench) -> None:
+def test_a_refused_message_that_is_dropped_leaves_no_complaint_behind(bench: Bench) -> None:
     bench.append(1)
     bench.up_and_heard()
-    bench.outbox.declare_lost(3, "inlet")
-    bench.feeder.is_at_end = False
+    bench.append(1)
     bench.feeder.feed()
-    (first,) = bench.link.taken()
-    bench.outbox.declare_lost(2, "inlet")
-    bench.feeder.is_at_end = False
+    bench.answer(bench.link.taken(), code=0x95)
+    assert bench.board.state() is HealthState.DEGRADED
+    bench.outbox.acknowledge([2])
+    bench.clock.seconds += 700.0
     bench.feeder.feed()
-    (second,) = bench.link.taken()
-    assert json.loads(first.payload)["count"] == 3
-    assert json.loads(second.payload)["count"] == 2
-    assert first.ticket != second.ticket
+    assert bench.feeder.held_back == 0
+    assert bench.board.state() is HealthState.OK
+
+
+def test_gap_records_that_could_not_be_sealed_all_go_once_the_disk_works(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.append(1)
+    bench.up_and_heard()
+    gaps: list[int] = []
+    for reason in ("inlet", "age"):
+        bench.outbox.declare_lost(2, reason)
+        gaps.append(bench.outbox.last_seq)
+        bench.append(6)
+
+    def full(_seqs: Sequence[int]) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.outbox, "seal", full)
+        for _ in range(12):
+            with suppress(StorageError):
+                bench.answer(bench.link.taken())
+    assert not set(gaps) & bench.feeder.acknowledged, "a gap record that may still change is not sent"
+    bench.feeder.storage_works()
+    for _ in range(12):
+        bench.feeder.feed()
+        bench.answer(bench.link.taken())
+    assert set(gaps) <= bench.feeder.acknowledged
+    assert bench.feeder.is_settled

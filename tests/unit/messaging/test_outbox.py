@@ -19,7 +19,8 @@ from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
 from appliance.messaging import outbox as module
 from appliance.messaging.gaps import Gap
-from appliance.messaging.outbox import Draft, Outbox
+from appliance.messaging.outbox import Outbox
+from appliance.messaging.rows import Draft
 
 BOOT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
