@@ -8,7 +8,7 @@ import cv2
 from appliance.cameras.capture import FFMPEG_OPTIONS, open_capture
 from appliance.cameras.reader import Reader
 from appliance.cameras.rtsp_probe import Credentials, Finding, Verdict, find_out
-from appliance.config import RtspCameraSettings
+from appliance.config import RtspCameraSettings, public_address
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, EdgecamError, UnavailableError
 from appliance.core.frame import Frame
@@ -39,7 +39,7 @@ class RtspCamera:
         self.waits = False
         self._name = name
         self._settings = settings
-        self._where = f"[cameras.{name}] {_public(settings.url)}"
+        self._where = f"[cameras.{name}] {public_address(settings.url)}"
         self._reader = Reader(name, clock, where=self._where, fix="check the camera and the network")
 
     @property
@@ -60,10 +60,6 @@ class RtspCamera:
             ConfigError: It refuses the user name and password, or a secret cannot be read.
         """
         chosen = self._settings
-        try:
-            _ = urlsplit(chosen.url).port
-        except ValueError as error:
-            raise ConfigError(f"{self._where}: url: {error}") from error
         credentials = self._credentials()
         self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
 
@@ -121,9 +117,3 @@ def address(settings: RtspCameraSettings, credentials: Credentials | None) -> st
         return settings.url
     scheme, _, rest = settings.url.partition("://")
     return f"{scheme}://{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@{rest}"
-
-
-def _public(url: str) -> str:
-    """Give the address for messages: cameras take tokens as a query, so that stays out."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"

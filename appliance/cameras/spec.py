@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -13,6 +12,7 @@ from appliance.config import (
     RtspCameraSettings,
     SyntheticCameraSettings,
     V4l2CameraSettings,
+    public_address,
 )
 from appliance.core.errors import ConfigError
 
@@ -36,8 +36,8 @@ def parse_camera(spec: str) -> AnyCamera:
     try:
         return _parse(spec.strip())
     except ValidationError as error:
-        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise ConfigError(f"--camera {spec}: {reason}; accepted: {ACCEPTED}") from error
+        reason = error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"--camera {public_address(spec)}: {reason}; accepted: {ACCEPTED}") from error
 
 
 def _parse(spec: str) -> AnyCamera:
@@ -57,18 +57,14 @@ def _parse(spec: str) -> AnyCamera:
 
 
 def _parse_address(spec: str, scheme: str) -> RtspCameraSettings:
-    try:
-        parts = urlsplit(spec)
-        host, inline, _ = parts.hostname, "@" in parts.netloc, parts.port
-    except ValueError as error:
-        raise ConfigError(f"--camera: the {scheme} address is not valid ({error}); accepted: {ACCEPTED}") from error
-    if inline:  # the message must not repeat what the process list already shows
+    if "@" in spec:  # the message must not repeat what the process list already shows
         raise ConfigError(
-            f"--camera {scheme}://…@{host}: a user name or password in the address shows in the process list; write "
-            '`username = "…"` and `password = { file = "…" }` into the camera\'s section of the configuration'
+            f"--camera {scheme}://…: a user name or password in the address shows in the process list; write "
+            '`username = "…"` and `password = { file = "…" }` into the camera\'s section of the configuration, '
+            "and %40 for an @ of the path"
         )
-    if scheme not in {"rtsp", "rtsps"} or not host:
-        raise ConfigError(f"--camera {spec}: no such kind of address; accepted: {ACCEPTED}")
+    if scheme not in {"rtsp", "rtsps"} or not re.match(r"[^/?#:]", spec[len(scheme) + 3 :]):
+        raise ConfigError(f"--camera {public_address(spec)}: no such kind of address; accepted: {ACCEPTED}")
     return RtspCameraSettings(kind="rtsp", url=f"{scheme}{spec[len(scheme) :]}")
 
 

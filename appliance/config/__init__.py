@@ -11,7 +11,7 @@ from appliance.config.cameras import (
     V4l2CameraSettings,
     Zone,
 )
-from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, setting
+from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, public_address, setting
 from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
 from appliance.config.settings import (
     DEFAULT_PATH,
@@ -54,6 +54,7 @@ __all__ = [
     "Zone",
     "load_settings",
     "parse_settings",
+    "public_address",
     "reachable_socket",
     "read_toml",
     "runtime_socket",

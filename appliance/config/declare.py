@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,6 +14,8 @@ from appliance.core.errors import ConfigError
 SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'  # noqa: S105 - words about secrets
 _DEVICE_TOPICS = ("availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*://)?)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_SERVER = re.compile(r"(?:\[[0-9A-Za-z:.%]*\]|[^:=&\[\]]*)(?::[0-9]*)?")
 
 
 def setting(
@@ -34,19 +36,41 @@ def setting(
     return Field(default, description=description or None, json_schema_extra=told, **limits)
 
 
+def public_address(address: str) -> str:
+    """Give an address as messages may show it: with nothing in it that could be a user name or password.
+
+    Cameras take those as a query, or in the path (``/user=admin&password=…``): queries are left out, and so is a path
+    with ``=``, ``&`` or ``@``.
+    """
+    parts = _ADDRESS.fullmatch(address)
+    scheme, server, path, rest = parts.groups() if parts else ("", "@", "", "")
+    if "@" in address or not _SERVER.fullmatch(server):
+        return f"{scheme}…"
+    if re.search("[=&@]", unquote(path + rest)):
+        return f"{scheme}{server}/…"
+    return f"{scheme}{server}{path}"
+
+
 def _without_credentials(url: Any) -> Any:
     if not isinstance(url, str):
         return url  # the type's own check says what is wrong with it
-    try:
-        parts = urlsplit(url)
-        inline = parts.username is not None or parts.password is not None
-    except ValueError as error:
-        raise ValueError(f"is no valid address ({error})") from error
-    if inline:
+    # anywhere: a password with '/', '?' or '#' in it moves the '@' out of where an address has its user name
+    if "@" in url:
         raise ValueError(
-            "carries a user name or password; use `username` and `password = { file = … }` or `{ credential = … }`"
+            "carries a user name or password; use `username` and `password = { file = … }` or `{ credential = … }`, "
+            "and write %40 for an @ of the path"
         )
+    if not _can_be_split(url):
+        raise ValueError("is no valid address: its port is no number up to 65535, or its brackets do not match")
     return url
+
+
+def _can_be_split(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:  # its text repeats parts of the address
+        return False
+    return True
 
 
 def _topic_level(name: str) -> str:
@@ -72,7 +96,8 @@ Point = tuple[Unit, Unit]
 class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values are frozen once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # pydantic's own text would repeat what was given, and that may be a secret
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Secret(Section):

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.declarations import Declaration, locate
+from appliance.config.declare import public_address
 from appliance.config.settings import Settings
 from appliance.config.toml import format_value
 from appliance.core.errors import ConfigError
@@ -19,7 +20,7 @@ from appliance.core.errors import ConfigError
 MOST_CONFIG_BYTES = 1 << 20  # bounded before it is parsed: a configuration is some kilobytes
 _MOST_LINES = 50  # a file of another kind that happens to be TOML must not fill the screen
 _MOST_SHOWN = 60  # characters of a value
-_USERINFO = re.compile(r"//[^/\s]*@")
+_ADDRESSES = ("broker", "url")
 _SECRETIVE = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
 
 
@@ -131,7 +132,10 @@ def _show(path: str, value: Any) -> str:
         return "a date"
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
-    if isinstance(value, str) and _SECRETIVE.search(path.rpartition(".")[2]):
+    key = path.rpartition(".")[2]
+    if isinstance(value, str) and _SECRETIVE.search(key):
         return "text that is not shown"
-    text = _USERINFO.sub("//…@", "nothing" if value is None else format_value(value))
+    if isinstance(value, str) and ("//" in value or key in _ADDRESSES):
+        value = public_address(value)
+    text = "nothing" if value is None else format_value(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"

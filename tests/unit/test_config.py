@@ -15,6 +15,7 @@ from appliance.config import (
     Settings,
     load_settings,
     parse_settings,
+    public_address,
     reachable_socket,
     read_toml,
     runtime_socket,
@@ -172,7 +173,17 @@ def test_a_file_from_windows_with_a_byte_order_mark_is_read(file: Path) -> None:
         '[messaging]\npassword = ["hunter2"]',
         '[cameras.a]\nkind = "rtsp"\nurl = "rtsp://me:hunter2@host/x"',
         '[cameras.a]\nkind = "rtsp"\nurl = "xrtsp://me:hunter2@host/x"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "rtsp://me:1/hunter2@host/x"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "rtsp://me:hunter2/x@host/x"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "rtsp://me:hunter2?x@host/x"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "rtsp://me:hunter2#x@host/x"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "rtsp://me:hunter2/x"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "rtsp:/host/user=me&password=hunter2"',
+        '[cameras.a]\nkind = "rtsp"\nurl = "host/user=me&password=hunter2"',
+        '[messaging]\nbroker = "mqtt://me:hunter2/x@host"',
+        '[messaging]\nbroker = "mqtt://host/?password=hunter2"',
         '[model]\nthreads = "mqtt://me:hunter2@host"',
+        '[model]\nthreads = "mqtt://me:hunter2/x@host"',
     ],
 )
 def test_a_secret_in_the_file_is_refused_and_never_repeated(file: Path, text: str) -> None:
@@ -182,6 +193,31 @@ def test_a_secret_in_the_file_is_refused_and_never_repeated(file: Path, text: st
 def test_an_address_with_a_password_says_how_to_write_it(file: Path) -> None:
     message = refusal(file, '[messaging]\nbroker = "mqtt://me:hunter2@host"')
     assert "use `username` and `password = { file = … }`" in message
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://192.0.2.10:8554/stream1", "rtsp://192.0.2.10:8554/stream1"),
+        ("rtsp://[fe80::1%25eth0]:554/a", "rtsp://[fe80::1%25eth0]:554/a"),
+        ("rtsp://cam/user=admin&password=hunter2&channel=1", "rtsp://cam/…"),
+        ("rtsp://cam:554/live?password=hunter2", "rtsp://cam:554/…"),
+        ("rtsp://cam/user%3Dadmin%26password%3Dhunter2", "rtsp://cam/…"),
+        ("rtsp://cam/live?hunter2#hunter2", "rtsp://cam/live"),
+        ("rtsp://admin:1234/x@cam/1", "rtsp://…"),
+        ("rtsp://admin:hunter2/1", "rtsp://…"),
+        ("cam/user=admin&password=hunter2", "cam/…"),
+        ("user=admin&password=hunter2", "…"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_a_password(address: str, shown: str) -> None:
+    assert public_address(address) == shown
+
+
+@pytest.mark.parametrize("section", ['[messaging]\nbroker = "mqtt', '[cameras.a]\nkind = "rtsp"\nurl = "rtsp'])
+def test_an_at_sign_anywhere_in_an_address_is_refused(file: Path, section: str) -> None:
+    assert "carries a user name or password" in refusal(file, f'{section}://admin:1234/x@host/1"')
+    assert "is no valid address: its port" in refusal(file, f'{section}://host:99999"')
 
 
 def test_long_values_and_long_lists_of_mistakes_are_cut(file: Path) -> None:

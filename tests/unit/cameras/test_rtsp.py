@@ -136,6 +136,14 @@ def test_a_server_that_speaks_no_udp_is_told_with_what_to_try() -> None:
         camera.close()
 
 
+def test_a_password_in_the_path_shows_in_no_message() -> None:
+    with RtspServer() as server:
+        camera = make(server.url.replace("/cam", "/user=admin&password=hunter2&channel=1"))
+        message, _ = timed(camera.open)
+        assert message.startswith(f"[cameras.door] rtsp://127.0.0.1:{server.port}/…: RTSP/1.0 404")
+        assert "hunter2" not in message
+
+
 def test_an_unknown_host_is_told() -> None:
     message, _ = timed(make("rtsp://no-such-host.invalid/cam").open)
     assert "check the host's name" in message

@@ -53,9 +53,33 @@ def test_a_missing_file_says_so() -> None:
         parse_camera("holiday.mp4")
 
 
-@pytest.mark.parametrize("spec", ["rtsp://me:hunter2@10.0.0.5/cam", "http://me:hunter2@h/", "rtsp://hunter2@h/cam"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "rtsp://me:hunter2@10.0.0.5/cam",
+        "http://me:hunter2@h/",
+        "rtsp://hunter2@h/cam",
+        "rtsp://me:1/hunter2@h/cam",
+        "rtsp://me:hunter2/x@h/cam",
+        "rtsp://me:hunter2?x@h/cam",
+        "rtsp://me:hunter2#x@h/cam",
+    ],
+)
 def test_a_password_in_the_address_is_refused_and_not_repeated(spec: str) -> None:
     with pytest.raises(ConfigError, match=r"process list.*password = ") as caught:
+        parse_camera(spec)
+    seen: BaseException | None = caught.value
+    while seen is not None:
+        assert "hunter2" not in str(seen)
+        seen = seen.__cause__ or seen.__context__
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["rtsp://me:hunter2/cam", "http://h/user=me&password=hunter2", f"rtsp://h/password=hunter2&{'x' * 2048}"],
+)
+def test_an_address_that_is_refused_is_shown_without_what_may_be_a_password(spec: str) -> None:
+    with pytest.raises(ConfigError, match=r"accepted: .*rtsp://") as caught:
         parse_camera(spec)
     seen: BaseException | None = caught.value
     while seen is not None:
