@@ -65,6 +65,8 @@ def find_out(parts: SplitResult, credentials: Credentials | None, timeout: float
             return _describe(connection, parts.geturl(), credentials, deadline)
     except socket.gaierror as error:
         return Finding(Verdict.UNKNOWN_HOST, error.strerror or str(error))
+    except UnicodeError:  # Python's own, before anybody is asked
+        return Finding(Verdict.UNKNOWN_HOST, "no host can have such a name (parts: 1 to 63 letters, digits and -)")
     except ConnectionRefusedError:
         return Finding(Verdict.REFUSED, "connection refused")
     except TimeoutError:

@@ -144,9 +144,11 @@ def test_a_password_in_the_path_shows_in_no_message() -> None:
         assert "hunter2" not in message
 
 
-def test_an_unknown_host_is_told() -> None:
-    message, _ = timed(make("rtsp://no-such-host.invalid/cam").open)
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "a" * 64, "é" * 63])
+def test_an_unknown_host_is_told(host: str, capfd: pytest.CaptureFixture[str]) -> None:
+    message, _ = timed(make(f"rtsp://{host}/cam").open)
     assert "check the host's name" in message
+    assert capfd.readouterr().err == ""
 
 
 def test_no_password_shows_in_what_the_libraries_print(secret: Secret) -> None:
