@@ -39,6 +39,7 @@ class RtspCamera:
         self.waits = False
         self._name = name
         self._settings = settings
+        self._has_streamed = False
         self._where = f"[cameras.{name}] {public_address(settings.url)}"
         self._reader = Reader(name, clock, where=self._where, fix="check the camera and the network")
 
@@ -57,11 +58,13 @@ class RtspCamera:
 
         Raises:
             UnavailableError: The server is not there, does not answer, or gives no picture.
-            ConfigError: It refuses the user name and password, or a secret cannot be read.
+            ConfigError: It refuses the user name and password, though they have never been right so far, or a secret
+                cannot be read.
         """
         chosen = self._settings
         credentials = self._credentials()
         self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
+        self._has_streamed = True
 
     def read(self, timeout: float) -> Frame | None:
         """Wait up to `timeout` seconds for a picture; never None, as a stream has no end that is for good.
@@ -104,11 +107,14 @@ class RtspCamera:
     def _explain(self, finding: Finding) -> EdgecamError:
         if finding.verdict is not Verdict.UNAUTHORISED:
             return UnavailableError(f"{self._where}: {finding.detail}; {_FIXES[finding.verdict]}")
+        refused = f"{self._where}: the camera refuses access ({finding.detail})"
+        if self._has_streamed:  # as one does that starts up, locks out for a while or has all its sessions taken
+            return UnavailableError(f"{refused}, which it gave before; if it stays so, check user name and password")
         if self._settings.username is None:
             fix = 'set `username` and `password = { file = "…" }` in its section'
         else:
             fix = f"check `username` ({self._settings.username!r}) and the secret that `password` refers to"
-        return ConfigError(f"{self._where}: the camera refuses access ({finding.detail}); {fix}")
+        return ConfigError(f"{refused}; {fix}")
 
 
 def address(settings: RtspCameraSettings, credentials: Credentials | None) -> str:

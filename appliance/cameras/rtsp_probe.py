@@ -4,14 +4,15 @@ import re
 import socket
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import md5
+from hashlib import md5, sha256
 from urllib.parse import SplitResult
 
 MOST_BYTES = 8192  # of one answer's head
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_PARAMETER = re.compile(r'(\w+) *= *(?:"([^"]*)"|([^\s",]+))')
 
 
 class Verdict(StrEnum):
@@ -63,10 +64,10 @@ def find_out(parts: SplitResult, credentials: Credentials | None, timeout: float
             if parts.scheme == "rtsps":
                 return Finding(Verdict.OTHER, "the server accepts connections, but no encrypted stream could be opened")
             return _describe(connection, parts.geturl(), credentials, deadline)
-    except socket.gaierror as error:
-        return Finding(Verdict.UNKNOWN_HOST, error.strerror or str(error))
-    except UnicodeError:  # Python's own, before anybody is asked
-        return Finding(Verdict.UNKNOWN_HOST, "no host can have such a name (parts: 1 to 63 letters, digits and -)")
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: Python asks nobody for a name that cannot be
+        impossible = "no host can have such a name (parts: 1 to 63 letters, digits and -)"
+        detail = error.strerror if isinstance(error, OSError) else impossible
+        return Finding(Verdict.UNKNOWN_HOST, detail or str(error))
     except ConnectionRefusedError:
         return Finding(Verdict.REFUSED, "connection refused")
     except TimeoutError:
@@ -121,32 +122,40 @@ def judge(head: str) -> Finding:
 
 
 def authorise(head: str, url: str, credentials: Credentials) -> str:
-    """Give the Authorization header that answers a challenge (RFC 7617, RFC 2069 and 2617); empty: none is known."""
-    name, password = credentials.username, credentials.password
+    """Give the Authorization header that answers a challenge (RFC 7617, 2069 and 7616); empty: none is known."""
     challenges = re.findall(r"(?im)^WWW-Authenticate: *(.*?)\r?$", head)
     for challenge in challenges:
         if challenge.lower().startswith("digest"):
-            given = dict(_PARAMETER.findall(challenge))
-            if "MD5" in given.get("algorithm", "MD5").upper().split("-") and "auth" not in given.get("qop", ""):
-                realm, nonce = given.get("realm", ""), given.get("nonce", "")
-                answer = _md5(f"{_md5(f'{name}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{url}')}")
-                return f'Digest username="{name}", realm="{realm}", nonce="{nonce}", uri="{url}", response="{answer}"'
-            return _digest_with_counter(given, url, credentials)
+            given = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(challenge)}
+            if digest := _DIGESTS.get(given.get("algorithm", "MD5").upper()):
+                return _answer_digest(given, digest, url, credentials)
     if any(challenge.lower().startswith("basic") for challenge in challenges):
-        return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+        return "Basic " + b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
     return ""
 
 
-def _digest_with_counter(given: dict[str, str], url: str, credentials: Credentials) -> str:
-    """RFC 2617, section 3.2.2.1, qop "auth"."""
+def _answer_digest(given: dict[str, str], digest: Callable[[str], str], url: str, credentials: Credentials) -> str:
+    """RFC 7616, section 3.4.1; without `qop` it is RFC 2069, section 2.1.2."""
     realm, nonce, own = given.get("realm", ""), given.get("nonce", ""), "0a4f113b"
-    secret = _md5(f"{credentials.username}:{realm}:{credentials.password}")
-    answer = _md5(f"{secret}:{nonce}:00000001:{own}:auth:{_md5(f'DESCRIBE:{url}')}")
-    return (
-        f'Digest username="{credentials.username}", realm="{realm}", nonce="{nonce}", uri="{url}", '
-        f'qop=auth, nc=00000001, cnonce="{own}", response="{answer}"'
-    )
+    secret = digest(f"{credentials.username}:{realm}:{credentials.password}")
+    counter, extra = "", ""
+    if "auth" in re.split(r"[\s,]+", given.get("qop", "")):
+        counter, extra = f"00000001:{own}:auth:", f', qop=auth, nc=00000001, cnonce="{own}"'
+    if "algorithm" in given:
+        extra += f", algorithm={given['algorithm']}"
+    if "opaque" in given:
+        extra += f', opaque="{given["opaque"]}"'
+    answer = digest(f"{secret}:{nonce}:{counter}{digest(f'DESCRIBE:{url}')}")
+    start = f'Digest username="{credentials.username}", realm="{realm}", nonce="{nonce}", uri="{url}"'
+    return f'{start}, response="{answer}"{extra}'
 
 
 def _md5(text: str) -> str:
     return md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+_DIGESTS: dict[str, Callable[[str], str]] = {"MD5": _md5, "SHA-256": _sha256}

@@ -118,6 +118,20 @@ def test_a_wrong_password_is_told_from_other_trouble_and_not_repeated(auth: str,
             make(server.url).open()
 
 
+def test_access_refused_by_a_camera_that_gave_pictures_before_is_tried_again(secret: Secret) -> None:
+    with RtspServer(auth="basic", password=PASSWORD) as server:
+        camera = make(server.url, username="viewer", password=secret)
+        camera.open()
+        camera.close()
+        server.password = "locked out"  # noqa: S105 - of a simulator
+        message, _ = timed(camera.open)
+        assert "refuses access (RTSP/1.0 401 Unauthorized), which it gave before" in message
+        server.password = PASSWORD
+        camera.open()
+        assert camera.read(timeout=5) is not None
+        camera.close()
+
+
 def test_the_right_password_for_a_wrong_path_is_no_question_of_access(secret: Secret) -> None:
     with RtspServer(auth="digest", password=PASSWORD) as server:
         camera = make(server.url.replace("/cam", "/other"), username="viewer", password=secret)

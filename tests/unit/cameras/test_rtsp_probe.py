@@ -1,6 +1,9 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
+from hashlib import md5, sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,6 +39,38 @@ def test_digest_is_preferred_and_answers_with_a_counter_where_asked() -> None:
     assert answer.startswith('Digest username="Mufasa", realm="testrealm@host.com"')
     assert "qop=auth, nc=00000001" in answer
     assert "Circle" not in answer
+
+
+@pytest.mark.parametrize(
+    ("parameters", "digest", "counter"),
+    [
+        ('algorithm=SHA-256, realm="x", nonce="n/=", qop=auth', sha256, "00000001:0a4f113b:auth:"),
+        ('algorithm="SHA-256", realm="x", nonce="n/="', sha256, ""),
+        ('realm="x",qop=auth,nonce="n/=",algorithm=MD5', md5, "00000001:0a4f113b:auth:"),
+        ('realm="x", nonce="n/=", Algorithm=md5', md5, ""),
+        ('realm="x", nonce="n/=", qop=auth-int', md5, ""),
+    ],
+)
+def test_digest_is_answered_as_asked_with_or_without_quotes(
+    parameters: str, digest: Callable[[bytes], Any], counter: str
+) -> None:
+    """RFC 7616, section 3.4.1: KD(H(A1), nonce:nc:cnonce:qop:H(A2)); without qop KD(H(A1), nonce:H(A2))."""
+    head = f'RTSP/1.0 401 U\r\nWWW-Authenticate: Digest {parameters}, opaque="o"\r\n\r\n'
+    answer = authorise(head, "rtsp://h/cam", Credentials("me", "pw"))
+    secret, asked = digest(b"me:x:pw").hexdigest(), digest(b"DESCRIBE:rtsp://h/cam").hexdigest()
+    expected = digest(f"{secret}:n/=:{counter}{asked}".encode()).hexdigest()
+    assert f'response="{expected}"' in answer
+    assert 'nonce="n/="' in answer
+    assert 'opaque="o"' in answer
+    assert ("algorithm=SHA-256" in answer) is (digest is sha256)
+
+
+def test_of_two_digests_the_one_that_is_known_is_answered() -> None:
+    head = (
+        'RTSP/1.0 401 U\r\nWWW-Authenticate: Digest algorithm=SHA-512-256, realm="x", nonce="1"\r\n'
+        'WWW-Authenticate: Digest realm="x", nonce="2"\r\n\r\n'
+    )
+    assert 'nonce="2"' in authorise(head, "rtsp://h/cam", Credentials("me", "pw"))
 
 
 def test_basic_is_answered_as_in_the_rfc() -> None:
