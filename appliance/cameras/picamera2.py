@@ -125,10 +125,12 @@ class Picamera2Camera:
 
     def _shut(self, camera: Any) -> None:
         try:
-            # a capture that never finished stands in the way of stop(); this is picamera2's own remedy
-            camera.cancel_all_and_flush()
-            camera.stop()
-            camera.close()
+            try:
+                # a capture that never finished stands in the way of stop(); this is picamera2's own remedy
+                camera.cancel_all_and_flush()
+                camera.stop()
+            finally:  # only this gives the camera back to the system
+                camera.close()
         except _VENDOR_ERRORS as error:
             _log.warning("%s: it did not close cleanly: %s", self._where(), error)
 

@@ -131,6 +131,28 @@ def test_a_driver_that_hangs_is_left_behind_and_let_go_when_it_comes_back(monkey
     assert (camera.wedged, sensor.users) == (0, [])
 
 
+@pytest.mark.parametrize("step", ["cancel_all_and_flush", "stop"])
+def test_a_camera_that_does_not_stop_cleanly_is_let_go_all_the_same(
+    step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = install_picamera2(monkeypatch)
+    camera = make()
+    camera.open()
+    vendor = module.Picamera2.sensors[0].users[0]
+    stop = vendor.stop
+    failures = iter([RuntimeError("no buffers")])
+
+    def fail_once() -> None:
+        for failure in failures:
+            raise failure
+        stop()
+
+    monkeypatch.setattr(vendor, step, fail_once)
+    camera.close()
+    assert module.Picamera2.sensors[0].users == []
+    assert "it did not close cleanly: no buffers" in caplog.text
+
+
 def test_a_camera_that_another_program_has_is_told_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     sensor = install_picamera2(monkeypatch, is_busy=True).Picamera2.sensors[0]
     camera = make()
