@@ -24,6 +24,8 @@ _LAYOUTS = {"YUV420": PixelLayout.I420, "NV12": PixelLayout.NV12}
 _FRESH_NS = 10_000_000_000  # an older sensor time stamp is not on our clock
 # What picamera2 and libcamera raise when the hardware or its configuration does not play along
 _VENDOR_ERRORS = (RuntimeError, IndexError, OSError, ValueError, AssertionError)
+# What our calls raise where its names, parameters or dictionaries are not those that we know
+_MISFITS = (TypeError, KeyError, AttributeError)
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Picamera2Camera:
         Raises:
             UnavailableError: No such camera is attached, another program has it, or its driver hangs.
             ConfigError: The camera cannot give these streams.
-            UnsupportedError: picamera2 is not installed.
+            UnsupportedError: picamera2 is not installed, or not as this program knows it.
         """
         self.close()
         if self.wedged >= MOST_WEDGED:
@@ -75,15 +77,24 @@ class Picamera2Camera:
         self._number = 0
 
     def _start(self, library: Any) -> Any:
-        camera = self._take(library)
+        camera = None
         try:
+            camera = self._take(library)
             self._configure(camera)
             camera.start()
+        except _MISFITS as error:
+            if camera is not None:
+                self._shut(camera)
+            fix = "do: sudo apt update && sudo apt full-upgrade"
+            raise UnsupportedError(
+                f"{self._where()}: this version of picamera2 does not fit ({type(error).__name__}: {error}); {fix}"
+            ) from error
         except _VENDOR_ERRORS as error:
             self._shut(camera)
             raise UnavailableError(f"{self._where()}: it cannot be started: {error}; check the ribbon cable") from error
         except EdgecamError:
-            self._shut(camera)
+            if camera is not None:
+                self._shut(camera)
             raise
         return camera
 
@@ -131,7 +142,7 @@ class Picamera2Camera:
                 camera.stop()
             finally:  # only this gives the camera back to the system
                 camera.close()
-        except _VENDOR_ERRORS as error:
+        except (*_VENDOR_ERRORS, *_MISFITS) as error:
             _log.warning("%s: it did not close cleanly: %s", self._where(), error)
 
     def _where(self) -> str:

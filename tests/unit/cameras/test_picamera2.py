@@ -1,7 +1,9 @@
+import re
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -187,6 +189,36 @@ def test_a_machine_without_picamera2_is_told_how_to_get_it(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(UnsupportedError, match="sudo apt install python3-picamera2"):
         make().open()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("camera_configuration", lambda _: {"main": {}, "lores": {}}, "KeyError: 'format'"),
+        ("camera_configuration", lambda _: None, "TypeError: "),
+        ("create_video_configuration", lambda _: {}, "TypeError: "),
+        ("configure", None, "TypeError: 'NoneType' object is not callable"),
+        ("global_camera_info", None, "TypeError: 'NoneType' object is not callable"),
+    ],
+)
+def test_a_picamera2_that_does_not_fit_is_told_at_once_with_the_cause(
+    name: str, given: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = install_picamera2(monkeypatch)
+    monkeypatch.setattr(module.Picamera2, name, given)
+    with pytest.raises(UnsupportedError, match=re.escape(f"version of picamera2 does not fit ({told}")) as caught:
+        make().open()
+    assert isinstance(caught.value.__cause__, (KeyError, TypeError))
+    assert module.Picamera2.sensors[0].users == []
+
+
+def test_a_picamera2_without_a_way_to_flush_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = install_picamera2(monkeypatch)
+    camera = make()
+    camera.open()
+    monkeypatch.delattr(module.Picamera2, "cancel_all_and_flush")
+    camera.close()
+    assert module.Picamera2.sensors[0].users == []
 
 
 def test_attached_modules_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
