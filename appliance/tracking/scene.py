@@ -75,6 +75,7 @@ class Scene:
         self._tracker = Tracker(settings, high_score, kinds=kinds_of(labels))
         self._lives: dict[int, Life] = {}
         self._started = 0
+        self._last_ns = 0
         self._size: tuple[int, int] | None = None
         self._to_places = _TO_PLACES
         self._labels_seen: dict[str, None] = {}
@@ -89,8 +90,9 @@ class Scene:
             width: Of the frame in pixels; may change from frame to frame.
             height: Of the frame in pixels.
             time_ns: UTC of the frame, nanoseconds since 1970.
-            mono_ns: CLOCK_BOOTTIME of the frame, nanoseconds.
+            mono_ns: CLOCK_BOOTTIME of the frame, nanoseconds; one from before the last frame counts as simultaneous.
         """
+        mono_ns = self._last_ns = max(mono_ns, self._last_ns)
         if not self._lives and not len(detections):
             return self._quiet
         if self._size != (width, height):

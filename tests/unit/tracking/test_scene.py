@@ -42,6 +42,20 @@ def test_a_start_is_told_when_confirmed_and_dated_at_first_sight() -> None:
     assert start.duration == pytest.approx(0.2)
 
 
+def test_no_time_runs_back_with_the_frames() -> None:
+    stage = Stage(TrackingSettings(confirm_frames=3), zones={"left": LEFT_HALF})
+    stage.play(Actor(300, 500), times=2)
+    first_ns = stage.mono_ns - 100_000_000
+    for _ in range(12):
+        stage.mono_ns = first_ns - 2_000_000_000
+        stage.play(Actor(300, 500))
+    stage.close()
+    assert [event.type for event in stage.events][:1] == [EventType.START]
+    assert all(event.mono_ns == first_ns + 100_000_000 for event in stage.events)
+    assert all(event.duration == pytest.approx(0.1) for event in stage.events)
+    assert all(dwell >= 0.0 for event in stage.events for dwell in event.dwell)
+
+
 def test_an_end_is_told_as_of_the_last_sight() -> None:
     stage = Stage()
     walk(stage, Actor(300, 500, score=0.7), (10, 0), 10)
