@@ -16,6 +16,7 @@ _INTERPOLATIONS = {
     "cubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
 }
+_TO_BGR = {PixelLayout.I420: cv2.COLOR_YUV2BGR_I420, PixelLayout.NV12: cv2.COLOR_YUV2BGR_NV12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def fit(spec: InputSpec, image_size: tuple[int, int], source_size: tuple[int, in
         spec: The model's input.
         image_size: Width and height of the picture in hand, pixels.
         source_size: Width and height of the frame in which boxes are told, pixels.
-        even: Only even sizes and places, as chroma at half resolution needs.
+        even: Only even sizes, as chroma at half resolution needs; a stretched picture keeps the input's own.
     """
     width, height = image_size
     if spec.fit == "stretch":
@@ -102,6 +103,7 @@ class Preprocessor:
         column = (3, 1, 1)
         self._factor = np.array([1.0 / value for value in spec.std], np.float32).reshape(column)
         self._offset = np.array([m / s for m, s in zip(spec.mean, spec.std, strict=True)], np.float32).reshape(column)
+        self._whole = np.empty((1, 1, 3), np.uint8)
         self._key: tuple[PixelLayout, tuple[int, int], int, int] | None = None
         self._arrange(Letterbox(0, 0, spec.width, spec.height, spec.width, spec.height))
 
@@ -132,27 +134,29 @@ class Preprocessor:
 
     def _scale(self, frame: Frame) -> NDArray[np.uint8]:
         size = (self._letterbox.width, self._letterbox.height)
+        image = frame.image
         if frame.layout is not PixelLayout.BGR:
-            return self._scale_planes(frame)
+            if size[0] % 2 == size[1] % 2 == 0:
+                return self._scale_planes(frame)
+            # chroma at half resolution has no odd size; the buffer is made anew only where the frame's size is
+            self._whole = image = np.asarray(cv2.cvtColor(image, _TO_BGR[frame.layout], dst=self._whole), np.uint8)
         if frame.image_size == size:
-            return frame.image
-        cv2.resize(frame.image, size, dst=self._scaled, interpolation=self._interpolation)
+            return image
+        cv2.resize(image, size, dst=self._scaled, interpolation=self._interpolation)
         return self._scaled
 
     def _scale_planes(self, frame: Frame) -> NDArray[np.uint8]:
         """Scale luma and chroma first and convert the small picture: half the work of the other way round."""
         width, height = self._letterbox.width, self._letterbox.height
         if frame.image_size == (width, height):
-            from_planes = {PixelLayout.I420: cv2.COLOR_YUV2BGR_I420, PixelLayout.NV12: cv2.COLOR_YUV2BGR_NV12}
-            cv2.cvtColor(frame.image, from_planes[frame.layout], dst=self._scaled)
+            cv2.cvtColor(frame.image, _TO_BGR[frame.layout], dst=self._scaled)
             return self._scaled
         source = _planes(frame.image.reshape(-1), *frame.image_size, frame.layout)
         target = _planes(self._yuv, width, height, frame.layout)
         for plane, scaled in zip(source, target, strict=True):
             cv2.resize(plane, scaled.shape[1::-1], dst=scaled, interpolation=self._interpolation)
         whole = self._yuv.reshape(height * 3 // 2, width)
-        code = cv2.COLOR_YUV2BGR_I420 if frame.layout is PixelLayout.I420 else cv2.COLOR_YUV2BGR_NV12
-        cv2.cvtColor(whole, code, dst=self._scaled)
+        cv2.cvtColor(whole, _TO_BGR[frame.layout], dst=self._scaled)
         return self._scaled
 
     def _fill(self, picture: NDArray[np.uint8]) -> None:

@@ -110,6 +110,21 @@ def test_planes_give_the_picture_that_bgr_gives(layout: PixelLayout, kind: str, 
     assert difference.max() < 24.0
 
 
+@pytest.mark.parametrize("layout", [PixelLayout.I420, PixelLayout.NV12])
+@pytest.mark.parametrize("kind", ["letterbox-topleft", "letterbox-centre", "stretch"])
+@pytest.mark.parametrize("input_size", [(65, 48), (64, 47), (65, 47)])
+def test_planes_fit_an_input_of_odd_size_too(layout: PixelLayout, kind: str, input_size: tuple[int, int]) -> None:
+    one = spec(width=input_size[0], height=input_size[1], fit=kind)
+    preprocessor = Preprocessor(one)
+    for size in ((128, 96), (64, 36)):  # a frame of another size takes other buffers
+        image = picture(*size)
+        box = preprocessor.write(frame(to_planes(image, layout), layout))
+        assert kind != "stretch" or (box.width, box.height) == input_size
+        difference = np.abs(preprocessor.tensor - expected(image, one, box))
+        assert difference.mean() < 2.0
+        assert difference.max() < 24.0
+
+
 def test_the_receivers_frame_is_left_as_it_was() -> None:
     image = picture(64, 48)
     before = image.copy()
