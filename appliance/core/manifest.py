@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from appliance.core.errors import ModelError
 
 MANIFEST_NAME = "manifest.toml"
+MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_MANIFEST_BYTES = 256 << 10  # bounded before it is parsed: manifests and label files are some kilobytes
 MOST_MODEL_BYTES = 512 << 20  # the largest weights that a device of this class could hold in memory
 
@@ -210,7 +211,7 @@ class ModelManifest(Part):
     """
 
     schema_version: Literal[1] = Field(alias="schema")
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    name: Annotated[str, Field(pattern=MODEL_NAME)]
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
     title: Annotated[str, Field(min_length=1, max_length=200)]
     task: Literal["detect"]

@@ -5,6 +5,7 @@ Loads neither numpy nor a runtime until a file has to be opened.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import (
     MANIFEST_NAME,
+    MODEL_NAME,
     MOST_MODEL_BYTES,
     Artifact,
     ModelManifest,
@@ -133,7 +135,7 @@ def locate_model(settings: ModelSettings) -> LocatedModel:
         ModelError: The file is too large or not the one that its manifest names.
     """
     name, equals, file = settings.use.partition("=")
-    if equals:
+    if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
         return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
     if _is_file_name(settings.use):
         known = tuple(model.manifest for model in find_models(settings.directories))

@@ -99,6 +99,16 @@ def test_name_and_file_together_settle_it(tmp_path: Path, yolox: Path) -> None:
     assert resolve_model(use(f"my-yolox={yolox}", tmp_path / "mine")).manifest.name == "my-yolox"
 
 
+def test_an_equals_sign_in_a_path_is_part_of_it(tmp_path: Path, yolox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    moved = yolox.rename(folder / "w=1.onnx")
+    assert resolve_model(use(moved)).path == moved
+    assert resolve_model(use(f"yolox={moved}")).path == moved
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model(use("./run=3/w=1.onnx")).path.samefile(moved)
+
+
 def test_where_none_fits_the_error_shows_the_file_and_what_is_known(tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     path.write_bytes(tiny_onnx.model({"x": (1, 3, 10, "w")}, {"y": np.zeros((1, 7), np.float32)}))
