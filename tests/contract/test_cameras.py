@@ -80,7 +80,8 @@ def rtsp_rig(_: Path, stack: ExitStack, __: pytest.MonkeyPatch) -> Rig:
     def stall() -> None:
         server.mode = "stall"
 
-    limits = {"kind": "rtsp", "open_timeout": 3.0, "read_timeout": 1.0}
+    # a read that kept to these rather than to its own timeout is told from one that does by many seconds
+    limits = {"kind": "rtsp", "open_timeout": 20.0, "read_timeout": 20.0}
     return Rig(RtspCameraSettings(**limits, url=server.url), RtspCameraSettings(**limits, url=gone.url), pause=stall)
 
 
@@ -90,7 +91,7 @@ def picamera2_rig(_: Path, __: ExitStack, monkeypatch: pytest.MonkeyPatch, layou
     def unplug() -> None:
         sensor.gives_frames = False
 
-    small = {"kind": "picamera2", "lores_width": 322, "lores_height": 180}
+    small = {"kind": "picamera2", "lores_width": 322, "lores_height": 180, "timeout": 20.0}
     return Rig(Picamera2CameraSettings(**small), Picamera2CameraSettings(**small, index=5), pause=unplug)
 
 
@@ -231,7 +232,7 @@ def test_a_read_ends_in_time_when_nothing_comes(rig: Rig, camera: Camera) -> Non
             break
     else:
         pytest.fail("frames keep coming from a source that is paused")
-    assert waited < 0.8
+    assert waited < 10
     assert message.startswith("[cameras.door]")
 
 
