@@ -13,7 +13,7 @@ import pytest
 from tests.shared_data import SHARED, needs
 from tests.simulators.broker import Mosquitto, find_mosquitto
 from tests.simulators.rtsp_server import RtspServer
-from tests.simulators.subscriber import subscribed
+from tests.simulators.subscriber import Subscriber
 from tests.system.process import EdgecamProcess, wait_for
 
 YOLOX, QUICK = "models/yolox_nano_416_coco80.onnx", "models/fastestdet_352_coco80.onnx"
@@ -48,8 +48,8 @@ def shared(name: str) -> str:
 def test_footage_becomes_events_and_an_interrupt_ends_it_cleanly(tmp_path: Path, broker: Mosquitto) -> None:
     broker.start()
     options = ["--camera", shared(WALKERS), "--model", shared(YOLOX), "--broker", broker.url]
-    with subscribed(broker.port) as subscriber, EdgecamProcess(tmp_path, *options) as edgecam:
-        assert subscriber.connected.wait(10)
+    with Subscriber(broker.port) as subscriber, EdgecamProcess(tmp_path, *options) as edgecam:
+        assert subscriber.subscribed.wait(10)
         wait_for(
             lambda: [body for body in subscriber.bodies("/events") if body["label"] == "person"],
             within=40,
@@ -74,7 +74,7 @@ def test_footage_becomes_events_and_an_interrupt_ends_it_cleanly(tmp_path: Path,
 
 def test_once_ends_by_itself_when_the_broker_has_everything(tmp_path: Path, broker: Mosquitto) -> None:
     options = ["--camera", shared(SHORT), "--model", shared(YOLOX), "--broker", broker.url, "--once"]
-    with subscribed(broker.port) as subscriber, EdgecamProcess(tmp_path, *options) as edgecam:
+    with Subscriber(broker.port, within=None) as subscriber, EdgecamProcess(tmp_path, *options) as edgecam:
         wait_for(lambda: "has ended after 60 frames" in edgecam.errors(), within=60, what="the end of the clip")
         assert edgecam.is_running(), "messages still wait for the broker"
         broker.start()
@@ -92,7 +92,7 @@ def test_nothing_is_lost_when_the_daemon_is_killed_twice_while_the_broker_is_awa
     options = ["--model", shared(QUICK), "--broker", broker.url]
     broker.start()
     edgecam = EdgecamProcess(tmp_path, *options, config=config)
-    with subscribed(broker.port) as subscriber, edgecam:
+    with Subscriber(broker.port) as subscriber, edgecam:
         wait_for(lambda: len(subscriber.numbered()) >= 3, within=60, what="the first events")
         broker.stop()
         for _ in range(2):
@@ -258,12 +258,12 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path, broker: Mosquitto) -> 
             ballast.unlink()
             edgecam.wait_for_status(lambda now: _finding(now, "outbox")["state"] == "ok", 60, "recovery")
             broker.start()
-            with subscribed(broker.port) as subscriber:
+            with Subscriber(broker.port) as subscriber:
                 edgecam.wait_for_status(
                     lambda now: now["messaging"]["rows"] == 0 and now["messaging"]["connected"], 60, "drained"
                 )
                 assert edgecam.stop() == 0
-                assert subscriber.connected.wait(10)
+                assert subscriber.subscribed.wait(10)
             assert "Traceback" not in edgecam.errors()
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -287,7 +287,7 @@ def test_the_broker_of_a_demonstration_comes_and_goes_with_the_daemon(tmp_path: 
     with EdgecamProcess(tmp_path, *options) as edgecam:
         state = edgecam.wait_for_status(lambda now: now["messaging"]["connected"], 30, "the broker")
         port = int(state["messaging"]["broker"].rpartition(":")[2])
-        with subscribed(port) as subscriber:
+        with Subscriber(port) as subscriber:
             wait_for(lambda: "online" in subscriber.bodies("/availability"), within=10, what="availability")
             edgecam.kill()
             wait_for(lambda: _is_free(port), within=10, what="the end of the broker")
