@@ -54,7 +54,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is no valid TOML: byte {error.start} is not UTF-8; is it a configuration?"
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one; so is what an endless number gives
         raise ConfigError(f"{path} is no valid TOML: {_explain_toml(str(error))}") from error
     except RecursionError as error:
         raise ConfigError(f"{path} is no valid TOML: it is nested too deeply") from error

@@ -1,7 +1,12 @@
 """``python -m appliance.daemon``: what the unit and ``edgecam run`` start."""
 
+import signal
 import sys
 
-from appliance.daemon.main import main
+if __name__ == "__main__":
+    # until the daemon listens for it, Ctrl-C simply ends the process
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-sys.exit(main())
+    from appliance.daemon.main import main
+
+    sys.exit(main())

@@ -3,7 +3,6 @@
 import logging
 import os
 import secrets
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -40,44 +39,51 @@ class App:
 
     Args:
         options: What was asked for.
+        wake: Set when the daemon is to end.
         on_built: Called when every part is built and before any is started.
+
+    Attributes:
+        all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver.
     """
 
-    def __init__(self, options: Options, on_built: Callable[[], None] = lambda: None) -> None:
-        self._options, self._settings, self._on_built = options, options.settings, on_built
+    def __init__(self, options: Options, wake: threading.Event, on_built: Callable[[], None] = lambda: None) -> None:
+        self.all_ended = True
+        self._options, self._settings, self._wake, self._on_built = options, options.settings, wake, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if os.environ.get("JOURNAL_STREAM") else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
+        self._is_waiting = False
 
-    def run(self) -> tuple[int, bool]:
-        """Run until a signal comes or the work is done; give the exit status and whether every thread has ended.
+    def run(self) -> None:
+        """Run until `wake` is set or the work is done.
 
         Raises:
-            EdgecamError: It cannot start, or a part failed for good.
+            EdgecamError: It cannot start, a part failed for good, or a camera can never work as it is configured.
         """
-        wake = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: wake.set())
         with ExitStack() as stack:
             stack.enter_context(locked(self._settings.device.state_dir))
             self._build(stack)
             self._on_built()
+            if self._wake.is_set():
+                return
             self._supervisor.start()
             self._notifier.tell("READY=1")
             self._announce()
             try:
-                self._supervisor.watch(wake, self._is_over)
+                self._supervisor.watch(self._wake, self._is_over)
             finally:
                 self._notifier.tell("STOPPING=1", "STATUS=stopping")
-                all_ended = self._supervisor.stop()
-        return self._exit_status(), all_ended
+                self.all_ended = self._supervisor.stop()
+        for chain in self._chains.values():
+            if chain.camera.refusal is not None:
+                raise chain.camera.refusal
 
     def _build(self, stack: ExitStack) -> None:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
-        detectors = self._open_detectors(stack)
+        detectors = self._open_detectors()
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -93,6 +99,7 @@ class App:
                 self._settings.cameras[name],
                 detector,
                 settings=self._settings,
+                is_end_expected=self._options.once,
                 run=run,
                 clock=self._clock,
                 board=self._board,
@@ -125,14 +132,14 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self, stack: ExitStack) -> dict[str, Detector]:
-        """Open a detector for every enabled camera."""
+    def _open_detectors(self) -> dict[str, Detector]:
+        """Open a detector for every enabled camera; they live as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
         # the tracker keeps objects alive with weaker detections than are published
         low = self._settings.tracking.low_score
-        return {name: stack.enter_context(open_detector(self._settings.model, min_score=low)) for name in enabled}
+        return {name: open_detector(self._settings.model, min_score=low) for name in enabled}
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""
@@ -141,16 +148,22 @@ class App:
             return messaging
         broker = DemoBroker(self._settings.device.state_dir)
         stack.callback(broker.stop)
-        return messaging.model_copy(update={"broker": broker.start()})
+        self._supervisor.add(broker)
+        return messaging.model_copy(update={"broker": broker.start(self._wake)})
 
     def _announce(self) -> None:
         self._messaging.publish(info_message(self._status.info()))
         for name in self._settings.cameras.keys() - self._chains.keys():
             self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
-        log.info("running", extra={"cameras": ",".join(self._chains)})
+        log.info("running: %s", self._watching())
         if self._console is not None:
             broker = str(self._messaging.figures()["broker"])
-            self._console.banner(welcome(self._options.chosen, broker, self._settings.device.resolved_id()))
+            self._console.banner(welcome(self._watching(), broker, self._settings.device.resolved_id()))
+
+    def _watching(self) -> str:
+        cameras = ", ".join(f"{name} ({self._settings.cameras[name].kind})" for name in self._chains)
+        chosen = f"; {self._options.chosen}" if self._options.chosen else ""
+        return f"{cameras} with {self._status.model_name}{chosen}"
 
     def _tell(self, event: Event, message: Message) -> None:
         self._feed.put({"time": utc_text(event.time_ns), "camera": event.camera, **message.body})
@@ -161,10 +174,11 @@ class App:
         """Tell whether nothing is left to do: every camera was refused, or with `--once` all is seen and delivered."""
         if all(chain.camera.refusal is not None for chain in self._chains.values()):
             return True
-        done = all(chain.pipeline.done.is_set() for chain in self._chains.values())
-        return self._options.once and done and self._messaging.is_drained()
-
-    def _exit_status(self) -> int:
-        """Give the status of the first camera that could never work, else 0."""
-        refusals = [chain.camera.refusal for chain in self._chains.values() if chain.camera.refusal is not None]
-        return refusals[0].exit_code if refusals else 0
+        if not self._options.once or not all(chain.pipeline.done.is_set() for chain in self._chains.values()):
+            return False
+        if self._messaging.is_drained():
+            return True
+        if not self._is_waiting:
+            self._is_waiting = True
+            log.info("all is seen; waiting until the broker has every message (Ctrl-C leaves them for the next run)")
+        return False

@@ -21,6 +21,7 @@ from appliance.core.metrics import RollingFigures
 from appliance.core.worker import Pulse
 
 FRAME_TIMEOUT = 3.0  # seconds, for cameras whose settings do not say
+BAD_IN_ROW = 3  # pictures that cannot be read, after which the camera counts as stalled
 HANDOVER = 0.5  # seconds between two looks at whether to stop while the consumer is busy
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class CameraWorker:
         frame_timeout: Seconds without a frame after which the camera counts as stalled.
         on_state: Called with ``online | stalled | offline`` and why, when that changes.
         board: Health board.
+        is_end_expected: The end of the source is no trouble: ``--once``.
+        backoff: Waits between tries; a test brings its own.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class CameraWorker:
         frame_timeout: float,
         on_state: Callable[[str, str], None],
         board: HealthBoard,
+        is_end_expected: bool = False,
         backoff: Backoff | None = None,
     ) -> None:
         self.name = f"camera:{name}"
@@ -90,6 +94,8 @@ class CameraWorker:
         self.intervals = RollingFigures()
         self.slot = slot
         self._camera, self._frame_timeout, self._on_state, self._board = camera, frame_timeout, on_state, board
+        self._is_end_expected = is_end_expected
+        self._errors_in_row = 0
         self._backoff = backoff or Backoff(least=0.5, most=15.0, stable=30.0)
 
     def run(self, stop: threading.Event) -> None:
@@ -103,7 +109,7 @@ class CameraWorker:
                     self._wait(stop, error)
                 except (ConfigError, UnsupportedError) as error:
                     self.refusal = error
-                    self._say("offline", str(error), HealthState.FAILED, "correct the configuration and restart")
+                    self._say("offline", str(error), HealthState.FAILED, "correct it and restart")
                     self.ended.set()
         finally:
             self._camera.close()
@@ -118,25 +124,34 @@ class CameraWorker:
             try:
                 frame = self._camera.read(self._frame_timeout)
             except ConfigError as error:
-                # one bad picture of a folder: the next read goes on behind it
-                self._say("online", str(error), HealthState.DEGRADED, "replace it or take it away")
+                self._leave_out(error, stop)
                 continue
             finally:
                 self.pulse.beat()
             if frame is None:
-                self._say(
-                    "offline",
-                    f"the source has ended after {self.frames} frames",
-                    HealthState.DEGRADED,
-                    "set loop = true to start again at the end, or run with --once",
-                )
-                self.ended.set()
+                self._tell_end()
                 return
+            self._errors_in_row = 0
             self.frames += 1
             self.size = (frame.width, frame.height)
             self.intervals.add(1.0)
             self._say("online", "", HealthState.OK)
             self._hand_over(frame, stop)
+
+    def _leave_out(self, error: ConfigError, stop: threading.Event) -> None:
+        """One bad picture of a folder is left out, the next read goes on behind it; many in a row are taken slowly."""
+        self._errors_in_row += 1
+        is_lasting = self._errors_in_row > BAD_IN_ROW
+        state = "stalled" if is_lasting else "online"
+        self._say(state, str(error), HealthState.DEGRADED, "replace it or take it away")
+        if is_lasting:
+            stop.wait(min(15.0, 0.5 * (self._errors_in_row - BAD_IN_ROW)))
+
+    def _tell_end(self) -> None:
+        health = HealthState.OK if self._is_end_expected else HealthState.DEGRADED
+        fix = "" if self._is_end_expected else "set loop = true to start again at the end, or run with --once"
+        self._say("offline", f"the source has ended after {self.frames} frames", health, fix)
+        self.ended.set()
 
     def _hand_over(self, frame: Frame, stop: threading.Event) -> None:
         if not self._camera.waits:

@@ -33,6 +33,7 @@ def build_chain(
     *,
     settings: Settings,
     run: str,
+    is_end_expected: bool,
     clock: Clock,
     board: HealthBoard,
     publish: Callable[[Message], None],
@@ -45,6 +46,7 @@ def build_chain(
         camera: Its section.
         detector: Open, for this chain alone.
         settings: The whole configuration.
+        is_end_expected: The end of the source is no trouble.
         run: Different for every start of the daemon; part of objects' ids.
         clock: Stamps frames.
         board: Health board.
@@ -61,6 +63,7 @@ def build_chain(
         frame_timeout=frame_timeout(camera),
         on_state=lambda state, why: publish(status_message(name, state, why)),
         board=board,
+        is_end_expected=is_end_expected,
     )
     scene = Scene(
         name,

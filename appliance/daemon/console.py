@@ -1,5 +1,6 @@
 """One readable line per event, for somebody who looks on at a terminal."""
 
+import logging
 import shutil
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from typing import TextIO
 from urllib.parse import urlsplit
 
 from appliance.core.events import Change, Event, EventType
+
+log = logging.getLogger(__name__)
 
 _WORDS = {EventType.START: "appeared", EventType.UPDATE: "", EventType.END: "left"}
 _COLOURS = {EventType.START: "\033[32m", EventType.UPDATE: "\033[36m", EventType.END: "\033[90m"}
@@ -21,26 +24,36 @@ class Console:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._colours = self._stream.isatty()
+        self._is_closed = False
 
     def show(self, event: Event) -> None:
         """Write one line: time, camera, what happened to what, where, how sure."""
         line = describe(event)
         if self._colours:
             line = f"{_COLOURS[event.type]}{line}\033[0m"
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        self._write(line + "\n")
 
     def banner(self, lines: Sequence[str]) -> None:
         """Write what a newcomer needs to know next."""
-        self._stream.write("\n".join(["", *(f"  {line}" for line in lines), "", ""]))
-        self._stream.flush()
+        self._write("\n".join(["", *(f"  {line}" for line in lines), "", ""]))
+
+    def _write(self, text: str) -> None:
+        if self._is_closed:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as error:
+            # whoever looked on has left (`| head`); the daemon's work goes on
+            self._is_closed = True
+            log.warning("events are shown no longer: %s", error.strerror or error)
 
 
-def welcome(chosen: str, broker: str, device_id: str) -> list[str]:
+def welcome(watching: str, broker: str, device_id: str) -> list[str]:
     """Give the lines a newcomer needs: how to subscribe and where to look.
 
     Args:
-        chosen: How the camera came about; empty when somebody named it.
+        watching: The cameras and the model, in a few words.
         broker: The broker's address without secrets, or ``none``.
         device_id: The device's name in topics.
     """
@@ -48,10 +61,10 @@ def welcome(chosen: str, broker: str, device_id: str) -> list[str]:
     address = f"-h {parts.hostname} -p {parts.port or 1883}" if parts.hostname else ""
     edgecam = _own_command()
     return [
-        *([chosen] if chosen else []),
+        f"watching:     {watching}",
         f"subscribe:    mosquitto_sub {address} -v -t 'edgecam/{device_id}/#'   (package mosquitto-clients)"
         if address
-        else "no broker: messages stay here",
+        else "subscribe:    nowhere: there is no broker, messages stay here",
         f"look inside:  {edgecam} status     {edgecam} events --follow",
         "stop:         Ctrl-C",
     ]

@@ -20,9 +20,10 @@ def locked(state_dir: Path) -> Iterator[None]:
     try:
         state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         file = path.open("a+", encoding="ascii")
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise StorageError(
-            f"cannot write to the state directory {state_dir}: {error.strerror}; choose another with --state-dir"
+            f"cannot write to the state directory {state_dir}: {reason}; choose another with --state-dir"
         ) from error
     with file:
         try:

@@ -50,7 +50,10 @@ class _Fields(logging.Handler):
         fields = {name.upper(): str(value) for name, value in _extra(record).items()}
         text = self.format(record)  # the exception's traceback included
         priority = _LEVELS.get(record.levelno, 6)
-        self._journal.send(text, PRIORITY=priority, LOGGER=record.name, SYSLOG_IDENTIFIER="edgecam", **fields)
+        try:
+            self._journal.send(text, PRIORITY=priority, LOGGER=record.name, SYSLOG_IDENTIFIER="edgecam", **fields)
+        except OSError:
+            self.handleError(record)
 
 
 class _Lines(logging.Formatter):

@@ -3,7 +3,9 @@
 import ctypes
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from appliance.core.errors import EdgecamError
@@ -11,6 +13,7 @@ from appliance.daemon.logs import start_logging
 from appliance.daemon.options import read_options
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # <malloc.h>
+DEFECT = 70  # EX_SOFTWARE
 LOADING, RUNNING = 64 << 10, 16 << 20  # bytes; see `keep_memory_small`
 
 log = logging.getLogger(__name__)
@@ -18,18 +21,26 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon and give its exit status: 0, or the one of the error (78: correct the configuration)."""
+    wake = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wake.set())
     start_logging()
     keep_memory_small(LOADING)
+    app = None
     try:
         options = read_options(arguments)
         from appliance.daemon.app import App  # noqa: PLC0415 - a wrong option is told before OpenCV is loaded
 
-        app = App(options, on_built=lambda: keep_memory_small(RUNNING))
-        status, all_ended = app.run()
+        app = App(options, wake, on_built=lambda: keep_memory_small(RUNNING))
+        app.run()
+        status = 0
     except EdgecamError as error:
         log.critical("%s", error)
-        return error.exit_code
-    if not all_ended:
+        status = error.exit_code
+    except Exception:  # a defect of ours, or a worker's over its budget: the log has it whole, systemd starts us again
+        log.critical("the daemon ends over a defect", exc_info=True)
+        status = DEFECT
+    if app is not None and not app.all_ended:
         # A thread is wedged inside a driver; Python's own way out would wait for it or crash in its clean-up.
         logging.shutdown()
         sys.stdout.flush()
@@ -40,10 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def keep_memory_small(mmap_threshold: int) -> None:
     """Tune malloc (mallopt(3)).
 
-    All threads share one arena instead of having eight per core: what starting up frees serves the
-    frames. While a model is loaded,
-    blocks from 64 KiB on are mapped one by one, so that what loading frees goes back to the system (4 MB less with
-    YOLOX-Nano); while frames run, their buffers come from the heap, which spares the page faults.
+    All threads share one arena instead of having eight per core: what starting up frees serves the frames. While a
+    model is loaded, blocks from 64 KiB on are mapped one by one, so that what loading frees goes back to the system
+    (4 MB less with YOLOX-Nano); while frames run, their buffers come from the heap, which spares the page faults.
     """
     libc = ctypes.CDLL(None)
     libc.mallopt(M_ARENA_MAX, 1)

@@ -1,6 +1,7 @@
 """The command line: options override the configuration file."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from appliance import __version__
 from appliance.cameras.discover import find_cameras
 from appliance.cameras.spec import parse_camera
 from appliance.config import DEFAULT_PATH, AnyCamera, Settings, parse_settings, read_toml
+from appliance.core.errors import ConfigError
 
 CAMERA = "camera"  # the name of the one camera that --camera or the automatic choice brings
 
@@ -31,7 +33,7 @@ def read_options(arguments: Sequence[str] | None) -> Options:
         ConfigError: A setting is not accepted; see `config.load_settings`.
     """
     asked = _parser().parse_args(arguments)
-    path = asked.config or (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
+    path = asked.config or (DEFAULT_PATH if os.access(DEFAULT_PATH, os.F_OK) else None)
     values = read_toml(path) if path is not None else {}
     where = str(path) if path is not None else "command line"
     settings = parse_settings(_override(values, asked), where)
@@ -39,6 +41,9 @@ def read_options(arguments: Sequence[str] | None) -> Options:
     if asked.camera is not None:
         settings = _with_camera(settings, parse_camera(asked.camera))
     elif not settings.cameras:
+        if path is not None:
+            # a device in service must not quietly watch something else than its owner wrote down
+            raise ConfigError(f"{path}: no camera is configured; add a section [cameras.NAME], or give --camera")
         spec, chosen = choose_camera()
         settings = _with_camera(settings, parse_camera(spec))
     return Options(settings, asked.once, chosen)

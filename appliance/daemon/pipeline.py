@@ -81,21 +81,18 @@ class Pipeline:
         """Work through frames until `stop` is set or the source has ended; then end every open object."""
         self.done.clear()
         while not stop.is_set():
-            if not self._work(self._slot.take(TAKE)):
+            has_ended = self._source_ended.is_set()  # asked before the slot, so that its last frame is not left there
+            frame = self._slot.take(TAKE)
+            if frame is not None:
+                self.step(frame)
+            elif has_ended:
                 break
+            else:
+                self._end_what_is_out_of_sight()
+            del frame  # or it would be kept while the next one is waited for
             self.pulse.beat()
         self._finish()
         self.done.set()
-
-    def _work(self, frame: Frame | None) -> bool:
-        """Work through a frame or what its absence means; tell whether more can come."""
-        if frame is not None:
-            self.step(frame)
-        elif self._source_ended.is_set():
-            return False
-        else:
-            self._end_what_is_out_of_sight()
-        return True
 
     def step(self, frame: Frame) -> None:
         """Work through one frame.
@@ -110,7 +107,8 @@ class Pipeline:
         )
         self._send(seen.events)
         now = time.monotonic()
-        self._tell_counts((seen.counts, seen.zone_counts), now)
+        if now - self._counts_at >= COUNTS_INTERVAL:
+            self._tell_counts((seen.counts, seen.zone_counts), now)
         if now - self._detections_at >= self._interval:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
@@ -129,7 +127,7 @@ class Pipeline:
             self._tell(event, message)
 
     def _tell_counts(self, counts: tuple[Mapping[str, int], Mapping[str, Mapping[str, int]]], now: float) -> None:
-        if counts != self._counts and now - self._counts_at >= COUNTS_INTERVAL:
+        if counts != self._counts:
             self._counts, self._counts_at = counts, now
             self._publish(counts_message(self._camera, *counts))
 
@@ -148,4 +146,4 @@ class Pipeline:
         left = self._scene.finish()
         self._send(left.events)
         self.objects = 0
-        self._tell_counts((left.counts, left.zone_counts), float("inf"))
+        self._tell_counts((left.counts, left.zone_counts), time.monotonic())

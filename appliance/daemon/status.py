@@ -61,6 +61,11 @@ class Status:
             "restarts": {name: count for name, count in self._restarts().items() if count > 0},
         }
 
+    @property
+    def model_name(self) -> str:
+        """Name of the model; all cameras have the same one."""
+        return str(self._model["name"])
+
     def health(self) -> dict[str, Any]:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
         told_elsewhere = {"device", "model", "version", "clock"}

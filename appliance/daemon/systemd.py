@@ -1,11 +1,14 @@
 """What systemd is told: READY, STATUS, WATCHDOG, STOPPING (sd_notify(3))."""
 
+import logging
 import os
 import socket
 
+log = logging.getLogger(__name__)
+
 
 class Notifier:
-    """Sends states to systemd when it started us, and nothing otherwise. Owned by the main thread.
+    """Sends states to systemd when it started us, and nothing otherwise. Safe to use from any thread.
 
     The protocol is one datagram (sd_notify(3), "Notes"), so the daemon needs no library to be watched.
     """
@@ -16,6 +19,8 @@ class Notifier:
         watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watchdog_us is None else watchdog_us
         self._watchdog = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else 0.0
 
+        self._has_complained = False
+
     @property
     def interval(self) -> float:
         """Seconds between two feeds: a quarter of the watchdog's patience, at most 1."""
@@ -25,7 +30,13 @@ class Notifier:
         """Send lines such as ``READY=1`` and ``STATUS=…``."""
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.settimeout(1.0)
-            sender.connect(self._address)
-            sender.sendall("\n".join(states).encode())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.settimeout(1.0)
+                sender.connect(self._address)
+                sender.sendall("\n".join(states).encode())
+        except OSError as error:
+            # systemd draws its own conclusions from silence; the work goes on
+            if not self._has_complained:
+                self._has_complained = True
+                log.warning("systemd cannot be told at NOTIFY_SOCKET=%s: %s", self._address, error.strerror or error)

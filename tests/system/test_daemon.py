@@ -1,10 +1,15 @@
 """The whole daemon, on real footage, against a real broker."""
 
+import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +111,15 @@ def test_nothing_is_lost_when_the_daemon_is_killed_twice_while_the_broker_is_awa
         edgecam.wait_for_status(lambda now: now["messaging"]["oldest_age_s"] > 6, 30, "messages that are late")
         broker.start()
         state = edgecam.wait_for_status(
-            lambda now: now["messaging"]["connected"] and now["messaging"]["last_seq"] > before + 10,
-            90,
-            "the broker again",
+            lambda now: now["messaging"]["connected"] and now["messaging"]["rows"] < 5, 90, "what waited is delivered"
         )
         assert edgecam.stop() == 0
-        reached = state["messaging"]["last_seq"]
-        wait_for(lambda: subscriber.numbered()[-1]["seq"] >= reached, within=20, what="all that was sent")
+        with closing(sqlite3.connect(edgecam.state_dir / "outbox.db")) as outbox:
+            ((last,),) = outbox.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchall()
+        assert last >= state["messaging"]["last_seq"]
+        wait_for(lambda: subscriber.numbered()[-1]["seq"] == last, within=20, what="all that was ever numbered")
         numbered = subscriber.numbered()
-    assert [body["seq"] for body in numbered] == list(range(1, len(numbered) + 1)), "none missing, and in order"
+    assert [body["seq"] for body in numbered] == list(range(1, last + 1)), "none missing, and in order"
     assert len({body["gen"] for body in numbered}) == 1
     assert any(body.get("replay") for body in numbered)
     starts = [body["object_id"] for body in numbered if body.get("type") == "start"]
@@ -128,8 +133,40 @@ def test_memory_stays_within_its_bound_and_workstation_libraries_stay_out(tmp_pa
         edgecam.wait_for_status(lambda now: now["cameras"]["camera"]["frames_processed"] > 150, 60, "150 frames")
         mapped = Path(f"/proc/{edgecam.pid}/maps").read_text()
         assert edgecam.peak_memory_mb() <= 140.0
-        assert not any(f"/{library}/" in mapped for library in ("scipy", "torch", "onnx", "matplotlib"))
+        assert "/scipy" not in mapped
         assert edgecam.stop() == 0
+
+
+def test_a_whole_run_loads_no_workstation_library(tmp_path: Path) -> None:
+    script = (
+        "import json, sys\n"
+        "from appliance.daemon.main import main\n"
+        "status = main(sys.argv[1:])\n"
+        "print(json.dumps([status, sorted({name.partition('.')[0] for name in sys.modules})]))"
+    )
+    options = [
+        "--config",
+        os.devnull,
+        "--camera",
+        shared(SHORT),
+        "--model",
+        shared(QUICK),
+        "--broker",
+        "none",
+        "--once",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *options, "--state-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "EDGECAM_SOCKET": str(tmp_path / "sock")},
+    )
+    status, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0
+    assert {"cv2", "onnxruntime", "paho"} <= set(loaded)
+    assert not set(loaded) & {"scipy", "torch", "onnx", "matplotlib", "supervision", "pycocotools", "click", "rich"}
 
 
 def test_the_end_of_a_file_is_told_with_what_to_do_and_the_daemon_stays(tmp_path: Path) -> None:
@@ -206,6 +243,8 @@ BROKEN: list[tuple[str, list[str], str, int, str]] = [
     ("a model nobody knows", ["--model", "resnet"], "", 78, "resnet"),
     ("a clip that is not there", ["--camera", "nowhere.mp4"], "", 78, "nowhere.mp4"),
     ("a state directory that cannot be", ["--state-dir", "/dev/null/state"], "", 74, "--state-dir"),
+    ("a number without end", [], "[model]\nthreads = " + "9" * 5000 + "\n", 78, "no valid TOML"),
+    ("a configuration without cameras", ["--camera", ""], "", 78, "no camera is configured"),
     ("a password in an address", ["--broker", "mqtt://me:secret@host"], "", 78, "password"),
 ]
 
@@ -218,12 +257,58 @@ def test_what_cannot_work_is_one_clear_message(
 ) -> None:
     usual = {"--model": shared(QUICK), "--camera": "synthetic", "--broker": "none"}
     given = dict(zip(options[::2], options[1::2], strict=True))
-    arguments = [part for pair in (usual | given).items() for part in pair]
+    arguments = [part for pair in (usual | given).items() if pair[1] for part in pair]
     with EdgecamProcess(tmp_path, *arguments, config=config) as edgecam:
         assert edgecam.wait(30) == status
         assert "Traceback" not in edgecam.errors()
         assert words in edgecam.errors()
         assert "secret" not in edgecam.errors()
+
+
+def test_a_refused_camera_takes_no_other_with_it_and_gives_the_exit_status(tmp_path: Path) -> None:
+    config = f"""
+        [cameras.good]
+        kind = "file"
+        path = "{shared(SHORT)}"
+        pace = "fastest"
+        [cameras.other]
+        kind = "file"
+        path = "{shared(SHORT)}"
+        pace = "fastest"
+        [cameras.bad]
+        kind = "file"
+        path = "{tmp_path}/nowhere.mp4"
+        [cameras.off]
+        enabled = false
+        kind = "synthetic"
+    """
+    with EdgecamProcess(tmp_path, "--model", shared(QUICK), "--broker", "none", "--once", config=config) as edgecam:
+        assert edgecam.wait(60) == 78
+        assert edgecam.errors().count("the source has ended after 60 frames") == 2
+        assert "nowhere.mp4" in edgecam.errors().splitlines()[-1]
+        assert "Traceback" not in edgecam.errors()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.1, 0.5, 0.9])
+def test_a_signal_while_it_starts_ends_it_without_a_traceback(
+    tmp_path: Path, number: signal.Signals, after: float
+) -> None:
+    options = ["--camera", "synthetic", "--model", shared(YOLOX), "--broker", "none"]
+    with EdgecamProcess(tmp_path, *options) as edgecam:
+        threading.Event().wait(after)
+        assert edgecam.stop(number) in {0, 130, -number}
+        assert "Traceback" not in edgecam.errors()
+
+
+def test_a_demonstration_s_broker_that_dies_comes_back_at_its_place(tmp_path: Path) -> None:
+    options = ["--camera", shared(WALKERS), "--model", shared(QUICK), "--broker", "embedded"]
+    with EdgecamProcess(tmp_path, *options) as edgecam:
+        before = edgecam.wait_for_status(lambda now: now["messaging"]["connected"], 30, "the broker")
+        subprocess.run(["pkill", "-KILL", "-f", str(edgecam.state_dir)[-40:] + "/mosquitto.conf"], check=True)
+        after = edgecam.wait_for_status(lambda now: now["messaging"]["connects"] > 1, 30, "the broker again")
+        assert after["messaging"]["broker"] == before["messaging"]["broker"]
+        assert edgecam.stop() == 0
 
 
 def test_two_daemons_do_not_share_a_state_directory(tmp_path: Path) -> None:

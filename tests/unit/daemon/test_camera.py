@@ -1,4 +1,5 @@
 import threading
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -38,7 +39,9 @@ class Scripted:
         self.closed += 1
 
 
-def play(camera: Scripted) -> tuple[CameraWorker, list[tuple[str, str]], int, HealthBoard]:
+def play(
+    camera: Scripted, *, is_end_expected: bool = False
+) -> tuple[CameraWorker, list[tuple[str, str]], int, HealthBoard]:
     states: list[tuple[str, str]] = []
     slot: Latest[Frame] = Latest()
     board = HealthBoard()
@@ -49,6 +52,7 @@ def play(camera: Scripted) -> tuple[CameraWorker, list[tuple[str, str]], int, He
         frame_timeout=1.5,
         on_state=lambda state, why: states.append((state, why)),
         board=board,
+        is_end_expected=is_end_expected,
         backoff=Backoff(least=0.0, most=0.0),
     )
     taken = 0
@@ -87,6 +91,25 @@ def test_a_camera_that_is_not_there_yet_is_tried_until_it_is() -> None:
     assert camera.opened == 3
     assert taken == 1
     assert states[0] == ("offline", "nobody answers")
+
+
+def test_an_end_that_was_asked_for_is_no_trouble() -> None:
+    worker, states, _, board = play(Scripted(FRAME, None), is_end_expected=True)
+    assert worker.ended.is_set()
+    assert states[-1] == ("offline", "the source has ended after 1 frames")
+    assert board.state() is HealthState.OK
+
+
+def test_one_bad_picture_is_left_out_and_many_are_taken_slowly() -> None:
+    bad = ConfigError("7.jpg is no picture")
+    camera = Scripted(FRAME, bad, FRAME, bad, bad, bad, bad, FRAME, None)
+    started = time.monotonic()
+    worker, states, taken, _ = play(camera)
+    assert taken == worker.frames == 3
+    assert camera.opened == 1
+    assert worker.refusal is None
+    assert ("stalled", "7.jpg is no picture") in states
+    assert time.monotonic() - started >= 0.5, "a folder of nothing else must not flood the log"
 
 
 def test_a_camera_that_cannot_work_as_configured_is_not_tried_again() -> None:

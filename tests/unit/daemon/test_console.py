@@ -42,7 +42,23 @@ def test_no_colours_where_nobody_sees_them() -> None:
     assert stream.getvalue() == describe(EVENT) + "\n"
 
 
+def test_who_stops_looking_on_stops_nothing_else() -> None:
+    class Closed(io.StringIO):
+        written = 0
+
+        def write(self, text: str) -> int:
+            self.written += len(text) > 0
+            raise BrokenPipeError(32, "Broken pipe")
+
+    stream = Closed()
+    console = Console(stream)
+    for _ in range(3):
+        console.show(EVENT)
+    assert stream.written == 1
+
+
 def test_the_welcome_tells_how_to_subscribe_to_this_very_broker() -> None:
-    lines = welcome("", "mqtt://127.0.0.1:18830", "pi-7")
-    assert "mosquitto_sub -h 127.0.0.1 -p 18830 -v -t 'edgecam/pi-7/#'" in lines[0]
-    assert "no broker" in welcome("", "none", "pi-7")[0]
+    lines = welcome("door (v4l2) with yolox", "mqtt://127.0.0.1:18830", "pi-7")
+    assert lines[0].endswith("door (v4l2) with yolox")
+    assert "mosquitto_sub -h 127.0.0.1 -p 18830 -v -t 'edgecam/pi-7/#'" in lines[1]
+    assert "no broker" in welcome("door", "none", "pi-7")[1]

@@ -31,9 +31,17 @@ def test_the_file_alone_is_enough(tmp_path: Path) -> None:
     assert options.chosen == ""
 
 
-def test_without_a_camera_one_is_found_or_a_street_is_drawn_and_it_says_so() -> None:
+def test_a_configuration_without_cameras_is_refused_not_filled_with_a_drawn_street() -> None:
+    with pytest.raises(ConfigError, match=r"no camera is configured; add a section \[cameras\.NAME\]"):
+        read_options(["--config", os.devnull])
+
+
+def test_without_configuration_and_camera_one_is_found_or_a_street_is_drawn_and_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("appliance.daemon.options.DEFAULT_PATH", tmp_path / "none.toml")
     spec, chosen = choose_camera()
-    options = read_options(["--config", os.devnull])
+    options = read_options([])
     assert options.chosen == chosen != ""
     if spec == "synthetic":
         assert "no camera found" in chosen

@@ -120,6 +120,40 @@ def test_a_stop_ends_every_object_too() -> None:
     assert stage.events[-1].type is EventType.END
 
 
+def test_counts_go_on_after_a_camera_was_quiet() -> None:
+    stage = Stage()
+    for number in range(4):
+        stage.pipeline.step(frame(number))
+    stage.pipeline._end_what_is_out_of_sight()
+    assert stage.messages[-1].body["counts"] == {"person": 0}
+    told = threading.Event()
+    number = 100
+    while not told.wait(0.05) and number < 200:
+        stage.pipeline.step(frame(number))
+        number += 1
+        if stage.messages[-2].topic == "door/counts" and stage.messages[-2].body["counts"] == {"person": 1}:
+            told.set()
+    assert told.is_set(), "somebody is in view again, and nobody was told"
+
+
+def test_the_last_frame_of_a_slow_source_is_worked_through() -> None:
+    stage = Stage()
+
+    class Slow(Latest[Frame]):
+        """A slot whose frame and whose source's end come just as the wait for it is over."""
+
+        def take(self, timeout: float) -> Frame | None:
+            if not stage.ended.is_set():
+                self.put(frame(0))
+                stage.ended.set()
+                return None
+            return super().take(timeout)
+
+    stage.pipeline._slot = Slow()
+    stage.pipeline.run(threading.Event())
+    assert stage.pipeline.frames == 1
+
+
 def test_a_camera_that_shows_nothing_for_long_ends_its_objects() -> None:
     # the frames carry the boot clock's first seconds: long ago, whatever the clock says now
     stage = Stage()

@@ -1,6 +1,8 @@
 import socket
 from pathlib import Path
 
+import pytest
+
 from appliance.daemon.systemd import Notifier
 
 
@@ -25,6 +27,15 @@ def test_an_abstract_socket_works_too() -> None:
 
 def test_a_short_patience_is_fed_four_times() -> None:
     assert Notifier("", "2000000").interval == 0.5
+
+
+def test_a_systemd_that_is_gone_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    notifier = Notifier("/nonexistent/notify", "")
+    notifier.tell("READY=1")
+    notifier.tell("WATCHDOG=1")
+    assert [record.message for record in caplog.records] == [
+        "systemd cannot be told at NOTIFY_SOCKET=/nonexistent/notify: No such file or directory"
+    ]
 
 
 def test_without_systemd_nothing_is_sent() -> None:
