@@ -53,6 +53,10 @@ class Mosquitto:
         # run as whoever runs the tests: as root it would become `mosquitto`, which may not read our directory
         self._config.write_text("\n".join([*first, "user root", *access, *lines, ""]))
 
+    def keep_sessions(self, directory: Path) -> None:
+        """Write a configuration with which sessions, and what waits for them, outlive a restart."""
+        self.configure("persistence true", f"persistence_location {directory}/", "max_queued_messages 0")
+
     def start(self) -> None:
         program = find_mosquitto()
         assert program, "mosquitto is not installed"

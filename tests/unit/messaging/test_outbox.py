@@ -1,75 +1,18 @@
-import json
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from appliance.config import OutboxSettings
-from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
 from appliance.messaging import outbox as module
-from appliance.messaging.gaps import Gap
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.rows import Draft
-
-BOOT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-
-
-@dataclass
-class Hand:
-    """A clock that is turned by hand."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> Stamp:
-        return Stamp(BOOT + timedelta(seconds=self.seconds), int(self.seconds * 1e9))
-
-
-def encode_gap(gen: str, seq: int, gap: Gap) -> bytes:
-    fields = {"gen": gen, "seq": seq, "runs": gap.runs, "count": gap.count, "reason": gap.reason}
-    return json.dumps(fields | {"first": gap.first, "last": gap.last}).encode()
-
-
-def make(directory: Path, hand: Hand | None = None, boot_id: str = "boot1", **bounds: float) -> Outbox:
-    chosen = OutboxSettings.model_construct(**(OutboxSettings().model_dump() | bounds))
-    return Outbox(
-        directory / "outbox.db",
-        chosen,
-        device_id="dev",
-        boot_id=boot_id,
-        encode_gap=encode_gap,
-        now=hand or Hand(),
-    )
-
-
-def draft(topic: str = "door/events", priority: int = 1, size: int = 10, at: float = 0.0) -> Draft:
-    stamp = Hand(at)()
-    time_ns = int(stamp.time.timestamp()) * 10**9
-    return Draft(topic, lambda gen, seq: f"{gen} {seq} ".encode() + b"x" * size, time_ns, stamp.mono_ns, priority)
-
-
-def numbers(outbox: Outbox) -> list[int]:
-    return [row.seq for row in outbox.pending(0, 100_000)]
-
-
-def gap_records(outbox: Outbox) -> list[dict[str, object]]:
-    return [json.loads(row.payload) for row in outbox.pending(0, 100_000) if row.topic == "gap"]
-
-
-def named(record: dict[str, object]) -> set[int]:
-    runs = record["runs"]
-    assert isinstance(runs, list)
-    return {number for first, last in runs for number in range(first, last + 1)}
+from tests.unit.messaging.outbox_stage import Hand, draft, gap_records, make, named, numbers
 
 
 @pytest.fixture
@@ -357,97 +300,3 @@ def test_a_directory_without_the_right_to_write_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(StorageError, match="may write"):
         make(tmp_path).open()
-
-
-class Accounting(RuleBasedStateMachine):
-    """Whatever happens, every number is pending, acknowledged or in a gap record, and none is given out twice."""
-
-    @initialize(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
-        del data
-        import tempfile
-
-        self._holder = tempfile.TemporaryDirectory()
-        self.directory = Path(self._holder.name)
-        self.acknowledged: set[int] = set()
-        self.named: set[int] = set()
-        self.sealed: set[int] = set()
-        self.seen: dict[int, bytes] = {}
-        self.hand = Hand()
-        self.open()
-
-    def open(self) -> None:
-        self.store = make(self.directory, self.hand, max_rows=12, max_age=100.0)
-        self.store.open()
-
-    @rule(priorities=st.lists(st.sampled_from([1, 1, 2]), min_size=1, max_size=8))
-    def append(self, priorities: list[int]) -> None:
-        self.store.append([draft(priority=priority, at=self.hand.seconds) for priority in priorities])
-
-    @rule(count=st.integers(1, 4), reason=st.sampled_from(["inlet", "invalid"]))
-    def declare(self, count: int, reason: str) -> None:
-        self.store.declare_lost(count, reason)
-
-    @rule(data=st.data())
-    def acknowledge(self, data: st.DataObject) -> None:
-        rows = self.store.pending(0, 5)
-        chosen = data.draw(st.sets(st.sampled_from([row.seq for row in rows]))) if rows else set()
-        gaps = [row for row in rows if row.seq in chosen and row.topic == "gap"]
-        self.store.seal([row.seq for row in gaps])
-        for row in gaps:
-            self.named |= named(json.loads(row.payload))
-        self.store.acknowledge(chosen)
-        self.acknowledged |= chosen
-
-    @rule(seconds=st.sampled_from([1.0, 60.0]))
-    def wait(self, seconds: float) -> None:
-        self.hand.seconds += seconds
-
-    @rule(spare=st.sets(st.integers(1, 60), max_size=5))
-    def evict(self, spare: set[int]) -> None:
-        while self.store.evict(spare=spare):
-            pass
-
-    @precondition(lambda self: hasattr(self, "store"))
-    @rule()
-    def reopen(self) -> None:
-        self.store.close()
-        self.open()
-
-    @rule()
-    def lose_power_before_the_commit(self) -> None:
-        try:
-            with self.store.transaction():
-                self.store.append([draft()])
-                self.store.declare_lost(2, "inlet")
-                self.store._db.change("this is no SQL")
-        except StorageError:
-            self.store.close()
-        self.open()
-
-    @invariant()
-    def every_number_is_accounted_for(self) -> None:
-        if not hasattr(self, "store"):
-            return
-        rows = self.store.pending(0, 10_000)
-        for row in rows:
-            if row.topic != "gap":
-                assert self.seen.setdefault(row.seq, row.payload) == row.payload
-        pending = {row.seq for row in rows}
-        lost = set().union(self.named, *(named(record) for record in gap_records(self.store)))
-        assert len(pending) == len(rows) == self.store.rows
-        assert not pending & lost
-        assert not pending & self.acknowledged
-        assert not lost & self.acknowledged
-        assert pending | lost | self.acknowledged == set(range(1, self.store.last_seq + 1))
-
-    def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.store.close()
-            self._holder.cleanup()
-
-
-TestAccounting = Accounting.TestCase
-TestAccounting.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
