@@ -1,16 +1,19 @@
 """The daemon's window: HTTP with JSON over a Unix socket, for the operator's commands and nobody else.
 
 ``GET /v1/status`` gives one object. ``GET /v1/events?after=N&follow=1`` gives one JSON object a line; with
-``follow`` the answer goes on until the client hangs up or the daemon stops.
+``follow`` the answer goes on until the client hangs up or the daemon stops, with an empty line every few seconds when
+nothing happens: a client that hears nothing for longer knows that something is wrong.
 """
 
 import json
 import logging
+import os
 import socket
 import socketserver
 import stat
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
@@ -25,6 +28,7 @@ from appliance.diagnostics.feed import Feed
 MOST_CONNECTIONS = 8  # operators at once; more are told to come back
 REQUEST_TIMEOUT = 10.0  # seconds a client may take to send its request or to take an answer
 FOLLOW_TICK = 1.0  # seconds between two looks at whether the daemon is stopping
+KEEP_ALIVE = 5.0  # seconds of a follower's silence
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +37,22 @@ class Server:
     """The worker named `http`; owns the socket.
 
     Args:
-        path: Where the socket is put; its directory is made when it is missing, mode 0750.
+        path: Where the socket is put. Its directory is made for its owner alone when it is missing; one that is there,
+            as systemd makes it for owner and group, stays as it is.
         status: Gives the answer to ``/v1/status``; called from the server's threads.
         feed: The events for ``/v1/events``.
+        keep_alive: Seconds without an event after which a follower gets an empty line.
     """
 
-    def __init__(self, path: Path, status: Callable[[], Mapping[str, Any]], feed: Feed) -> None:
+    def __init__(
+        self, path: Path, status: Callable[[], Mapping[str, Any]], feed: Feed, *, keep_alive: float = KEEP_ALIVE
+    ) -> None:
         self.name = "http"
         self.pulse = Pulse(limit=30.0)
         self.path = path
         self._status = status
         self._feed = feed
+        self._keep_alive = keep_alive
 
         self._stop = threading.Event()
         self._server: _UnixServer | None = None
@@ -53,11 +62,11 @@ class Server:
 
         Raises:
             UnavailableError: Another daemon answers on this socket.
-            StorageError: The socket cannot be made there.
+            StorageError: The socket cannot be made there, or others could put theirs in its place.
         """
         _make_way(self.path)
         try:
-            self._server = _UnixServer(str(self.path), self._status, self._feed, self._stop)
+            self._server = _UnixServer(str(self.path), self._status, self._feed, self._stop, self._keep_alive)
             self.path.chmod(0o660)
         except OSError as error:
             raise _no_socket(self.path, error) from error
@@ -85,13 +94,28 @@ class Server:
 def _make_way(path: Path) -> None:
     """Make the directory, and remove a socket that a killed daemon left behind."""
     try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(path.parent)
         if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
             if _is_answered(path):
                 raise UnavailableError(f"another daemon answers at {path}; stop it or set EDGECAM_SOCKET")
             path.unlink()
     except OSError as error:
         raise _no_socket(path, error) from error
+
+
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory in which somebody else could put a socket of theirs in place of ours."""
+    found = directory.stat()
+    # of the name too, where it is a link: whoever owns that can lead it elsewhere
+    owners = {directory.lstat().st_uid, found.st_uid}
+    if owners <= {0, os.geteuid()} and not found.st_mode & stat.S_IWOTH:
+        return
+    said = "every user may write to it" if found.st_mode & stat.S_IWOTH else "it belongs to another user"
+    raise StorageError(
+        f"{directory} is no place for the daemon's socket: {said}, so that somebody else could answer in its place; "
+        "set device.socket or EDGECAM_SOCKET to a path in a folder of your own"
+    )
 
 
 def _no_socket(path: Path, error: OSError) -> StorageError:
@@ -114,8 +138,15 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     timeout = 0.5  # seconds `handle_request` waits, so that a stop is seen
     request_queue_size = 16
 
-    def __init__(self, path: str, status: Callable[[], Mapping[str, Any]], feed: Feed, stop: threading.Event) -> None:
-        self.status, self.feed, self.stop = status, feed, stop
+    def __init__(
+        self,
+        path: str,
+        status: Callable[[], Mapping[str, Any]],
+        feed: Feed,
+        stop: threading.Event,
+        keep_alive: float,
+    ) -> None:
+        self.status, self.feed, self.stop, self.keep_alive = status, feed, stop, keep_alive
         self._refused: deque[socket.socket] = deque()
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__(path, _Handler)
@@ -184,10 +215,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
+        tick = min(FOLLOW_TICK, self.server.keep_alive) if follow else 0.0
+        written = time.monotonic()
         while True:
-            for number, entry in self.server.feed.after(number, FOLLOW_TICK if follow else 0.0):  # noqa: B020
+            for number, entry in self.server.feed.after(number, tick):  # noqa: B020
                 self.wfile.write(json.dumps({"n": number, **entry}).encode() + b"\n")
-            self.wfile.flush()
+                written = time.monotonic()
+            if time.monotonic() - written >= self.server.keep_alive:
+                self.wfile.write(b"\n")
+                written = time.monotonic()
             if not follow or self.server.stop.is_set() or self._has_hung_up():
                 return
 
