@@ -8,10 +8,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.config import DEFAULT_PATH, load_settings, reachable_socket
-from appliance.core.errors import UnavailableError
+import click
+
+from appliance.cli.configured import load_configured
+from appliance.config import reachable_socket
+from appliance.core.errors import ConfigError, UnavailableError
 
 TIMEOUT = 5.0  # seconds
+SILENCE = 15.0  # seconds; a follower hears something every five, if only an empty line
 MOST_BYTES = 16 << 20  # of one answer or one line
 
 
@@ -20,36 +24,54 @@ class Daemon:
 
     Args:
         path: The socket; None: where the daemon's own rule puts it.
+        timeout: Seconds without a byte after which an answer counts as broken off.
+        silence: The same for a follower.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, timeout: float = TIMEOUT, silence: float = SILENCE) -> None:
         self._path = path or _usual_socket()
+        self._timeout, self._silence = timeout, silence
 
     def status(self) -> dict[str, Any]:
         """Give the daemon's state.
 
         Raises:
-            UnavailableError: It does not answer.
+            UnavailableError: It does not answer, or broke off.
         """
-        with self._get("/v1/status", TIMEOUT) as answer:
+        with self._get("/v1/status", self._timeout) as answer:
             try:
                 status: dict[str, Any] = json.loads(answer.read(MOST_BYTES))
-            except (ValueError, OSError) as error:
-                raise UnavailableError(f"the daemon at {self._path} broke off its answer: {error}") from error
+            except (ValueError, OSError, http.client.HTTPException) as error:
+                raise self._broke_off(error) from error
         return status
 
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any]]:
         """Give events, oldest first; with `follow` wait for more until the daemon stops.
 
         Raises:
-            UnavailableError: It does not answer.
+            UnavailableError: It does not answer, or broke off.
         """
-        with self._get(f"/v1/events?after={after}&follow={int(follow)}", None if follow else TIMEOUT) as answer:
-            while line := answer.readline(MOST_BYTES):
-                yield json.loads(line)
+        timeout = self._silence if follow else self._timeout
+        with self._get(f"/v1/events?after={after}&follow={int(follow)}", timeout) as answer:
+            while line := self._read_line(answer):
+                if line.strip():
+                    yield self._parse(line)
+
+    def _read_line(self, answer: http.client.HTTPResponse) -> bytes:
+        try:
+            return answer.readline(MOST_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broke_off(error) from error
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise self._broke_off(error) from error
+        return event
 
     @contextmanager
-    def _get(self, target: str, timeout: float | None) -> Iterator[http.client.HTTPResponse]:
+    def _get(self, target: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
         with closing(_UnixConnection(self._path, timeout)) as connection:
             try:
                 connection.request("GET", target)
@@ -60,6 +82,11 @@ class Daemon:
                 if answer.status != http.HTTPStatus.OK:
                     raise UnavailableError(f"the daemon at {self._path} answered {answer.status} {answer.reason}")
                 yield answer
+
+    def _broke_off(self, error: Exception) -> UnavailableError:
+        return UnavailableError(
+            f"the daemon at {self._path} broke off its answer: {error}; what it says of itself: journalctl -u edgecam"
+        )
 
     def _gone(self, error: Exception) -> UnavailableError:
         if isinstance(error, PermissionError):
@@ -73,13 +100,18 @@ class Daemon:
 
 
 def _usual_socket() -> Path:
-    """Give the socket of the configuration in place, where it can be read; else the rule's own."""
-    settings = load_settings(DEFAULT_PATH).device if DEFAULT_PATH.exists() else None
-    return reachable_socket(settings)
+    """Give the socket of the configuration in place; the rule's own, and a word of it, when that cannot be used."""
+    try:
+        return reachable_socket(load_configured().device)
+    except ConfigError as error:
+        path = reachable_socket()
+        why = str(error).splitlines()[0].rstrip(":")
+        click.echo(f"edgecam: the configuration's socket is not known ({why}); asking {path}", err=True)
+        return path
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float | None) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = str(path)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.configured import is_there_or_hidden
 from appliance.config import DEFAULT_PATH, Settings, load_settings
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -39,7 +40,7 @@ def show(file: Path | None, *, as_json: bool) -> None:
     from appliance.config.toml import format_document
 
     path = file or DEFAULT_PATH
-    is_there = file is not None or path.exists()
+    is_there = file is not None or is_there_or_hidden(path)
     settings = load_settings(path) if is_there else Settings()
     if not is_there:
         click.echo(f"{path} is not there; these are the defaults", err=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.config import DEFAULT_PATH, FileCameraSettings, ModelSettings, load_settings
+from appliance.cli.configured import load_configured
+from appliance.config import FileCameraSettings, ModelSettings
 from appliance.core.errors import ConfigError, StorageError, UnavailableError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def detect(
 
 
 def _settings(model: str | None, threads: int | None) -> ModelSettings:
-    settings = load_settings(DEFAULT_PATH).model if DEFAULT_PATH.exists() else ModelSettings()
+    settings = load_configured().model
     chosen = {key: value for key, value in (("use", model), ("threads", threads)) if value is not None}
     return settings.model_copy(update=chosen)
 

@@ -17,7 +17,10 @@ _COLOURS = {"start": "green", "update": "cyan", "end": "bright_black"}
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--socket", type=click.Path(path_type=Path), help="The daemon's socket.")
 def events(*, follow: bool, as_json: bool, socket: Path | None) -> None:
-    """Show what happened in front of the cameras: the newest thousand events, oldest first."""
+    """Show what happened in front of the cameras: the newest thousand events, oldest first.
+
+    Exit status: 0 all were shown, or the followed daemon has stopped; 69 no daemon answers, or it broke off.
+    """
     seen = 0
     for event in Daemon(socket).events(follow=follow):
         seen += 1
@@ -25,7 +28,9 @@ def events(*, follow: bool, as_json: bool, socket: Path | None) -> None:
             click.echo(json.dumps(event))
         else:
             click.secho(_line(event), fg=_COLOURS.get(event["type"]))
-    if not seen and not as_json and not follow:
+    if follow:
+        click.echo("edgecam: the daemon has stopped; nothing more will come", err=True)
+    elif not seen and not as_json:
         click.echo("Nothing has happened yet. Watch with: edgecam events --follow", err=True)
 
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.config import DEFAULT_PATH, ModelSettings, load_settings
-from appliance.core.errors import ConfigError
+from appliance.cli.configured import load_configured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +19,10 @@ def model() -> None:
 @model.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_models(*, as_json: bool) -> None:
-    """Show the known models and whether their weights are here."""
+    """Show the known models and whether their weights are here.
+
+    Sizes and labels are those that come with the family; a file may have others.
+    """
     models = [_summary(found) for found in _find()]
     if as_json:
         click.echo(json.dumps(models))
@@ -30,13 +32,17 @@ def list_models(*, as_json: bool) -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in ("model", "input", "labels", "licence", "weights", "what it is"):
-        table.add_column(column, no_wrap=column != "what it is")
+        table.add_column(column, no_wrap=True)
     for one in models:
         size = f"{one['width']}x{one['height']}"
-        weights = "here" if one["weights"] else "give a file"
+        weights = "here" if one["weights"] else "none"
         table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, one["title"])
     Console().print(table)
-    click.echo("\nRun a file of a known family: edgecam run --model FILE.onnx", err=True)
+    click.echo(
+        "\nWhere there are no weights, export or download an .onnx file from the project that"
+        "\n`edgecam model show NAME` names, and run it: edgecam run --model FILE.onnx",
+        err=True,
+    )
 
 
 @model.command("show")
@@ -46,7 +52,9 @@ def show_model(name: str, *, as_json: bool) -> None:
     """Show all that is known of the model NAME."""
     found = {one.manifest.name: one for one in _find()}
     if name not in found:
-        raise ConfigError(f"no model is called {name!r}; known: {', '.join(sorted(found)) or 'none'}")
+        raise click.BadParameter(
+            f"no model is called {name!r}; known: {', '.join(sorted(found)) or 'none'}", param_hint="NAME"
+        )
     summary = _summary(found[name])
     if as_json:
         click.echo(json.dumps(summary))
@@ -59,8 +67,7 @@ def show_model(name: str, *, as_json: bool) -> None:
 def _find() -> Any:
     from appliance.inference.artifacts import find_models
 
-    settings = load_settings(DEFAULT_PATH).model if DEFAULT_PATH.exists() else ModelSettings()
-    return find_models(settings.directories)
+    return find_models(load_configured().model.directories)
 
 
 def _summary(found: Any) -> dict[str, Any]:

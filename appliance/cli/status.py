@@ -11,6 +11,7 @@ from appliance.cli.client import Daemon
 if TYPE_CHECKING:
     from rich.table import Table
 
+FAILED = 3  # exit status; 2 is click's for a mistake on the command line
 _STYLES = {
     "ok": "green",
     "online": "green",
@@ -27,14 +28,14 @@ _STYLES = {
 def status(*, as_json: bool, socket: Path | None) -> int:
     """Show cameras, rates, latency, model, broker, outbox, clock and temperature: what is wrong and what to do.
 
-    Exit status: 0 all is well, 1 degraded, 2 failed, 69 no daemon answers.
+    Exit status: 0 all is well, 1 degraded, 3 failed, 69 no daemon answers; 2 is a mistake on the command line.
     """
     state = Daemon(socket).status()
     if as_json:
         click.echo(json.dumps(state))
     else:
         _show(state)
-    return {"ok": 0, "degraded": 1}.get(state["state"], 2)
+    return {"ok": 0, "degraded": 1}.get(state["state"], FAILED)
 
 
 def _show(state: dict[str, Any]) -> None:
@@ -88,7 +89,8 @@ def _facts(state: dict[str, Any]) -> "Table":
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("model", f"{model['name']} {model['version']}  {model['digest'][:12]}")
     table.add_row("broker", _broker(state["messaging"]))
-    table.add_row("outbox", _outbox(state["messaging"]))
+    if state["messaging"]["broker"] != "none":
+        table.add_row("outbox", _outbox(state["messaging"]))
     table.add_row("clock", f"{clock['quality']}  {clock['time'][:19]}Z")
     temperature = machine["temperature_c"]
     slowed = ", ".join(machine["throttled"] or ())
@@ -102,6 +104,8 @@ def _facts(state: dict[str, Any]) -> "Table":
 
 
 def _broker(figures: dict[str, Any]) -> str:
+    if figures["broker"] == "none":
+        return f"none: messages stay here ({figures['published']} published)"
     link = f"[green]connected[/] ({figures['protocol']})" if figures["connected"] else "[yellow]not connected[/]"
     return f"{figures['broker']}  {link}"
 

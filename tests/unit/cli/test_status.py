@@ -1,0 +1,112 @@
+"""`edgecam status` as an operator meets it, from a real server and the daemon's own status."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.status import FAILED, status
+from appliance.config import MessagingSettings, ModelSettings, Settings, SyntheticCameraSettings
+from appliance.core.clock import SystemClock, read_boot_id
+from appliance.core.health import HealthBoard, HealthState
+from appliance.core.message import Message
+from appliance.daemon.chain import build_chain
+from appliance.daemon.status import Status
+from appliance.diagnostics.feed import Feed
+from appliance.diagnostics.server import Server
+from appliance.inference.detector import open_detector
+from appliance.messaging.worker import Messaging
+from tests.simulators.models import write_yolox, yolox_answer
+
+
+@contextmanager
+def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
+    """Serve the status of a device with one camera, `door`, that is not started; one message is published."""
+    clock = SystemClock()
+    messaging = Messaging(
+        device_id="porch",
+        settings=MessagingSettings(broker=broker),
+        state_dir=directory,
+        clock=clock,
+        boot_id=read_boot_id(),
+        board=board,
+    )
+    camera = SyntheticCameraSettings(kind="synthetic")
+    model = write_yolox(directory / "yolox.onnx", yolox_answer())
+    with open_detector(ModelSettings(use=str(model))) as detector:
+        chain = build_chain(
+            "door",
+            camera,
+            detector,
+            settings=Settings(),
+            run="test",
+            clock=clock,
+            board=board,
+            publish=messaging.publish,
+            tell=lambda _event, _message: None,
+            is_end_expected=False,
+        )
+        figures = Status(
+            device_id="porch",
+            chains={"door": chain},
+            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef"},
+            messaging=messaging.figures,
+            restarts=dict,
+            board=board,
+            clock=clock,
+            state_dir=directory,
+        )
+        messaging.publish(Message("door/status"))
+        server, stop = Server(directory / "edgecam.sock", figures, Feed()), threading.Event()
+        server.open()
+        thread = threading.Thread(target=server.run, args=(stop,))
+        thread.start()
+        try:
+            yield server.path
+        finally:
+            stop.set()
+            thread.join(10)
+
+
+def shown(path: Path) -> tuple[int, str]:
+    """Run the command and give its exit status and what it wrote on standard output."""
+    runner = CliRunner(env={"COLUMNS": "120"})
+    done = runner.invoke(status, ["--socket", str(path)], catch_exceptions=False, standalone_mode=False)
+    return done.return_value, done.stdout
+
+
+def test_one_screen_has_camera_model_broker_outbox_clock_and_machine(tmp_path: Path) -> None:
+    with daemon(tmp_path, "mqtt://127.0.0.1:1", HealthBoard()) as path:
+        exit_status, said = shown(path)
+    assert exit_status == 0, said
+    rows = {line.split()[0]: line for line in said.splitlines() if line}
+    assert "offline" in rows["door"]
+    assert "yolox 1.0  0123456789ab" in rows["model"]
+    assert "mqtt://127.0.0.1:1" in rows["broker"]
+    assert "not connected" in rows["broker"]
+    assert "0 waiting" in rows["outbox"]
+    assert {"clock", "machine"} <= rows.keys()
+
+
+def test_without_a_broker_it_says_that_messages_stay_here(tmp_path: Path) -> None:
+    with daemon(tmp_path, "none", HealthBoard()) as path:
+        exit_status, said = shown(path)
+    assert exit_status == 0, said
+    assert "none: messages stay here (1 published)" in said
+    assert "outbox" not in said
+
+
+@pytest.mark.parametrize(("state", "exit_status"), [(HealthState.DEGRADED, 1), (HealthState.FAILED, FAILED)])
+def test_what_is_wrong_is_told_with_what_to_do_and_in_the_exit_status(
+    tmp_path: Path, state: HealthState, exit_status: int
+) -> None:
+    board = HealthBoard()
+    board.report("disk", state, "it is full", "make room")
+    with daemon(tmp_path, "none", board) as path:
+        given, said = shown(path)
+    assert given == exit_status != 2  # which is a mistake on the command line
+    assert "it is full" in said
+    assert "-> make room" in said
