@@ -20,9 +20,10 @@ setup: .venv/.dev ## Make .venv with all that developing and testing need; no ro
 
 run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, print a line for each; Ctrl-C ends it
 ##   CAMERA=clip.mp4|folder|/dev/video0|rtsp://…|synthetic  MODEL=name|file.onnx  BROKER=mqtt://host|none
-##   CONFIG=edgecam.toml  DEVICE_ID=name  ONCE=1 (end with the clip)
-	@exec $(BIN)/edgecam run --state-dir .state --broker "$${BROKER:-embedded}" \
-	  $${CONFIG:+--config "$$CONFIG"} $${CAMERA:+--camera "$$CAMERA"} $${MODEL:+--model "$$MODEL"} \
+##   CONFIG=edgecam.toml (its broker and state_dir count)  DEVICE_ID=name  ONCE=1 (end with the clip)
+	@state=; if [ -z "$${CONFIG:-}" ]; then state=.state BROKER="$${BROKER:-embedded}"; fi; \
+	exec $(BIN)/edgecam run $${CONFIG:+--config "$$CONFIG"} $${state:+--state-dir "$$state"} \
+	  $${BROKER:+--broker "$$BROKER"} $${CAMERA:+--camera "$$CAMERA"} $${MODEL:+--model "$$MODEL"} \
 	  $${DEVICE_ID:+--device-id "$$DEVICE_ID"} $${ONCE:+--once}
 
 test: .venv/.dev ## Run all tests, with a real mosquitto, fetched into .tools when there is none (ARGS="-k outbox")

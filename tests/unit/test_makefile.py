@@ -1,0 +1,41 @@
+"""What `make run` hands to the command."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def arguments_of_make_run(directory: Path, *variables: str) -> str:
+    """Run `make run` with a command that prints what it is called with."""
+    command = directory / "edgecam"
+    command.write_text('#!/bin/sh\necho "$@"\n')
+    command.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"]}  # no CONFIG or BROKER of whoever runs the tests
+    done = subprocess.run(
+        ["make", "-s", "-o", ".venv/.runtime", "run", f"BIN={directory}", *variables],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout.strip()
+
+
+def test_without_a_configuration_state_and_broker_stay_in_the_working_tree(tmp_path: Path) -> None:
+    assert arguments_of_make_run(tmp_path) == "run --state-dir .state --broker embedded"
+    assert arguments_of_make_run(tmp_path, "BROKER=none") == "run --state-dir .state --broker none"
+
+
+def test_what_a_configuration_says_of_state_and_broker_counts(tmp_path: Path) -> None:
+    assert arguments_of_make_run(tmp_path, "CONFIG=my own.toml") == "run --config my own.toml"
+
+
+def test_a_broker_that_is_asked_for_counts_more_than_a_configuration(tmp_path: Path) -> None:
+    assert (
+        arguments_of_make_run(tmp_path, "CONFIG=a.toml", "BROKER=mqtt://b", "ONCE=1")
+        == "run --config a.toml --broker mqtt://b --once"
+    )
