@@ -3,9 +3,9 @@
 ``make bench`` prints a table; ``make -s bench JSON=1`` prints one JSON object on the last line. Other harnesses time
 the same loop through `factory`.
 
-Machines are noisy and clocks vary, so each round times the bare session and the loop right after one another on the
-same tensors; the figure is the ratio of the two, its median and its spread over the rounds. CPU time is that of the
-whole process: threads that work in the background count.
+Machines are noisy and clocks vary, so each round times the bare session and the loop right after one another, the order
+changing from frame to frame because the second finds warm caches; the figure is the ratio of the two, its median and
+spread over the rounds. CPU time is that of the whole process: threads that work in the background count.
 """
 
 import argparse
@@ -102,8 +102,8 @@ class DurableSink:
 def factory(model_path: str | os.PathLike[str]) -> tuple[Step, Step]:
     """Give ``(bare, step)``, both taking one BGR frame of shape (H, W, 3), uint8.
 
-    `bare` runs the inference session alone, on the tensor that the last `step` prepared: call `step` first. `step` runs
-    the whole loop: letterbox, inference, decode, NMS, tracker, events, durable outbox.
+    `bare` runs the inference session alone, on the tensor that the last `step` prepared: call `step` once before it.
+    `step` runs the whole loop: letterbox, inference, decode, NMS, tracker, events, durable outbox.
 
     Raises:
         EdgecamError: The model cannot be used.
@@ -178,8 +178,8 @@ def measure(model: Path, frames: list[Image], rounds: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"bare": [], "loop": []}
     for _ in range(rounds):
         spent = {"bare": 0.0, "loop": 0.0}
-        for image in frames:
-            for name, work in (("loop", step), ("bare", bare)):
+        for number, image in enumerate(frames):
+            for name, work in (("loop", step), ("bare", bare))[:: 1 - 2 * (number % 2)]:
                 started = time.process_time()
                 work(image)
                 spent[name] += time.process_time() - started
@@ -281,7 +281,13 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         if not asked.model.exists():
-            raise SystemExit(f"no model at {asked.model}; give one: make bench MODEL=detector.onnx")
+            raise SystemExit(
+                f"no model at {asked.model}; name a YOLOX, NanoDet, PicoDet or FastestDet in ONNX: "
+                "make bench MODEL=detector.onnx"
+            )
+        if not asked.clip.exists():
+            message = f"no clip at {asked.clip}: timing a drawn street; for one of people: make bench CLIP=clip.mp4"
+            print(message, file=sys.stderr)
         figures = {"model": asked.model.name, **measure(asked.model, read_frames(asked.clip, FRAMES), asked.rounds)}
         figures |= measure_start(asked.model, asked.clip) | measure_command()
     except EdgecamError as error:
