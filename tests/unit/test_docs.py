@@ -1,11 +1,13 @@
 """What the documentation says is there, is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from appliance.cli.reference import markdown
+from appliance.cli.reference import default_toml, markdown
+from appliance.config import parse_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md")])
@@ -41,10 +43,27 @@ def test_every_decision_record_has_a_status_and_is_listed_once() -> None:
         assert re.search(r"(?m)^Status: (accepted|superseded by)", record.read_text(encoding="utf-8")), record
 
 
-def test_the_architecture_names_every_room() -> None:
+def test_the_architecture_s_tree_and_floors_have_every_room_and_no_other() -> None:
     rooms = {path.parent.name for path in ROOT.glob("appliance/*/__init__.py")}
     page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
-    assert {room for room in rooms if f"{room}/" not in page} == set()
+    tree = page.partition("```\nappliance/\n")[2].partition("```")[0]
+    assert set(re.findall(r"(?m)^    ([a-z]+)/", tree)) == rooms
+    floors = re.findall(r"(?m)^\| [1-4] \| ([a-z, ]+) \|", page)
+    assert {room for floor in floors for room in floor.split(", ")} == rooms
+
+
+def test_the_architecture_names_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
+    listed = set(re.findall(r"(?m)^\| ([a-z-]+) \|", page)) - {"package", "extra"}
+    assert listed == {re.split(r"[><=]", one)[0] for one in project["dependencies"]}
+    assert set(re.findall(r"(?m)^\| `([a-z]+)` \|", page)) == set(project["optional-dependencies"])
+
+
+def test_the_lines_that_operating_adds_to_the_default_make_a_configuration_with_a_camera() -> None:
+    page = (ROOT / "docs/OPERATING.md").read_text(encoding="utf-8")
+    lines = page.partition("## Configure")[2].partition("```toml\n")[2].partition("```")[0]
+    assert list(parse_settings(tomllib.loads(default_toml() + lines), "OPERATING").cameras) == ["door"]
 
 
 def test_locks_are_pinned_by_hash_and_name_no_index() -> None:
