@@ -1,7 +1,6 @@
 """The composition root: builds every part from its own section of the configuration, for one supervisor."""
 
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from appliance.daemon.broker import DemoBroker
 from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
 from appliance.daemon.lock import locked
+from appliance.daemon.logs import is_journal_read
 from appliance.daemon.options import Options
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
@@ -50,7 +50,7 @@ class App:
         self.all_ended = True
         self._options, self._settings, self._wake, self._on_built = options, options.settings, wake, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
-        self._console = None if os.environ.get("JOURNAL_STREAM") else Console()
+        self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
         self._is_waiting = False

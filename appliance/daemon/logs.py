@@ -10,11 +10,23 @@ _LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR:
 _COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITICAL: "\033[31m"}
 
 
+def is_journal_read() -> bool:
+    """Tell whether systemd's journal reads our standard error (systemd.exec(5), JOURNAL_STREAM).
+
+    The variable alone does not tell: a terminal that was started from a service inherits it.
+    """
+    try:
+        stream = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
+
+
 def start_logging(level: int = logging.INFO) -> None:
     """Send all logs to the journal when systemd reads our output, to standard error otherwise."""
     root = logging.getLogger()
     root.setLevel(level)
-    root.handlers[:] = [_journal() if os.environ.get("JOURNAL_STREAM") else _terminal()]
+    root.handlers[:] = [_journal() if is_journal_read() else _terminal()]
 
 
 def _terminal() -> logging.Handler:
