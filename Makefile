@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL BROKER CONFIG DEVICE_ID ONCE CLIP JSON ARGS
+export CAMERA MODEL BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS
 
 .PHONY: help setup run test lint format bench docs lock clean
 
@@ -20,8 +20,8 @@ setup: .venv/.dev ## Make .venv with all that developing and testing need; no ro
 
 run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, print a line for each; Ctrl-C ends it
 ##   CAMERA=clip.mp4|folder|/dev/video0|rtsp://…|synthetic  MODEL=name|file.onnx  BROKER=mqtt://host|none
-##   CONFIG=edgecam.toml (its broker and state_dir count)  DEVICE_ID=name  ONCE=1 (end with the clip)
-	@state=; if [ -z "$${CONFIG:-}" ]; then state=.state BROKER="$${BROKER:-embedded}"; fi; \
+##   CONFIG=edgecam.toml (its broker and state_dir count)  STATE_DIR=folder  DEVICE_ID=name  ONCE=1 (end with the clip)
+	@state=$${STATE_DIR:-}; if [ -z "$${CONFIG:-}" ]; then state=$${state:-.state} BROKER="$${BROKER:-embedded}"; fi; \
 	exec $(BIN)/edgecam run $${CONFIG:+--config "$$CONFIG"} $${state:+--state-dir "$$state"} \
 	  $${BROKER:+--broker "$$BROKER"} $${CAMERA:+--camera "$$CAMERA"} $${MODEL:+--model "$$MODEL"} \
 	  $${DEVICE_ID:+--device-id "$$DEVICE_ID"} $${ONCE:+--once}

@@ -100,8 +100,10 @@ class Status:
             for name, chain in self._chains.items()
         )
         figures = self._messaging()
-        link = "connected" if figures.get("connected") else "not connected"
-        return f"{cameras}; broker {link}; outbox {figures.get('rows', 0)} messages"
+        if figures["broker"] == "none":
+            return f"{cameras}; no broker"
+        link = "connected" if figures["connected"] else "not connected"
+        return f"{cameras}; broker {link}; outbox {figures['rows']} messages"
 
     def _findings(self) -> list[dict[str, Any]]:
         now = time.monotonic()

@@ -32,6 +32,8 @@ def test_without_a_configuration_state_and_broker_stay_in_the_working_tree(tmp_p
 
 def test_what_a_configuration_says_of_state_and_broker_counts(tmp_path: Path) -> None:
     assert arguments_of_make_run(tmp_path, "CONFIG=my own.toml") == "run --config my own.toml"
+    told = arguments_of_make_run(tmp_path, "CONFIG=a.toml", "STATE_DIR=my state")
+    assert told == "run --config a.toml --state-dir my state"
 
 
 def test_a_broker_that_is_asked_for_counts_more_than_a_configuration(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class Told(Notifier):
 def report_once(board: HealthBoard, directory: Path) -> tuple[list[Message], list[str]]:
     messages: list[Message] = []
     notifier = Told()
-    figures: dict[str, Any] = {"connected": True, "rows": 3}
+    figures: dict[str, Any] = {"connected": True, "rows": 3, "broker": "mqtt://127.0.0.1:1883"}
     status = Status(
         device_id="test",
         chains={},
