@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.cameras.capture import open_capture
 from appliance.config import ModelSettings, TrackingSettings
 from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame, PixelLayout
@@ -176,7 +177,7 @@ def test_identities_are_kept_no_worse_than_by_bytetrack(name: str) -> None:
 @pytest.fixture(scope="module")
 def clip() -> Recording:
     """What a real detector sees in the clip, people only."""
-    capture = cv2.VideoCapture(str(SHARED / CLIP))
+    capture = open_capture(str(SHARED / CLIP), cv2.CAP_FFMPEG)  # quietly: OpenCV decides once for the whole process
     fps = capture.get(cv2.CAP_PROP_FPS)
     frames, truth = [], []
     with open_detector(ModelSettings(use=str(SHARED / MODEL)), min_score=0.1) as detector:
