@@ -1,6 +1,7 @@
 """`edgecam run`: becomes the daemon."""
 
 import os
+import signal
 import sys
 
 import click
@@ -18,4 +19,6 @@ def run(arguments: tuple[str, ...]) -> None:
     the daemon needs 3 MB less.
     """
     sys.stdout.flush()
+    # until the daemon listens for it, Ctrl-C simply ends the process
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, "-OO", "-m", "appliance.daemon", *arguments])  # noqa: S606 - our own module

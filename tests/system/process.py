@@ -66,6 +66,12 @@ class EdgecamProcess:
         assert self._process is not None
         return self._process.pid
 
+    def is_listening_for_signals(self) -> bool:
+        """Tell whether the daemon's own code runs: unlike Python, it catches SIGTERM."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
     def output(self) -> str:
         return (self.directory / "out").read_text(errors="replace")
 

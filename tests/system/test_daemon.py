@@ -290,14 +290,15 @@ def test_a_refused_camera_takes_no_other_with_it_and_gives_the_exit_status(tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("after", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("after", [0.0, 0.3, 0.8])
 def test_a_signal_while_it_starts_ends_it_without_a_traceback(
     tmp_path: Path, number: signal.Signals, after: float
 ) -> None:
     options = ["--camera", "synthetic", "--model", shared(YOLOX), "--broker", "none"]
     with EdgecamProcess(tmp_path, *options) as edgecam:
+        wait_for(edgecam.is_listening_for_signals, within=30, what="the daemon's own code")
         threading.Event().wait(after)
-        assert edgecam.stop(number) in {0, 130, -number}
+        assert edgecam.stop(number) == 0
         assert "Traceback" not in edgecam.errors()
 
 
