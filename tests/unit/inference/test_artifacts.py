@@ -145,7 +145,7 @@ def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yol
 
 
 def test_until_a_detector_is_bundled_the_default_says_so_plainly() -> None:
-    if (bundled_models() / ModelSettings().use).is_dir():
+    if (bundled_models() / ModelSettings().use / "manifest.toml").is_file():
         pytest.skip("a detector is bundled")
     with pytest.raises(ConfigError, match=r"no detector is bundled .* MODEL=FILE\.onnx with make"):
         locate_model(ModelSettings())
