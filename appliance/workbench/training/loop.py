@@ -70,6 +70,8 @@ class Training:
         self._network = network
         self._forward = torch.compile(network, dynamic=False) if compiled else network
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        pairs = zip(self.average.state_dict().values(), network.state_dict().values(), strict=True)
+        self._pairs = [(ours, theirs) for ours, theirs in pairs if ours.dtype.is_floating_point]
         self._optimiser = _optimiser(network, recipe)
         self._generator = torch.Generator(device=self._device)
         self._augmenter = Augmenter(corpus, recipe.augment, self._generator)
@@ -164,8 +166,7 @@ class Training:
     def _follow(self) -> None:
         """Move the averaged weights towards the network's."""
         decay = self._recipe.schedule.ema * (1 - math.exp(-(self.step + 1) / _EMA_STEPS))
-        pairs = zip(self.average.state_dict().values(), self._network.state_dict().values(), strict=True)
-        ours, theirs = zip(*((a, n) for a, n in pairs if a.dtype.is_floating_point), strict=True)
+        ours, theirs = zip(*self._pairs, strict=True)
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def _point(self) -> dict[str, Any]:

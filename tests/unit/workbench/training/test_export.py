@@ -9,10 +9,12 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ModelError
 from appliance.core.manifest import read_manifest
 from appliance.inference.artifacts import resolve_model
+from appliance.inference.decoders import Choice
+from appliance.inference.decoders.distances import DistancesDecoder
 from appliance.inference.runtimes.onnx import OnnxRuntime
 from appliance.workbench.recipe import NetworkRecipe, read_recipe
 from appliance.workbench.training.export import export, to_onnx
-from appliance.workbench.training.network import PIXEL_SCALE, STRIDES, Network, count
+from appliance.workbench.training.network import PIXEL_SCALE, STRIDES, Network, cells, count, to_boxes
 
 OWN = Path(__file__).resolve().parents[4] / "models" / "edgecam-nano" / "recipe.toml"
 TINY = NetworkRecipe(stem=8, stages=(16, 24, 32), repeats=(2, 1, 2), neck=16, head_layers=1, kernel=3)
@@ -41,6 +43,22 @@ def test_the_file_gives_what_the_network_gives() -> None:
     session.close()
 
 
+def test_the_device_decodes_the_boxes_that_training_meant(tmp_path: Path) -> None:
+    recipe = read_recipe(OWN).model_copy(update={"network": TINY, "size": 64})
+    network = trained_a_little(TINY, 6)
+    manifest = read_manifest(export(network, recipe, tmp_path, {}))
+    picture = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        logits, distances = network(picture.float() * PIXEL_SCALE)
+    boxes = to_boxes(distances, *cells(64, 64, torch.device("cpu")))[0]
+    best, classes = logits.sigmoid()[0].max(dim=0)
+    decoder = DistancesDecoder(manifest, Choice(0.0, np.ones(6, bool)))
+    found = decoder.decode([logits.sigmoid().numpy(), distances.numpy()])
+    np.testing.assert_allclose(found.boxes, boxes.numpy(), atol=1e-3)
+    np.testing.assert_allclose(found.scores, best.numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(found.class_ids, classes.numpy())
+
+
 def test_the_folder_is_a_model_that_the_device_knows(tmp_path: Path) -> None:
     recipe = read_recipe(OWN)
     folder = export(trained_a_little(recipe.network, 6), recipe, tmp_path, {"step": "0"})
@@ -63,8 +81,8 @@ def test_the_default_network_is_small_and_fit_for_8_bits() -> None:
     kinds -= {"Cells", "Halves", "Shuffle", "Sum", "Together"}
     assert kinds == {"Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Upsample"}
     scores, distances = network(torch.zeros(2, 3, 64, 96))
-    cells = sum(64 * 96 // stride**2 for stride in STRIDES)
-    assert (scores.shape, distances.shape) == ((2, 6, cells), (2, 4, cells))
+    places = sum(64 * 96 // stride**2 for stride in STRIDES)
+    assert (scores.shape, distances.shape) == ((2, 6, places), (2, 4, places))
 
 
 def test_a_layer_that_cannot_be_exported_is_refused_by_name() -> None:

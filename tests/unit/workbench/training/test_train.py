@@ -90,6 +90,8 @@ def test_a_run_that_is_stopped_and_resumed_gives_the_curve_of_one_that_was_not(
     assert report["is_done"]
     assert [point["step"] for point in report["curve"]] == list(range(1, 61))
     assert losses(report) == losses(whole)
+    files = [tmp_path / name / "tiny" / "tiny-fp32.onnx" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_it_learns_what_can_be_learned(corpus: Path) -> None:
