@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,24 @@ def test_a_checkpoint_of_another_recipe_is_refused(recipe_file: Path, corpus: Pa
     assert "cannot go on from" in str(broken.exception)
     missing = CliRunner().invoke(train, [*arguments[:-1], str(tmp_path / "none"), "--resume"])
     assert "cannot go on from" in str(missing.exception)
+
+
+def test_what_is_restored_is_all_that_was_kept(tmp_path: Path, corpus: Path) -> None:
+    recipe = read_small(RECIPE.replace("log_every = 1", "log_every = 5") + "ema = 0.5\n")
+    learned = read_corpus(corpus, recipe.data, recipe.labels)
+    stop = threading.Event()
+    before = Training(recipe, learned)
+    watch = replace(silent(), step=lambda step: stop.set() if step == 7 else None)
+    assert not before.run(watch, stop)
+    write_checkpoint(tmp_path, before.checkpoint())
+    after = Training(recipe, learned)
+    after.restore(read_checkpoint(tmp_path, recipe.digest()))
+    kept, restored = asdict(before.checkpoint()), asdict(after.checkpoint())
+    assert kept["step"] == 7
+    assert kept["sums"][3] == 2  # steps since the last point
+    assert restored.pop("digest") == kept.pop("digest")
+    torch.testing.assert_close(restored, kept, rtol=0, atol=0)
+    assert not torch.equal(kept["average"]["backbone.stem.0.0.weight"], kept["network"]["backbone.stem.0.0.weight"])
 
 
 def test_a_checkpoint_holds_no_code(tmp_path: Path, corpus: Path) -> None:
