@@ -18,6 +18,11 @@ from appliance.core.errors import ConfigError
 from appliance.workbench.recipe import DataRecipe
 
 ALL_LABELLED = "all80"  # label_scope of a picture in which people labelled every category
+_KEYS = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("id", "image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
 _STREET_SIZES = ((640, 360), (640, 480), (480, 360))
 _FRAMES_A_STREET = 8
 _SECONDS_APART = 5.0
@@ -100,11 +105,16 @@ def read_index(folder: Path, split: str) -> dict[str, Any]:
     path = folder / f"{split}.json"
     try:
         index: dict[str, Any] = json.loads(path.read_bytes())
-        lists = [index[key] for key in ("images", "annotations", "categories")]
+        lacking = [
+            f"an entry of {kind} without {key}"
+            for kind, keys in _KEYS.items()
+            for key in keys
+            if not all(key in one for one in index[kind])
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no list of pictures and boxes in COCO's format: {error!r}") from error
-    if not all(isinstance(each, list) for each in lists) or not index["images"]:
-        raise ConfigError(f"{path} is no list of pictures and boxes in COCO's format: no pictures")
+    if lacking or not index["images"]:
+        raise ConfigError(f"{path} is no list of pictures and boxes in COCO's format: {[*lacking, 'no pictures'][0]}")
     return index
 
 

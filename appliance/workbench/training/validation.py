@@ -60,7 +60,7 @@ def _for_coco(index: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]
     images = [{**one, "file_name": Path(str(one["file_name"])).name} for one in index["images"]]
     unlabelled = {(one["id"], kind) for one in images for kind in ids if not is_labelled(one, kind)}
     annotations = [
-        one
+        {"iscrowd": 0, "area": one["bbox"][2] * one["bbox"][3], **one}
         for one in index["annotations"]
         if one["category_id"] in ids and (one["image_id"], one["category_id"]) not in unlabelled
     ]

@@ -56,6 +56,11 @@ def test_what_is_missing_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.json is no list of pictures"):
         read_corpus(tmp_path, DataRecipe(), LABELS)
     write_corpus(tmp_path)
+    whole = (tmp_path / "train.json").read_text(encoding="utf-8")
+    (tmp_path / "train.json").write_text(whole.replace('"bbox"', '"box"'), encoding="utf-8")
+    with pytest.raises(ConfigError, match="an entry of annotations without bbox"):
+        read_corpus(tmp_path, DataRecipe(), LABELS)
+    (tmp_path / "train.json").write_text(whole, encoding="utf-8")
     index = (tmp_path / "train.json").read_text(encoding="utf-8")
     (tmp_path / "train.json").write_text(index.replace("plain_1.png", "gone.png"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"train-000\.tar lacks 1 pictures: gone\.png"):
