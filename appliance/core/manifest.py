@@ -157,7 +157,18 @@ class FastestdetSpec(DecoderSpec):
     stride: Stride
 
 
-AnyDecoder = Annotated[YoloxSpec | NanodetSpec | FastestdetSpec, Field(discriminator="kind")]
+class DistancesSpec(DecoderSpec):
+    """Edgecam's own: one tensor of scores, one of each side's distance from the cell's centre, in cells.
+
+    Attributes:
+        strides: Of the levels, one after the other in both tensors.
+    """
+
+    kind: Literal["distances"]
+    strides: Strides
+
+
+AnyDecoder = Annotated[YoloxSpec | NanodetSpec | FastestdetSpec | DistancesSpec, Field(discriminator="kind")]
 
 
 class Source(Part):
@@ -276,7 +287,7 @@ def _read_text(path: Path) -> str:
 
 def _explain(detail: Any) -> str:
     """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
-    kinds = {"yolox", "nanodet", "fastestdet"}
+    kinds = {"yolox", "nanodet", "fastestdet", "distances"}
     # pydantic names the chosen member of a union as a step of the path; it is no key of the file
     steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in kinds)]
     path = ".".join(steps) or "(top level)"

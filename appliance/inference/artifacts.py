@@ -130,16 +130,20 @@ def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
 def locate_model(settings: ModelSettings) -> LocatedModel:
     """Find and read what ``[model] use`` names: a model, a file, or NAME=FILE.
 
+    A file beside a manifest that names it is what that manifest says; another may be of any family that is known.
+
     Raises:
         ConfigError: There is no such model or file.
-        ModelError: The file is too large or not the one that its manifest names.
+        ModelError: The file is too large or not the one that its manifest names, or the manifest beside it is broken.
     """
     name, equals, file = settings.use.partition("=")
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
         return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
     if _is_file_name(settings.use):
-        known = tuple(model.manifest for model in find_models(settings.directories))
-        return _locate_file(Path(settings.use).expanduser(), known)
+        path = Path(settings.use).expanduser()
+        own = _manifest_beside(path)
+        known = (own,) if own else tuple(model.manifest for model in find_models(settings.directories))
+        return _locate_file(path, known)
     model = _named(settings.use, settings.directories)
     if model.artifact is None or model.weights is None:
         raise ConfigError(
@@ -226,6 +230,14 @@ def _named(name: str, directories: Iterable[Path]) -> FoundModel:
             f"give a file: MODEL=FILE.onnx with make, --model FILE.onnx with edgecam; known families: {known}"
         )
     raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: --model FILE.onnx")
+
+
+def _manifest_beside(path: Path) -> ModelManifest | None:
+    """Read the manifest in a file's folder, if it names the file among its artifacts."""
+    if not (path.parent / MANIFEST_NAME).is_file():
+        return None
+    manifest = read_manifest(path.parent)
+    return manifest if path.name in {artifact.file for artifact in manifest.artifacts} else None
 
 
 def _is_file_name(use: str) -> bool:

@@ -11,6 +11,7 @@ from appliance.core.manifest import ModelManifest
 from appliance.core.results import Detections
 
 DECODERS: Final[Mapping[str, str]] = {
+    "distances": "appliance.inference.decoders.distances:DistancesDecoder",
     "fastestdet": "appliance.inference.decoders.fastestdet:FastestdetDecoder",
     "nanodet": "appliance.inference.decoders.nanodet:NanodetDecoder",
     "yolox": "appliance.inference.decoders.yolox:YoloxDecoder",

@@ -54,8 +54,8 @@ def test_all_errors_are_told_at_once_with_their_key_paths(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('kind = "yolox"', 'kind = "yolo9"', "decoder.kind: known: fastestdet, nanodet, yolox"),
-        ('kind = "yolox"\n', "", "decoder.kind: known: fastestdet, nanodet, yolox"),
+        ('kind = "yolox"', 'kind = "yolo9"', "decoder.kind: known: distances, fastestdet, nanodet, yolox"),
+        ('kind = "yolox"\n', "", "decoder.kind: known: distances, fastestdet, nanodet, yolox"),
         ("schema = 1", "schema = 2", "schema: "),
         ("pad = 114", "pad = 114\nstd = [0.0, 1.0, 1.0]", "std must lie between"),
         ('dtype = "float32"\ncolour', 'dtype = "uint8"\nmean = [1.0, 0.0, 0.0]\ncolour', "need dtype float32"),

@@ -8,6 +8,7 @@ import pytest
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
+from appliance.core.manifest import read_manifest
 from appliance.inference.artifacts import bundled_models, find_models, locate_model, resolve_model
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
@@ -155,10 +156,20 @@ def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yol
 
 
 def test_until_a_detector_is_bundled_the_default_says_so_plainly() -> None:
-    if (bundled_models() / ModelSettings().use).is_dir():
+    if (bundled_models() / ModelSettings().use / "manifest.toml").is_file():
         pytest.skip("a detector is bundled")
     with pytest.raises(ConfigError, match=r"no detector is bundled .* MODEL=FILE\.onnx with make"):
         locate_model(ModelSettings())
+
+
+def test_a_file_beside_the_manifest_that_names_it_is_what_that_says(tmp_path: Path, yolox: Path) -> None:
+    folder = add_model(tmp_path / "run", "my-yolox", yolox.read_bytes())
+    manifest = read_manifest(folder)
+    located = locate_model(use(str(folder / manifest.artifacts[0].file)))
+    assert [candidate.name for candidate in located.candidates] == ["my-yolox"]
+    other = folder / "other.onnx"
+    other.write_bytes(yolox.read_bytes())
+    assert len(locate_model(use(str(other))).candidates) > 1
 
 
 def test_a_broken_manifest_beside_it_is_no_reason_to_refuse_a_named_model(tmp_path: Path, yolox: Path) -> None:

@@ -58,6 +58,7 @@ def expected(image: NDArray[np.uint8], one: InputSpec, box: Letterbox) -> NDArra
         spec(mean=(1.0, 2.0, 3.0)),
         spec(layout="nhwc", colour="rgb", mean=(1.0, 2.0, 3.0), std=(2.0, 3.0, 4.0)),
         spec(layout="nhwc", dtype="uint8"),
+        spec(layout="nhwc", dtype="uint8", colour="rgb"),
         spec(dtype="uint8", colour="rgb"),
     ],
 )

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.core.errors import ModelError
-from appliance.core.manifest import ModelManifest
+from appliance.core.manifest import DistancesSpec, ModelManifest
 from appliance.core.results import Detections
 from appliance.inference.decoders import Choice, Decoder, grid
+from appliance.inference.decoders.distances import DistancesDecoder
 from appliance.inference.decoders.fastestdet import FastestdetDecoder
 from appliance.inference.decoders.nanodet import NanodetDecoder
 from appliance.inference.decoders.yolox import YoloxDecoder
@@ -105,7 +106,30 @@ def fastestdet_naively(outputs: Outputs, least: float) -> Found:
     return found
 
 
+def distances_outputs(random: np.random.Generator) -> Outputs:
+    count = sum(1 for _ in cells((8, 16, 32)))
+    scores = scores_like(random, 1, CLASSES, count)
+    return [scores, random.normal(2, 2, (1, 4, count)).astype(np.float32)]
+
+
+def distances_naively(outputs: Outputs, least: float) -> Found:
+    """arXiv:1904.01355, equation 1: how far the sides of the box are from the cell's centre."""
+    found = []
+    for at, (row, column, stride) in enumerate(cells((8, 16, 32))):
+        class_id = max(range(CLASSES), key=lambda c: outputs[0][0, c, at])
+        if (score := float(outputs[0][0, class_id, at])) < least:
+            continue
+        left, top, right, bottom = (side * stride for side in outputs[1][0, :, at].tolist())
+        x, y = (column + 0.5) * stride, (row + 0.5) * stride
+        found.append(((x - left, y - top, x + right, y + bottom), score, class_id))
+    return found
+
+
 def small(name: str) -> ModelManifest:
+    if name == "distances":  # no family of others' models: the manifest comes with each model that is trained
+        decoder = DistancesSpec(kind="distances", strides=(8, 16, 32), nms_iou=0.6, min_score=0.3)
+        changes = {"name": "distances", "decoder": decoder}
+        return manifest("yolox", WIDTH, HEIGHT).model_copy(update=changes)
     return manifest(name, WIDTH, HEIGHT)
 
 
@@ -149,8 +173,15 @@ class TestAgainstThePublication:
         assert len(expected) > 3
         assert_same(FastestdetDecoder(small("fastestdet"), Choice(least, ALL)).decode(outputs), expected)
 
+    def test_distances(self, least: float, seed: int) -> None:
+        outputs = distances_outputs(np.random.default_rng(seed))
+        expected = distances_naively(outputs, least)
+        assert len(expected) > 3
+        assert_same(DistancesDecoder(small("distances"), Choice(least, ALL)).decode(outputs), expected)
+
 
 CASES = [
+    ("distances", DistancesDecoder, distances_outputs),
     ("yolox", YoloxDecoder, yolox_outputs),
     ("nanodet", NanodetDecoder, lambda random: nanodet_outputs(random, (8, 16, 32))),
     ("picodet", NanodetDecoder, lambda random: nanodet_outputs(random, (8, 16, 32, 64), 1)),

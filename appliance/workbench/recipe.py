@@ -1,0 +1,246 @@
+"""How a model is trained: recipe.toml becomes typed values; what is not accepted is told all at once."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from appliance.core.errors import ConfigError
+from appliance.core.manifest import Label, Part, Source
+
+MOST_RECIPE_BYTES = 64 << 10
+COARSEST = 32  # stride of the network's last map: inputs are multiples of it
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(gt=0.0, le=10.0)]
+Span = tuple[Factor, Factor]
+Channels = Annotated[int, Field(ge=4, le=2048, multiple_of=2)]
+Pixels = Annotated[int, Field(ge=64, le=1280, multiple_of=COARSEST)]
+
+
+class NetworkRecipe(Part):
+    """The network: ShuffleNetV2 (arXiv:1807.11164), a pyramid in both directions, a head with two branches.
+
+    Attributes:
+        stem: Channels of the first map.
+        stages: Channels of the maps with strides 8, 16 and 32.
+        repeats: Units of each stage, the first of which halves the map.
+        neck: Channels of the pyramid and the head.
+        head_layers: Depthwise separable layers of each branch.
+        kernel: Size of the depthwise filters of pyramid and head.
+    """
+
+    stem: Channels = 24
+    stages: tuple[Channels, Channels, Channels] = (116, 232, 464)
+    repeats: tuple[int, int, int] = (4, 8, 4)
+    neck: Channels = 96
+    head_layers: Annotated[int, Field(ge=1, le=8)] = 2
+    kernel: Literal[3, 5, 7] = 5
+
+    @model_validator(mode="after")
+    def _has_units(self) -> Self:
+        if min(self.repeats) < 1:
+            raise ValueError("repeats must be 1 or more each")
+        return self
+
+
+class DataRecipe(Part):
+    """What is learned from.
+
+    Attributes:
+        long_side: Pictures larger than this are scaled down to it when they are read, pixels.
+        repeat: How often pictures whose file name begins so are taken in an epoch; others once.
+        pictures: Only so many, spread over the corpus; 0: all.
+        street: How many drawn pictures are added.
+        street_seed: The first of the drawn streets.
+    """
+
+    long_side: Annotated[int, Field(ge=64, le=1280)] = 352
+    repeat: dict[str, Annotated[int, Field(ge=1, le=20)]] = Field(default_factory=dict)
+    pictures: Annotated[int, Field(ge=0)] = 0
+    street: Annotated[int, Field(ge=0, le=10_000)] = 0
+    street_seed: Annotated[int, Field(ge=0)] = 1000
+
+
+class AugmentRecipe(Part):
+    """How pictures are varied.
+
+    Attributes:
+        mosaic: Share of pictures put together from four.
+        mosaic_scale: Smallest and largest scale of a part; 1: the part alone would fill the input.
+        scale: The same for pictures that are not put together.
+        late_scale: The same towards the end, when nothing is put together.
+        stretch: A side is stretched by up to this factor, or shrunk.
+        flip: Share that is mirrored.
+        light: Share whose brightness, contrast and gamma are changed.
+        grey: Share without colour, as infrared cameras give.
+        dark: Share that looks as at night: little light, much noise.
+        noise: Largest standard deviation of noise, 0..255.
+        least_visible: An object of which less than this share is left in the picture is neither looked for nor denied.
+    """
+
+    mosaic: Share = 0.6
+    mosaic_scale: Span = (0.35, 1.1)
+    scale: Span = (0.6, 1.5)
+    late_scale: Span = (0.85, 1.15)
+    stretch: Annotated[float, Field(ge=1.0, le=2.0)] = 1.2
+    flip: Share = 0.5
+    light: Share = 0.6
+    grey: Share = 0.1
+    dark: Share = 0.08
+    noise: Annotated[float, Field(ge=0.0, le=64.0)] = 10.0
+    least_visible: Share = 0.3
+
+
+class LossRecipe(Part):
+    """What is learned towards.
+
+    Attributes:
+        scores: Varifocal (arXiv:2008.13367) or quality focal loss (arXiv:2006.04388).
+        boxes: Generalized (arXiv:1902.09630) or distance IoU (arXiv:1911.08287).
+        box_weight: Weight of the boxes beside the scores.
+        candidates: Cells that an object gets at most.
+        alpha: Power of the score in the alignment of a cell with an object (TOOD, arXiv:2108.07755).
+        beta: Power of the overlap in it.
+    """
+
+    scores: Literal["varifocal", "quality"] = "varifocal"
+    boxes: Literal["giou", "diou"] = "giou"
+    box_weight: Factor = 2.5
+    candidates: Annotated[int, Field(ge=1, le=64)] = 13
+    alpha: Annotated[float, Field(ge=0.0, le=4.0)] = 1.0
+    beta: Annotated[float, Field(ge=0.5, le=10.0)] = 6.0
+
+
+class ScheduleRecipe(Part):
+    """How long and how fast.
+
+    Attributes:
+        iterations: Steps of the optimiser (AdamW).
+        batch: Pictures of a step.
+        sizes: Sizes of the input, one step each in turn, pixels.
+        learning_rate: Highest.
+        final_rate: Lowest at the end, as a share of the highest; on a cosine between them.
+        warm_up: Steps to the highest.
+        weight_decay: Of convolutions' weights alone.
+        late: Share of the steps at the end without mosaic.
+        ema: Decay of the averaged weights, which are those that are evaluated and exported.
+        most_gradient: Longest gradient; longer ones are shortened.
+        seed: Of everything that is left to chance.
+        checkpoint_every: Steps between checkpoints.
+        evaluate_every: Steps between evaluations; 0: only at the end.
+        log_every: Steps between points of the curve.
+    """
+
+    iterations: Annotated[int, Field(ge=1, le=10_000_000)]
+    batch: Annotated[int, Field(ge=1, le=4096)]
+    sizes: Annotated[tuple[Pixels, ...], Field(min_length=1, max_length=8)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 2e-3
+    final_rate: Share = 0.02
+    warm_up: Annotated[int, Field(ge=0)] = 500
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    late: Share = 0.1
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9998
+    most_gradient: Annotated[float, Field(gt=0.0, le=1000.0)] = 20.0
+    seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 1
+    checkpoint_every: Annotated[int, Field(ge=1)] = 500
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    log_every: Annotated[int, Field(ge=1)] = 50
+
+
+class DetectorRecipe(Part):
+    """What the manifest says of decoding.
+
+    Attributes:
+        min_score: Lowest score of a detection.
+        nms_iou: Of two boxes of one class that overlap more than this, the lower score goes.
+    """
+
+    min_score: Annotated[float, Field(ge=0.01, le=1.0)] = 0.4
+    nms_iou: Annotated[float, Field(ge=0.05, le=1.0)] = 0.6
+
+
+class Recipe(Part):
+    """A model and how it is trained.
+
+    Attributes:
+        schema_version: Of this format; `schema` in the file.
+        name: Of the model.
+        version: Of the model.
+        title: One line for people.
+        licence: SPDX expression for the weights.
+        source: Provenance.
+        labels: Names of the classes, as the corpus has them; others are background.
+        size: Width and height of the model's input, pixels.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+() -]{1,200}$")]
+    source: Source
+    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
+    size: Pixels
+    network: NetworkRecipe = NetworkRecipe()
+    data: DataRecipe = DataRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    loss: LossRecipe = LossRecipe()
+    schedule: ScheduleRecipe
+    detector: DetectorRecipe = DetectorRecipe()
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: each must be there once")
+        return self
+
+    def with_iterations(self, iterations: int) -> Self:
+        """Give the same recipe with another number of steps."""
+        schedule = self.schedule.model_copy(update={"iterations": iterations})
+        return self.model_copy(update={"schedule": schedule})
+
+    def digest(self) -> str:
+        """Give the SHA-256 of all values: what a checkpoint belongs to."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ConfigError: It is missing, too large, no TOML, or has entries that are not accepted: all of them in one
+            message, a line each with its key path.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_RECIPE_BYTES + 1)
+        if len(content) > MOST_RECIPE_BYTES:
+            raise ConfigError(f"{path} is larger than {MOST_RECIPE_BYTES} bytes; is it a recipe?")
+        values = tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no UTF-8 text: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors(include_url=False)]
+        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
+        raise ConfigError("\n  ".join([f"{path}: {count}:", *lines])) from error
+
+
+def _explain(detail: Any) -> str:
+    path = ".".join(str(step) for step in detail["loc"]) or "(top level)"
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown entry"
+    if detail["type"] == "missing":
+        return f"{path}: is required"
+    given = detail["input"]
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{path}: {detail['msg'].removeprefix('Value error, ')}{shown}"

@@ -1,0 +1,84 @@
+"""The command that trains a model from a recipe; PyTorch is loaded when it runs."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from appliance.core.errors import UnsupportedError
+from appliance.workbench.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from appliance.workbench.training.run import Report
+
+STOPPED = 75  # exit status: not done, go on with --resume; EX_TEMPFAIL of sysexits.h
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with train.json and val.json (COCO) and their tar shards or images/.",
+)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What computes.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME]")
+@click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
+@click.option("--iterations", type=click.IntRange(1), help="So many steps in place of the recipe's.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
+@click.pass_context
+def train(
+    context: click.Context,
+    *,
+    recipe: Path,
+    data: Path,
+    device: str,
+    folder: Path | None,
+    resume: bool,
+    iterations: int | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Train the model of RECIPE, a recipe.toml; write it with its manifest into the run's folder.
+
+    A run that is stopped (SIGTERM, Ctrl-C) keeps a checkpoint and ends with status 75.
+    """
+    chosen = read_recipe(recipe)
+    if iterations is not None:
+        chosen = chosen.with_iterations(iterations)
+    report = _run(
+        chosen, data=data, device=device, folder=folder or Path("runs") / chosen.name, resume=resume, threads=threads
+    )
+    if as_json:
+        click.echo(json.dumps(report.as_values()))
+    else:
+        _show(report)
+    if not report.is_done:
+        context.exit(STOPPED)
+
+
+def _run(recipe: Recipe, **arguments: Any) -> "Report":
+    try:
+        importlib.import_module("torch")
+    except ImportError as error:
+        raise UnsupportedError(f"PyTorch is missing ({error}); do: pip install 'edgecam[train]'") from error
+    from appliance.workbench.training.run import run
+
+    return run(recipe, **arguments)
+
+
+def _show(report: "Report") -> None:
+    click.echo(
+        f"{report.name}: {report.step} of {report.iterations} steps, {report.parameters / 1e6:.2f} M parameters, "
+        f"{report.multiply_adds / 1e6:.0f} M multiply-adds"
+    )
+    if report.curve:
+        last = report.curve[-1]
+        click.echo(f"loss {last['loss']:.3f} (scores {last['loss_scores']:.3f}, boxes {last['loss_boxes']:.3f})")
+    for label, value in report.figures.items():
+        click.echo(f"{label:<16} {'-' if value < 0 else f'{value * 100:.1f}'}")
+    click.echo(f"model: {report.model}" if report.is_done else "stopped; go on with --resume")

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from appliance.core.errors import ConfigError
+from appliance.workbench.recipe import MOST_RECIPE_BYTES, read_recipe
+
+RECIPES = Path(__file__).resolve().parents[3] / "models" / "edgecam-nano"
+GOOD = (RECIPES / "recipe.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "recipe-small.toml"])
+def test_our_own_recipes_are_accepted_and_look_for_the_six_classes(name: str) -> None:
+    recipe = read_recipe(RECIPES / name)
+    assert recipe.labels == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+    assert max(recipe.schedule.sizes) >= recipe.size
+
+
+def test_all_errors_are_told_at_once_with_their_key_paths(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    bad = (
+        GOOD.replace("size = 320", "size = 300")
+        .replace("batch = 128", "batch = 0")
+        .replace('version = "0.1.0"\n', "")
+        .replace("mosaic = 0.6", "mosaic = 0.6\nmosiac = 1")
+        .replace('boxes = "giou"', 'boxes = "l1"')
+    )
+    path.write_text(bad, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    message = str(caught.value)
+    assert "recipe.toml: 5 entries are not accepted:" in message
+    for line in ("size: ", "schedule.batch: ", "version: is required", "augment.mosiac: unknown entry", "(got 'l1')"):
+        assert line in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"size =", "is no valid TOML"),
+        (b"\xff", "is no UTF-8 text"),
+        (b"#" * (MOST_RECIPE_BYTES + 1), "is larger than"),
+        (GOOD.replace('"bicycle"', '"person"').encode(), "labels: each must be there once"),
+        (GOOD.replace("repeats = [4, 8, 4]", "repeats = [4, 0, 4]").encode(), "repeats must be 1 or more each"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=expected):
+        read_recipe(path)
+
+
+def test_a_missing_recipe_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the recipe .*none\.toml"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_the_digest_changes_with_any_value_and_with_nothing_else() -> None:
+    recipe = read_recipe(RECIPES / "recipe.toml")
+    assert recipe.digest() == read_recipe(RECIPES / "recipe.toml").digest()
+    assert recipe.with_iterations(7).digest() != recipe.digest()
+    assert recipe.with_iterations(7).schedule.iterations == 7
