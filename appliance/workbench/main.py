@@ -6,16 +6,19 @@ import click
 
 from appliance import __version__
 from appliance.core.errors import EdgecamError
+from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.quantize import quantize
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Measure models on a workstation, with the device's own code."""
+    """Measure and quantize models on a workstation, with the device's own code."""
 
 
-workbench.add_command(evaluate)
+for command in (evaluate, compare, quantize):
+    workbench.add_command(command)
 
 
 def main() -> None:
