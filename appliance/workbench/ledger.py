@@ -19,13 +19,16 @@ class Ledger:
         path: The file; made when the first figure comes.
         search: All that the figures depend on; another search starts empty.
 
+    Attributes:
+        path: The file.
+
     Raises:
         ConfigError: The file is there and is no ledger.
         StorageError: It cannot be read.
     """
 
     def __init__(self, path: Path, search: Mapping[str, Any]) -> None:
-        self._path = path
+        self.path = path
         self._all = _read(path)
         name = hashlib.sha256(json.dumps(search, sort_keys=True).encode()).hexdigest()[:16]
         self._own: dict[str, Any] = self._all["searches"].setdefault(name, {"search": dict(search), "found": {}})
@@ -45,7 +48,7 @@ class Ledger:
             StorageError: The file cannot be written.
         """
         self._own["found"][key] = value
-        write_atomically(self._path, json.dumps(self._all, indent=1).encode())
+        write_atomically(self.path, json.dumps(self._all, indent=1).encode())
 
 
 def _read(path: Path) -> dict[str, Any]:

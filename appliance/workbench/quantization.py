@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from numpy.typing import NDArray
 
+from appliance import __version__
 from appliance.cameras.pictures import list_pictures
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
@@ -167,6 +168,17 @@ class Candidates:
             self._last = (in_float, self._quantizer.variant(in_float))
         return self._last[1]
 
+    def judged(self, in_float: Choice) -> bytes:
+        """Give the file of a choice that was judged on all pictures.
+
+        Raises:
+            ConfigError: The ledger speaks of another file.
+        """
+        content = self.content(in_float)
+        if _sha256(content) != self._ledger.get(self._key(in_float, self._whole))["sha256"]:
+            raise ConfigError(f"{self._ledger.path} tells of files that are not made any more; move it away")
+        return content
+
     def size(self, in_float: Choice) -> int:
         """Give the bytes of the file; see `Trial`."""
         key = f"size {_name(in_float)}"
@@ -186,13 +198,13 @@ class Candidates:
 
     def judge(self, in_float: Choice | None, name: Literal["fp32", "naive", "ours"], pictures: int) -> Variant:
         """Judge a choice, or with None the float model, on the first so many pictures."""
-        which = "fp32" if in_float is None else _name(in_float)
-        key = f"accuracy on {pictures} {which}"
+        key = self._key(in_float, pictures)
         if self._ledger.get(key) is None:
             content = self._located.content if in_float is None else self.content(in_float)
             title = f"{pictures} pictures, " + ("fp32" if in_float is None else f"{len(in_float)} nodes in float")
             found = self._measure(content, pictures, title)
-            self._ledger.put(key, {**found, "size": len(content), "in_float": list(in_float or ())})
+            about = {"size": len(content), "sha256": _sha256(content), "in_float": list(in_float or ())}
+            self._ledger.put(key, {**found, **about})
         found = self._ledger.get(key)
         return Variant(
             name=name,
@@ -204,12 +216,16 @@ class Candidates:
             inference_ms=found["ms"],
         )
 
+    @staticmethod
+    def _key(in_float: Choice | None, pictures: int) -> str:
+        return f"accuracy on {pictures} {'fp32' if in_float is None else _name(in_float)}"
+
     def _measure(self, content: bytes, pictures: int, title: str) -> dict[str, float]:
         one = LocatedModel(
             self._located.path,
             self._located.format,
             content,
-            hashlib.sha256(content).hexdigest(),
+            _sha256(content),
             self._located.candidates,
         )
         session = one.open(self._threads)
@@ -282,7 +298,7 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
         tensors=quantizer.tensors_sqnr(trial.content(()), inputs[:RANKED_ON]),
         tried=sum(1 for key in ledger if key.startswith("accuracy")),
     )
-    return report, trial.content(chosen)
+    return report, trial.judged(chosen)
 
 
 def choose_pictures(folder: Path, judges: Sequence[Path], order: Order) -> list[Path]:
@@ -347,19 +363,24 @@ def _about(order: Order, located: LocatedModel, dataset: Dataset, files: Sequenc
         "model": located.sha256,
         "scheme": order.scheme,
         "calibration": order.calibration,
-        "pictures": hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest(),
+        "pictures": _sha256("".join(map(_digest, files)).encode()),
         "judge": _digest(dataset.folder / "instances.json"),
         "judges": judges,
+        "edgecam": __version__,
         "onnxruntime": version("onnxruntime"),
     }
 
 
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _name(choice: Choice) -> str:
-    return hashlib.sha256("\n".join(sorted(choice)).encode()).hexdigest()[:16]
+    return _sha256("\n".join(sorted(choice)).encode())[:16]
 
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return _sha256(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_a_search_that_was_killed_goes_on_where_it_was(order: Order, tmp_path: P
     assert again.variants[0].inference_ms == 1234.5
     after = json.loads(ledger.read_text(encoding="utf-8"))
     assert [*next(iter(after["searches"].values()))["found"]] == [key for key, _ in found]
+
+
+def test_a_ledger_that_speaks_of_other_files_is_not_believed(order: Order, tmp_path: Path) -> None:
+    ledger = tmp_path / "search.json"
+    quantize_detector(order, ledger)
+    content = re.sub(r'"sha256": "\w+"', f'"sha256": "{"0" * 64}"', ledger.read_text(encoding="utf-8"))
+    ledger.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"search\.json tells of files that are not made any more"):
+        quantize_detector(order, ledger)
 
 
 def test_a_model_that_lost_more_is_refused_and_nothing_is_written(
