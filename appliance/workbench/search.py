@@ -8,6 +8,7 @@ Choice = tuple[str, ...]
 """Nodes in float, worst first."""
 _STEPS = 6  # a choice that fails on all pictures is widened by this part of what is left
 _PARTS = 8  # the choice is thinned out by so many parts
+_ROUNDS = 2  # once more, by smaller parts: YOLOX-Nano went from 190 nodes to 94 in the first
 
 
 class Trial(Protocol):
@@ -67,12 +68,13 @@ def find_smallest(ranked: Sequence[str], trial: Trial, bounds: Bounds) -> Choice
 
 def _thin(choice: Choice, trial: Trial, bounds: Bounds) -> Iterator[Choice]:
     """Give ever smaller choices that will do on some of the pictures; what hurts least goes first."""
-    width = max(1, -(-len(choice) // _PARTS))
-    for start in reversed(range(0, len(choice), width)):
-        smaller = choice[:start] + choice[start + width :]
-        if trial.quick(smaller) >= bounds.quick:
-            choice = smaller
-            yield choice
+    for _ in range(_ROUNDS):
+        width = max(1, -(-len(choice) // _PARTS))
+        for start in reversed(range(0, len(choice), width)):
+            smaller = choice[:start] + choice[start + width :]
+            if trial.quick(smaller) >= bounds.quick:
+                choice = smaller
+                yield choice
 
 
 def _first(most: int, will_do: Callable[[int], bool]) -> int:
