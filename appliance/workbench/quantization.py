@@ -112,6 +112,7 @@ class Report:
         drop: AP that may be lost, 0..1.
         variants: The float model, all nodes in 8 bits, ours.
         in_float: Nodes of ours in float, by name, worst first.
+        always_float: How many nodes there are of each operator that has no form in 8 bits.
         nodes: All that can run in 8 bits, worst first.
         tensors: SQNR between the float model and the naive one, dB, worst first.
         tried: How many choices were judged, earlier runs' included.
@@ -126,6 +127,7 @@ class Report:
     drop: float
     variants: tuple[Variant, ...]
     in_float: Choice
+    always_float: Mapping[str, int]
     nodes: tuple[Node, ...]
     tensors: Mapping[str, float]
     tried: int
@@ -294,6 +296,7 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
         drop=order.drop,
         variants=(exact, naive, trial.judge(chosen, "ours", judges)),
         in_float=chosen,
+        always_float=quantizer.always_float,
         nodes=nodes,
         tensors=quantizer.tensors_sqnr(trial.content(()), inputs[:RANKED_ON]),
         tried=sum(1 for key in ledger if key.startswith("accuracy")),

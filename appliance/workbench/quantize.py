@@ -89,7 +89,9 @@ def _show(report: "Report", target: Path) -> None:
         for one in report.variants
     ]
     click.echo(markdown(("variant", "AP", "AP50", "bytes", "of fp32", "nodes in float", "ms"), rows))
-    click.echo(f"\nStayed in float: {', '.join(report.in_float) or 'none'}\n")
+    click.echo(f"\nStayed in float: {', '.join(report.in_float) or 'none'}")
+    always = ", ".join(f"{count} {operator}" for operator, count in report.always_float.items())
+    click.echo(f"No form in 8 bits: {always or 'none'}\n")
     worst = [(node.name, node.operator, f"{node.alone_db:.1f}") for node in report.nodes[:_WORST]]
     click.echo(markdown(("node", "operator", "SQNR of the outputs when it alone is in 8 bits, dB"), worst))
     noisy = [(name, f"{quality:.1f}") for name, quality in list(report.tensors.items())[:_WORST]]

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -77,6 +78,7 @@ class Quantizer:
     Attributes:
         nodes: Names of the nodes that can run in 8 bits, in the graph's order.
         operators: What each of them does, by name: ``Conv``.
+        always_float: How many nodes there are of each operator that has no form in 8 bits.
 
     Raises:
         ModelError: The file cannot be read or prepared.
@@ -94,6 +96,8 @@ class Quantizer:
         self._input: str = next(one.name for one in graph.input if one.name not in weights)
         self.operators: Mapping[str, str] = {n.name: n.op_type for n in graph.node if n.op_type in _OPERATORS}
         self.nodes: tuple[str, ...] = tuple(self.operators)
+        others = Counter(node.op_type for node in graph.node if node.op_type not in _OPERATORS)
+        self.always_float: Mapping[str, int] = dict(sorted(others.items()))
 
     def calibrate(self, pictures: Sequence[Tensor], method: Calibration = "minmax") -> Iterator[int]:
         """Learn the range of every activation; gives how many pictures are done, to the last.

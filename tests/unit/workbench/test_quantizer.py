@@ -84,6 +84,15 @@ def test_a_node_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         quantizer(tmp_path / "seeing.onnx").variant(["nose"])
 
 
+def test_operators_without_a_form_in_8_bits_are_counted(tmp_path: Path) -> None:
+    model = onnx.load(seeing_yolox.write_model(tmp_path / "seeing.onnx"))
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("Floor", ["before"], ["output"], "floor"))
+    made = Quantizer(model.SerializeToString(), "seeing.onnx")
+    assert made.always_float == {"Floor": 1}
+    assert "floor" not in made.nodes
+
+
 def test_the_planted_layer_is_ranked_worst(tmp_path: Path) -> None:
     made = quantizer(tmp_path / "seeing.onnx", planted=True)
     expected = list(made.outputs(None, inputs()))
