@@ -203,7 +203,7 @@ class Candidates:
         key = self._key(in_float, pictures)
         if self._ledger.get(key) is None:
             content = self._located.content if in_float is None else self.content(in_float)
-            title = f"{pictures} pictures, " + ("fp32" if in_float is None else f"{len(in_float)} nodes in float")
+            title = f"{pictures} pictures, " + ("fp32" if in_float is None else f"nodes in float: {len(in_float)}")
             found = self._measure(content, pictures, title)
             about = {"size": len(content), "sha256": _sha256(content), "in_float": list(in_float or ())}
             self._ledger.put(key, {**found, **about})
