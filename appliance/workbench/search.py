@@ -53,17 +53,21 @@ def find_smallest(ranked: Sequence[str], trial: Trial, bounds: Bounds) -> Choice
     nodes = tuple(ranked)
     if trial.size(()) > bounds.size:
         return None
-    # with every further node in float the file grows
+    # with more nodes in float the file grows, but for the few bytes of a conversion that goes
     most = _last(len(nodes), lambda count: trial.size(nodes[:count]) <= bounds.size)
     count = _first(most, lambda count: trial.quick(nodes[:count]) >= bounds.quick)
     step = max(1, (most - count) // _STEPS)
-    while trial.whole(nodes[:count]) < bounds.whole:
+    while not _will_do(nodes[:count], trial, bounds):
         if count == most:
             return None
         count = min(most, count + step)
     thinned = list(_thin(nodes[:count], trial, bounds))
     # some of the pictures are not all of them: the thinnest that will do there too
-    return next((each for each in reversed(thinned) if trial.whole(each) >= bounds.whole), nodes[:count])
+    return next((each for each in reversed(thinned) if _will_do(each, trial, bounds)), nodes[:count])
+
+
+def _will_do(choice: Choice, trial: Trial, bounds: Bounds) -> bool:
+    return trial.size(choice) <= bounds.size and trial.whole(choice) >= bounds.whole
 
 
 def _thin(choice: Choice, trial: Trial, bounds: Bounds) -> Iterator[Choice]:

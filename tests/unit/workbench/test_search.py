@@ -56,6 +56,17 @@ def test_none_is_given_when_the_drop_cannot_be_kept_within_the_size() -> None:
     assert max(map(len, trial.asked)) <= 10  # what would be too large is not even tried
 
 
+def test_a_choice_that_is_too_large_is_not_given_though_it_has_fewer_nodes() -> None:
+    class OddTrial(KnownTrial):
+        def size(self, in_float: Choice) -> int:
+            return 2000 if len(in_float) == 2 else super().size(in_float)  # a conversion more than with three
+
+    found = find_smallest(NODES, OddTrial({"n0": 0.2, "n7": 0.1}), BOUNDS)
+    assert found is not None
+    assert len(found) > 2
+    assert {"n0", "n7"} < set(found)
+
+
 def test_none_is_given_when_even_all_in_8_bits_is_too_large() -> None:
     trial = KnownTrial({})
     assert find_smallest(NODES, trial, Bounds(size=499, quick=0.0, whole=0.0)) is None
