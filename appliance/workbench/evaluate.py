@@ -3,8 +3,7 @@
 import contextlib
 import io
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -14,6 +13,7 @@ import click
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, UnsupportedError
+from appliance.workbench.progress import with_progress
 
 if TYPE_CHECKING:
     from appliance.core.frame import Frame
@@ -121,8 +121,14 @@ def evaluate(
         _show(accuracy)
 
 
-def measure(detector: "Detector", dataset: Dataset, limit: int | None = None) -> Accuracy:
+def measure(detector: "Detector", dataset: Dataset, limit: int | None = None, title: str = "pictures") -> Accuracy:
     """Run a detector over a dataset and compare.
+
+    Args:
+        detector: With the lowest score that counts.
+        dataset: The pictures and the truth.
+        limit: Only the first so many pictures.
+        title: Of the progress bar.
 
     Raises:
         ConfigError: A picture cannot be read, or the model knows none of the dataset's labels.
@@ -134,7 +140,7 @@ def measure(detector: "Detector", dataset: Dataset, limit: int | None = None) ->
         raise ConfigError(f"{dataset.folder} has no picture, or no label that {detector.manifest.name!r} knows")
     found: list[dict[str, Any]] = []
     times: list[float] = []
-    for picture, path in _with_progress(pictures):
+    for picture, path in with_progress(pictures, title):
         found += _detect(detector, picture, path, known)
         times.append(detector.last_inference_ms)
     figures, labels = compare(dataset, found, [picture for picture, _ in pictures], known)
@@ -192,7 +198,7 @@ def _mean(precision: Any) -> float:
 
 
 def _detect(detector: "Detector", picture: int, path: Path, known: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    found = detector.detect(_frame(path))
+    found = detector.detect(read_frame(path))
     for box, score, class_id in zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True):
         category = known.get(detector.manifest.labels[class_id])
         if category is not None:
@@ -200,7 +206,12 @@ def _detect(detector: "Detector", picture: int, path: Path, known: Mapping[str, 
             yield {"image_id": picture, "category_id": category, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
 
 
-def _frame(path: Path) -> "Frame":
+def read_frame(path: Path) -> "Frame":
+    """Give a picture as the frame that a camera would give.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     from appliance.cameras.pictures import read_picture
     from appliance.core.clock import SystemClock
     from appliance.core.frame import Frame, PixelLayout
@@ -209,16 +220,6 @@ def _frame(path: Path) -> "Frame":
     stamp = SystemClock().now()
     height, width = image.shape[:2]
     return Frame(image, PixelLayout.BGR, width, height, "picture", 0, stamp.time, stamp.mono_ns)
-
-
-def _with_progress(pictures: Sequence[tuple[int, Path]]) -> Iterable[tuple[int, Path]]:
-    """Give the pictures, with a progress bar on standard error when a person looks at it."""
-    if not sys.stderr.isatty():
-        return pictures
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(pictures, description="pictures", console=Console(stderr=True), transient=True)
 
 
 def _show(accuracy: Accuracy) -> None:
@@ -232,13 +233,14 @@ def _show(accuracy: Accuracy) -> None:
         table.add_column(column, justify="left" if column == "label" else "right")
     for label, one in sorted(accuracy.labels.items(), key=lambda item: -item[1].boxes):
         if one.boxes:
-            table.add_row(label, str(one.boxes), _percent(one.ap), _percent(one.ap50))
+            table.add_row(label, str(one.boxes), percent(one.ap), percent(one.ap50))
     console.print(table)
-    console.print("  ".join(f"{name} {_percent(value)}" for name, value in accuracy.figures.items()))
+    console.print("  ".join(f"{name} {percent(value)}" for name, value in accuracy.figures.items()))
     console.print(f"median {accuracy.inference_ms:.1f} ms a picture; scores from {accuracy.min_score:g}")
     if accuracy.unknown:
         console.print(f"not known to the model, left out: {', '.join(accuracy.unknown)}")
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """Give a figure of 0..1 in per cent; a dash where there is nothing to find."""
     return "-" if value <= NO_FIGURE else f"{value * 100:.1f}"

@@ -4,18 +4,20 @@ import click
 
 from appliance import __version__
 from appliance.core.command import run_command
+from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.quantize import quantize
 from appliance.workbench.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make and measure models on a workstation, with the device's own code."""
+    """Make, quantize and measure models on a workstation, with the device's own code."""
 
 
-workbench.add_command(evaluate)
-workbench.add_command(train)
+for command in (evaluate, compare, quantize, train):
+    workbench.add_command(command)
 
 
 def main() -> None:
