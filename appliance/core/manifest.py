@@ -22,7 +22,7 @@ class Part(BaseModel):
 
 def _plain_file(name: str) -> str:
     if Path(name).name != name or name in {".", ".."}:
-        raise ValueError("is a plain file name, beside the manifest")
+        raise ValueError("is a plain file name, without a folder")
     return name
 
 
@@ -32,6 +32,9 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Dtype = Literal["float32", "uint8"]
+Precision = Literal["fp32", "fp16", "int8", "mixed"]
+PlainFile = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class TensorSpec(Part):
@@ -196,10 +199,10 @@ class Artifact(Part):
         size: Bytes.
     """
 
-    file: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
+    file: PlainFile
     format: Literal["onnx"]
-    precision: Literal["fp32", "fp16", "int8", "mixed"]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    precision: Precision
+    sha256: Sha256
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
 
 

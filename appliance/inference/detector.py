@@ -13,7 +13,7 @@ from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
 from appliance.core.registry import load
 from appliance.core.results import Detections
-from appliance.inference.artifacts import ResolvedModel, identify, locate_model
+from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Preprocessor
@@ -122,12 +122,35 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here.
     """
-    located = locate_model(settings)
-    session = located.open(settings.threads)
+    chosen = settings.min_score if min_score is None else min_score
+    return load_detector(
+        locate_model(settings),
+        threads=settings.threads,
+        min_score=chosen,
+        labels=settings.labels,
+        every_class=every_class,
+    )
+
+
+def load_detector(
+    located: LocatedModel,
+    *,
+    threads: int = 1,
+    min_score: float | None = None,
+    labels: tuple[str, ...] = (),
+    every_class: bool = False,
+) -> Detector:
+    """Load and warm up a model whose file was read and checked; see `Detector` for the arguments.
+
+    Raises:
+        ConfigError: A label is none of the model's.
+        ModelError: The file is broken, or does not fit exactly one manifest.
+        UnsupportedError: The runtime for its format is not installed here.
+    """
+    session = located.open(threads)
     try:
         model = identify(located, session.inputs, session.outputs)
-        chosen = settings.min_score if min_score is None else min_score
-        return Detector(model, session, min_score=chosen, labels=settings.labels, every_class=every_class)
+        return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class)
     except EdgecamError:
         session.close()
         raise
