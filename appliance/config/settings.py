@@ -46,7 +46,7 @@ class ModelSettings(Section):
 
     use: str = setting(
         "edgecam-nano",
-        "Name of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
+        "Name or folder of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
         min_length=1,
         max_length=4096,
     )
