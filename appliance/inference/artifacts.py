@@ -282,8 +282,7 @@ def _manifest_beside(path: Path) -> ModelManifest | None:
 
 
 def _is_model_folder(use: str) -> bool:
-    """Tell whether it is a folder's path and no model's name."""
-    return not re.fullmatch(MODEL_NAME, use) and (Path(use).expanduser() / MANIFEST_NAME).is_file()
+    return "/" in use and Path(use).expanduser().is_dir()
 
 
 def _refuse_choice(use: str, precision: Precision | None) -> None:

@@ -12,6 +12,7 @@ from appliance.workbench.timing import Costs
 
 WORST = 10  # kinds of mistakes that are described
 _MOST_COLUMNS = 12  # labels up to which a matrix is readable as a table
+_SIZES = ("small", "medium", "large")
 _MOST_LABELS = 20  # that are named one by one
 _ABOUT_ACCURACY = (
     "Average precision as COCO defines it, in per cent; small objects have less than 32 x 32 pixels, large ones "
@@ -112,6 +113,7 @@ def accuracy_section(measured: Measured) -> str:
         first = accuracies[0][1]
         count = f"{first.pictures} pictures; SHA-256 of truth and pictures begins `{digest[:16]}`."
         parts += [f"### {name}", f"{count} {_scope(measured, first)}", _figures(accuracies), _labels(accuracies)]
+        parts += ["AP50 by size:", _sizes(accuracies)]
     return "\n\n".join(parts)
 
 
@@ -232,14 +234,27 @@ def _labels(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
         columns += [f"{precision} AP", f"{precision} AP50"]
     columns += [f"{precision} - fp32 AP50" for precision in others]
     rows = []
-    for label, boxes in sorted(
-        ((label, one.boxes) for label, one in accuracies[0][1].labels.items() if one.boxes), key=lambda row: -row[1]
-    ):
+    for label in _by_boxes(accuracies[0][1]):
         each = {precision: one.labels[label] for precision, one in accuracies}
         cells = [text for one in each.values() for text in (percent(one.ap), percent(one.ap50))]
         cells += [_difference(each[precision].ap50, each["fp32"].ap50) for precision in others]
-        rows.append((label, str(boxes), *cells))
+        rows.append((label, str(accuracies[0][1].labels[label].boxes), *cells))
     return markdown(columns, rows)
+
+
+def _sizes(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
+    columns = ["label", *(f"{precision} {size}" for precision, _ in accuracies for size in _SIZES)]
+    rows = [
+        (label, *(percent(value) for _, one in accuracies for value in one.labels[label].by_size))
+        for label in _by_boxes(accuracies[0][1])
+    ]
+    return markdown(columns, rows)
+
+
+def _by_boxes(accuracy: Accuracy) -> list[str]:
+    """Give the labels of which there are boxes, the most frequent first."""
+    there = {label: one.boxes for label, one in accuracy.labels.items() if one.boxes}
+    return sorted(there, key=lambda label: -there[label])
 
 
 def _matrix(confusion: Confusion) -> str:

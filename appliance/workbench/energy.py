@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from appliance.core.errors import UnavailableError
+
 POWERCAP: Final = Path("/sys/class/powercap")
 
 
@@ -26,9 +28,12 @@ class EnergyMeter:
         """Give the counters, microjoules.
 
         Raises:
-            OSError: They cannot be read any more.
+            UnavailableError: They cannot be read any more.
         """
-        return tuple(_number(zone / "energy_uj") for zone, _ in self.zones)
+        try:
+            return tuple(_number(zone / "energy_uj") for zone, _ in self.zones)
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"the energy counter cannot be read any more ({error}); try again") from error
 
     def joules(self, before: tuple[int, ...], after: tuple[int, ...]) -> float:
         """Give the energy between two readings that are less than one turn of a counter apart."""

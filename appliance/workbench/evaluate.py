@@ -35,11 +35,13 @@ class LabelAccuracy:
         boxes: Objects of this label in the pictures, crowds left out.
         ap: Average precision over IoU 0.50 to 0.95, 0..1; -1 without boxes.
         ap50: Average precision at IoU 0.50, 0..1; -1 without boxes.
+        by_size: `ap50` of small, medium and large boxes; -1 without any.
     """
 
     boxes: int
     ap: float
     ap50: float
+    by_size: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +263,16 @@ def compare(
         comparison.evaluate()
         comparison.accumulate()
         comparison.summarize()
-    # precision: IoU thresholds x recalls x categories x areas (all first) x most detections (100 last)
-    precision = comparison.eval["precision"][:, :, :, 0, -1]
+    # precision: IoU thresholds x recalls x categories x areas (all, small, medium, large) x most detections (100 last)
+    precision = comparison.eval["precision"][..., -1]
     labels = {}
     for label, category in known.items():
         of_label = precision[:, :, comparison.params.catIds.index(category)]
         boxes = dataset.truth.getAnnIds(imgIds=list(pictures), catIds=[category], iscrowd=False)
-        labels[label] = LabelAccuracy(len(boxes), _mean(of_label), _mean(of_label[0]))
+        small, medium, large = (_mean(of_label[0, :, area]) for area in (1, 2, 3))
+        labels[label] = LabelAccuracy(
+            len(boxes), _mean(of_label[..., 0]), _mean(of_label[0, :, 0]), (small, medium, large)
+        )
     return dict(zip(FIGURES, map(float, comparison.stats), strict=False)), labels
 
 

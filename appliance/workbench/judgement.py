@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.core.errors import EdgecamError
 from appliance.core.frame import Frame
 from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, identify
@@ -44,7 +43,9 @@ class Judgement:
         """Give what `as_values` was called on, also when it has been JSON meanwhile."""
         rest = dict(values)
         matrix, mistakes = rest.pop("confusion"), rest.pop("mistakes")
-        rest["labels"] = {label: LabelAccuracy(**one) for label, one in rest["labels"].items()}
+        rest["labels"] = {
+            label: LabelAccuracy(**{**one, "by_size": tuple(one["by_size"])}) for label, one in rest["labels"].items()
+        }
         rest["unknown"] = tuple(rest["unknown"])
         counts = tuple(map(tuple, matrix["counts"]))
         confusion = Confusion(tuple(matrix["labels"]), counts, matrix["ignored"], matrix["min_score"])
@@ -123,10 +124,8 @@ def judge(
             tally.add(dataset.name(picture), _truths(dataset, picture, places), _found(device.detect(frame), by_id))
 
         accuracy = measure(detector, dataset, limit, title, watch=count)
-    except EdgecamError:
+    finally:
         recorder.close()
-        raise
-    recorder.close()
     return Judgement(accuracy, tally.confusion(), tally.mistakes())
 
 

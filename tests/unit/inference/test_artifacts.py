@@ -234,6 +234,11 @@ def test_a_folder_is_a_model_whatever_it_is_called_and_a_precision_chooses_among
         locate_model(use(folder), "int8")
 
 
+def test_a_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read .*manifest\.toml"):
+        locate_model(use(tmp_path))
+
+
 def test_a_precision_cannot_be_chosen_of_a_file(yolox: Path) -> None:
     with pytest.raises(ConfigError, match="one is of one precision"):
         locate_model(use(yolox), "fp32")

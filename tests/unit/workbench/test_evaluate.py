@@ -50,6 +50,7 @@ def test_figures_are_cocos_and_categories_go_by_name(dataset: Path, model: Path)
     assert (accuracy.labels["person"].boxes, accuracy.labels["person"].ap50) == (1, 0.0)
     assert accuracy.figures["ap"] == pytest.approx(0.5)  # mean over car and person
     assert accuracy.figures["ap_large"] == -1.0  # all boxes are of medium size
+    assert accuracy.labels["car"].by_size == pytest.approx((-1.0, 1.0, -1.0))
     assert accuracy.unknown == ("gargoyle",)
 
 
