@@ -12,8 +12,8 @@ from appliance.core.files import write_atomically
 
 if TYPE_CHECKING:
     from appliance.workbench.card_text import Measured
+    from appliance.workbench.costs import Costs
     from appliance.workbench.evaluate import Dataset
-    from appliance.workbench.timing import Costs
 
 CARD_NAME = "README.md"
 PICTURES = "card"  # folder of the pictures, in the model's
@@ -123,9 +123,9 @@ def _costs(
     from appliance.config import ModelSettings
     from appliance.inference.artifacts import locate_model
     from appliance.workbench.card_measure import read_all
+    from appliance.workbench.costs import measure_costs
     from appliance.workbench.energy import find_meter
     from appliance.workbench.evaluate import read_frame
-    from appliance.workbench.timing import measure_costs
 
     cv2.setNumThreads(1)
     reference = locate_model(ModelSettings(use=beside)) if beside else None

@@ -14,10 +14,10 @@ from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.inference.artifacts import LocatedModel, artifacts_present, read_artifact
 from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_golden
 from appliance.workbench.card_text import ArtifactFigures, Measured
+from appliance.workbench.costs import processor_name
 from appliance.workbench.evaluate import Dataset
 from appliance.workbench.judgement import Judgement, judge
 from appliance.workbench.ledger import Ledger
-from appliance.workbench.timing import processor_name
 
 _COMPUTES: Final = ("numpy", "onnxruntime", "opencv-python-headless", "pycocotools")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from appliance.core.manifest import ModelManifest
 from appliance.workbench.confusion import BACKGROUND, Confusion, Mistake
+from appliance.workbench.costs import Costs
 from appliance.workbench.evaluate import FIGURES, NO_FIGURE, Accuracy, percent
 from appliance.workbench.judgement import Judgement
 from appliance.workbench.table import markdown
-from appliance.workbench.timing import Costs
 
 WORST = 10  # kinds of mistakes that are described
 _MOST_COLUMNS = 12  # labels up to which a matrix is readable as a table
