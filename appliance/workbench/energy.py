@@ -47,13 +47,11 @@ class EnergyMeter:
 
 def find_meter(folder: Path = POWERCAP) -> EnergyMeter:
     """Find the counters of this machine."""
-    # intel-rapl:0 is a package, intel-rapl:0:0 a part of it; AMD's are called the same
-    packages = [zone for zone in sorted(folder.glob("intel-rapl:*")) if zone.name.count(":") == 1]
     zones = []
-    for zone in packages:
+    for zone in sorted(folder.glob("intel-rapl:*")):  # AMD's are called so too
         try:
             if not (zone / "name").read_text(encoding="ascii").startswith("package"):
-                continue  # of the whole platform: packages are part of it
+                continue  # a part of a package, or the whole platform
             _number(zone / "energy_uj")
             zones.append((zone, _number(zone / "max_energy_range_uj")))
         except PermissionError:

@@ -168,9 +168,10 @@ def test_files_that_are_missing_too_large_no_json_or_lead_elsewhere_are_refused(
         read_golden(folder)
 
 
-def test_a_small_file_that_claims_a_huge_picture_is_not_unpacked() -> None:
-    content = bytearray(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
-    content[16:24] = (60_000).to_bytes(4, "big") * 2
-    assert decode_golden_frame(bytes(content)) is None
-    assert decode_golden_frame(b"\xff\xd8 a JPEG") is None
-    assert decode_golden_frame(bytes(content[:30])) is None
+def test_only_a_whole_png_of_a_bounded_size_is_unpacked() -> None:
+    large, fitting = (cv2.imencode(".png", np.zeros((high, 1920, 3), np.uint8))[1].tobytes() for high in (1200, 1080))
+    assert len(large) < MOST_FRAME_BYTES
+    assert decode_golden_frame(large) is None
+    assert decode_golden_frame(fitting) is not None
+    assert decode_golden_frame(fitting[:40]) is None
+    assert decode_golden_frame(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()) is None
