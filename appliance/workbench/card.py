@@ -136,11 +136,9 @@ def _costs(
 
 
 def _write(model: Path, measured: "Measured", costs: "Costs | None", page: str) -> None:
-    import cv2
-
     from appliance.workbench import card_text
     from appliance.workbench.card_page import with_sections
-    from appliance.workbench.heatmap import draw_confusion
+    from appliance.workbench.heatmap import confusion_png
 
     first = measured.artifacts[0]
     pictures = {name: f"{PICTURES}/confusion-{name}.png" for name in measured.datasets}
@@ -154,8 +152,7 @@ def _write(model: Path, measured: "Measured", costs: "Costs | None", page: str) 
     text = with_sections(page, sections, str(model / CARD_NAME))
     _make(model / PICTURES)
     for name, file in pictures.items():
-        drawn = draw_confusion(first.judgements[name].confusion, f"{first.file} on {name}")
-        write_atomically(model / file, cv2.imencode(".png", drawn)[1].tobytes())
+        write_atomically(model / file, confusion_png(first.judgements[name].confusion, f"{first.file} on {name}"))
     write_atomically(model / CARD_NAME, text.encode())
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")  # the first of COCOeval.stats, in its order
 NO_FIGURE = -1.0  # what pycocotools gives where there is nothing to find
+_WORST = 5  # kinds of mistakes shown; --json gives all
 LEAST_SCORE: Final = 0.01  # as is usual: the whole curve counts
 
 
@@ -169,15 +170,12 @@ def write_confusion(found: "Judgement", path: Path) -> None:
         ConfigError: The file's name does not end with .png.
         StorageError: It cannot be written.
     """
-    import cv2
-
-    from appliance.workbench.heatmap import draw_confusion
+    from appliance.workbench.heatmap import confusion_png
 
     if path.suffix.lower() != ".png":
         raise ConfigError(f"{path}: the picture is drawn as PNG; give a name that ends with .png")
     title = f"{found.accuracy.model} {found.accuracy.digest[:12]} on {Path(found.accuracy.dataset).name}"
-    _, content = cv2.imencode(".png", draw_confusion(found.confusion, title))
-    write_atomically(path, content.tobytes())
+    write_atomically(path, confusion_png(found.confusion, title))
 
 
 def measure(
@@ -310,6 +308,8 @@ def _show(found: "Judgement") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from appliance.workbench.card_text import describe
+
     console = Console()
     accuracy, confusion = found.accuracy, found.confusion
     console.print(f"{accuracy.model} {accuracy.digest[:12]} on {accuracy.dataset}: {accuracy.pictures} pictures")
@@ -327,6 +327,8 @@ def _show(found: "Judgement") -> None:
         f"as the device reports, scores from {confusion.min_score:g}: "
         f"{confusion.right} of {confusion.objects} found, {wrong} of {confusion.detections} detections wrong"
     )
+    for mistake in found.mistakes[:_WORST]:
+        click.echo(f"  {describe(mistake).replace('**', '')}")
     without = [label for label, one in accuracy.labels.items() if not one.boxes]
     if without:
         console.print(f"not in these pictures, counted in no mean: {', '.join(without)}")

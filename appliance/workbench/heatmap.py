@@ -53,6 +53,12 @@ def draw_confusion(confusion: Confusion, title: str) -> NDArray[np.uint8]:
     return picture
 
 
+def confusion_png(confusion: Confusion, title: str) -> bytes:
+    """Give the content of a PNG file of it; see `draw_confusion`."""
+    _, content = cv2.imencode(".png", draw_confusion(confusion, title), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    return content.tobytes()
+
+
 def _draw_cell(picture: NDArray[np.uint8], corner: tuple[int, int], count: int, total: int, *, is_right: bool) -> None:
     x, y = corner
     share = count / total if total else 0.0

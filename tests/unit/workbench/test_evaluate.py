@@ -103,6 +103,7 @@ def test_the_command_prints_one_json_object_or_a_table(dataset: Path, model: Pat
     assert result.exit_code == 0
     assert "ap 50.0" in result.stdout
     assert "2 of 3 found, 2 of 4 detections wrong" in result.stdout.replace("\n", "")
+    assert "person reported where none is marked: 2 of 2 detections. For example 7.png: " in result.stdout
     assert "gargoyle" in result.stdout
 
 
