@@ -61,10 +61,9 @@ class Training:
         self._corpus = corpus
         self._device = corpus.pixels.device
         torch.manual_seed(recipe.schedule.seed)
-        network = Network(recipe.network, len(recipe.labels)).to(self._device)
+        network = Network(recipe.network, len(recipe.labels)).to(self._device, memory_format=torch.channels_last)
         self._is_fast = self._device.type == "cuda"
         if self._is_fast:
-            network = network.to(memory_format=torch.channels_last)
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
         self._network = network
