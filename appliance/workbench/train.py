@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.config import ModelSettings
 from appliance.core.errors import UnsupportedError
 from appliance.workbench.recipe import Recipe, read_recipe
 
@@ -26,6 +27,15 @@ STOPPED = 75  # exit status: not done, go on with --resume; EX_TEMPFAIL of sysex
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What computes.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME]")
+@click.option(
+    "--teacher", help="Model to learn from, where the recipe has [distillation]: as [model] use of the device."
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Begin with the averaged weights of the run in this folder.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--iterations", type=click.IntRange(1), help="So many steps in place of the recipe's.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads.")
@@ -38,6 +48,8 @@ def train(
     data: Path,
     device: str,
     folder: Path | None,
+    teacher: str | None,
+    start: Path | None,
     resume: bool,
     iterations: int | None,
     threads: int,
@@ -51,7 +63,14 @@ def train(
     if iterations is not None:
         chosen = chosen.with_iterations(iterations)
     report = _run(
-        chosen, data=data, device=device, folder=folder or Path("runs") / chosen.name, resume=resume, threads=threads
+        chosen,
+        data=data,
+        device=device,
+        folder=folder or Path("runs") / chosen.name,
+        teacher=ModelSettings(use=teacher, threads=threads) if teacher else None,
+        start=start,
+        resume=resume,
+        threads=threads,
     )
     if as_json:
         click.echo(json.dumps(report.as_values()))

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from appliance.core.errors import ModelError
+from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.recipe import Recipe
 from appliance.workbench.training.augment import Augmenter
 from appliance.workbench.training.checkpoints import Checkpoint
 from appliance.workbench.training.corpus import Corpus
+from appliance.workbench.training.lessons import Lessons
 from appliance.workbench.training.losses import cost
 from appliance.workbench.training.network import PIXEL_SCALE, Network, cells
 
@@ -48,6 +49,7 @@ class Training:
         recipe: What to do.
         corpus: What to learn from, on the device that learns.
         compiled: Compile the network: worth it for long runs on an accelerator.
+        lessons: What the recipe's teacher sees in the corpus.
 
     Attributes:
         step: Steps done.
@@ -56,7 +58,9 @@ class Training:
             from time to time figures.
     """
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, *, compiled: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, corpus: Corpus, *, compiled: bool = False, lessons: Lessons | None = None
+    ) -> None:
         self._recipe = recipe
         self._corpus = corpus
         self._device = corpus.pixels.device
@@ -73,7 +77,8 @@ class Training:
         self._pairs = [(ours, theirs) for ours, theirs in pairs if ours.dtype.is_floating_point]
         self._optimiser = _optimiser(network, recipe)
         self._generator = torch.Generator(device=self._device)
-        self._augmenter = Augmenter(corpus, recipe.augment, self._generator)
+        taught = lessons.to(self._device) if lessons else None
+        self._augmenter = Augmenter(corpus, recipe.augment, self._generator, taught)
         self._cells = {size: cells(size, size, self._device) for size in recipe.schedule.sizes}
         self.step = 0
         self.curve: list[dict[str, Any]] = []
@@ -87,6 +92,18 @@ class Training:
         self.step = checkpoint.step
         self.curve = [dict(point) for point in checkpoint.curve]
         self._sums.copy_(torch.tensor(checkpoint.sums, dtype=torch.float64))
+
+    def start_from(self, checkpoint: Checkpoint) -> None:
+        """Begin with the averaged weights of another run.
+
+        Raises:
+            ConfigError: Its network is another.
+        """
+        try:
+            self._network.load_state_dict(checkpoint.average)
+        except RuntimeError as error:
+            raise ConfigError(f"the run to begin with trained another network: {error}") from error
+        self.average.load_state_dict(checkpoint.average)
 
     def checkpoint(self) -> Checkpoint:
         """Give where the run stands."""
@@ -137,7 +154,8 @@ class Training:
         pictures = batch.pictures * PIXEL_SCALE
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_fast):
             logits, distances = self._forward(pictures)
-        losses = cost(logits, distances, batch, self._cells[size], self._recipe.loss)
+        recipe = self._recipe
+        losses = cost(logits, distances, batch, self._cells[size], recipe.loss, distillation=recipe.distillation)
         self._optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), schedule.most_gradient)

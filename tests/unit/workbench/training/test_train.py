@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import signal
@@ -186,3 +187,47 @@ def test_a_device_that_is_not_there_is_told(recipe_file: Path, corpus: Path, tmp
     arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "run"), "--device", "cuda"]
     result = CliRunner().invoke(train, arguments)
     assert "finds no CUDA device here; use --device cpu" in str(result.exception)
+
+
+TEACHING = '\n[distillation]\nteacher = "{}"\n'
+
+
+def digest_of(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
+def test_a_model_learns_from_another(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    plain = start(recipe_file, corpus, tmp_path / "plain")
+    teacher = tmp_path / "plain" / "tiny" / "tiny-fp32.onnx"
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "taught"), "--teacher", str(teacher)]
+    alone = CliRunner().invoke(train, arguments)
+    assert "belong together: the recipe has no [distillation]" in str(alone.exception)
+    recipe_file.write_text(RECIPE + TEACHING.format("0" * 64), encoding="utf-8")
+    other = CliRunner().invoke(train, arguments)
+    assert f"SHA-256 {digest_of(teacher)}; the recipe learns from {'0' * 64}" in str(other.exception)
+    recipe_file.write_text(RECIPE + TEACHING.format(digest_of(teacher)), encoding="utf-8")
+    missing = CliRunner().invoke(train, arguments[:-2])
+    assert "give the recipe's teacher" in str(missing.exception)
+    result = CliRunner().invoke(train, [*arguments, "--json"], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert report["is_done"]
+    # the first step's labels cost the same, but the teacher costs too
+    assert report["curve"][0]["loss_scores"] == plain["curve"][0]["loss_scores"]
+    assert report["curve"][0]["loss"] > plain["curve"][0]["loss"]
+    assert len(list((tmp_path / "taught").glob("lessons-*.npz"))) == 1
+
+
+def test_a_run_begins_with_another_ones_averaged_weights(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    start(recipe_file, corpus, tmp_path / "first")
+    recipe = read_recipe(recipe_file)
+    kept = read_checkpoint(tmp_path / "first")
+    training = Training(recipe, read_corpus(corpus, recipe.data, recipe.labels))
+    training.start_from(kept)
+    begun = training.checkpoint()
+    assert begun.step == 0
+    torch.testing.assert_close(begun.network, kept.average, rtol=0, atol=0)
+    torch.testing.assert_close(begun.average, kept.average, rtol=0, atol=0)
+    recipe_file.write_text(RECIPE.replace("neck = 16", "neck = 24"), encoding="utf-8")
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "next"), "--from"]
+    other = CliRunner().invoke(train, [*arguments, str(tmp_path / "first")])
+    assert "trained another network" in str(other.exception)
