@@ -33,8 +33,8 @@ STOPPED = 75  # exit status: not done, go on with --resume; EX_TEMPFAIL of sysex
 @click.option(
     "--from",
     "start",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Begin with the averaged weights of the run in this folder.",
+    type=click.Path(exists=True, path_type=Path),
+    help="Begin with the weights of the run in this folder, or of this exported .onnx file.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--iterations", type=click.IntRange(1), help="So many steps in place of the recipe's.")

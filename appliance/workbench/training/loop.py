@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from appliance.core.errors import ConfigError, ModelError
+from appliance.core.errors import ModelError
 from appliance.workbench.recipe import Recipe
 from appliance.workbench.training.augment import Augmenter
 from appliance.workbench.training.checkpoints import Checkpoint
@@ -19,10 +20,12 @@ from appliance.workbench.training.corpus import Corpus
 from appliance.workbench.training.lessons import Lessons
 from appliance.workbench.training.losses import cost
 from appliance.workbench.training.network import PIXEL_SCALE, Network, cells
+from appliance.workbench.training.start import start_from
 
 _EMA_STEPS = 2000  # so many steps until the averaged weights have their full inertia
 _SPREAD = 0x9E3779B97F4A7C15  # 2 ** 64 / golden ratio: seeds of neighbouring steps lie far apart
 _SEEDS = 1 << 63
+_BATCHES = 4  # that show how the maps of an exported network are spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +96,19 @@ class Training:
         self.curve = [dict(point) for point in checkpoint.curve]
         self._sums.copy_(torch.tensor(checkpoint.sums, dtype=torch.float64))
 
-    def start_from(self, checkpoint: Checkpoint) -> None:
-        """Begin with the averaged weights of another run.
+    def start_from(self, path: Path) -> tuple[str, ...]:
+        """Begin with the weights of another run or model; see `start.start_from`.
 
         Raises:
-            ConfigError: Its network is another.
+            ConfigError: It cannot be read, or its network has another shape.
+            UnsupportedError: The onnx package is missing.
         """
-        try:
-            self._network.load_state_dict(checkpoint.average)
-        except RuntimeError as error:
-            raise ConfigError(f"the run to begin with trained another network: {error}") from error
-        self.average.load_state_dict(checkpoint.average)
+        schedule = self._recipe.schedule
+        self._generator.manual_seed(schedule.seed)
+        batches = (self._augmenter.batch(self._pictures(), schedule.sizes[-1], late=True) for _ in range(_BATCHES))
+        left = start_from(self._network, path, (batch.pictures * PIXEL_SCALE for batch in batches))
+        self.average.load_state_dict(self._network.state_dict())
+        return left
 
     def checkpoint(self) -> Checkpoint:
         """Give where the run stands."""

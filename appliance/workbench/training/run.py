@@ -87,7 +87,7 @@ def run(
         resume: Go on from the folder's checkpoint.
         threads: CPU threads.
         teacher: The detector that the recipe learns from.
-        start: Folder of a run of the same network, with whose averaged weights this one begins.
+        start: Folder of a run, or exported file, of the same network, with whose weights this one begins.
 
     Raises:
         ConfigError: The corpus, the teacher or the checkpoint cannot be used, or there is a run already and `resume`
@@ -107,7 +107,9 @@ def run(
     lessons = _learn_from(teacher, recipe, data, folder)
     training = Training(recipe, corpus, compiled=device == "cuda", lessons=lessons)
     if start and not resume:
-        training.start_from(read_checkpoint(start))
+        _say(f"beginning with {start}")
+        if left := training.start_from(start):
+            _say(f"other labels: {', '.join(left)} begin anew")
     if resume:
         training.restore(read_checkpoint(folder, recipe.digest()))
         _say(f"going on after step {training.step}")
