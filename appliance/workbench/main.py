@@ -4,6 +4,7 @@ import click
 
 from appliance import __version__
 from appliance.core.command import run_command
+from appliance.workbench.bundle import bundle
 from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
 from appliance.workbench.quantize import quantize
@@ -16,7 +17,7 @@ def workbench() -> None:
     """Make, quantize and measure models on a workstation, with the device's own code."""
 
 
-for command in (evaluate, compare, quantize, train):
+for command in (evaluate, compare, quantize, train, bundle):
     workbench.add_command(command)
 
 
