@@ -16,7 +16,7 @@ from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
-from appliance.inference.preprocess import Preprocessor
+from appliance.inference.preprocess import Letterbox, Preprocessor
 
 if TYPE_CHECKING:
     from appliance.inference.decoders import Decoder
@@ -81,8 +81,7 @@ class Detector:
             ModelError: The model could not be run, or gave numbers that are not finite.
         """
         started = time.perf_counter()
-        letterbox = self._preprocessor.write(frame)
-        candidates = self._decode()
+        candidates, letterbox = self.candidates(frame)
         spec = self.manifest.decoder
         kept = suppress(candidates, spec.nms_iou, spec.max_detections)
         boxes = letterbox.to_source(kept.boxes)
@@ -93,6 +92,15 @@ class Detector:
             detections = detections.select(visible)
         self.last_total_ms = (time.perf_counter() - started) * 1e3
         return detections
+
+    def candidates(self, frame: Frame) -> tuple[Detections, Letterbox]:
+        """Give what is found before overlaps are resolved, boxes in pixels of the model's input, and where that lies.
+
+        Raises:
+            ModelError: The model could not be run, or gave numbers that are not finite.
+        """
+        letterbox = self._preprocessor.write(frame)
+        return self._decode(), letterbox
 
     def close(self) -> None:
         """Let go of the model; a second call does nothing."""

@@ -18,6 +18,9 @@ from appliance.core.manifest import Precision
 from appliance.workbench.progress import with_progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from appliance.core.frame import Frame
     from appliance.inference.detector import Detector
     from appliance.workbench.judgement import Judgement
@@ -295,10 +298,15 @@ def read_frame(path: Path) -> "Frame":
         ConfigError: It cannot be read.
     """
     from appliance.cameras.pictures import read_picture
+
+    return as_frame(read_picture(path))
+
+
+def as_frame(image: "NDArray[np.uint8]") -> "Frame":
+    """Give a picture, (H, W, 3), BGR, as the frame that a camera would give."""
     from appliance.core.clock import SystemClock
     from appliance.core.frame import Frame, PixelLayout
 
-    image = read_picture(path)
     stamp = SystemClock().now()
     height, width = image.shape[:2]
     return Frame(image, PixelLayout.BGR, width, height, "picture", 0, stamp.time, stamp.mono_ns)

@@ -4,6 +4,7 @@ import click
 
 from appliance import __version__
 from appliance.core.command import run_command
+from appliance.workbench.bundle import bundle
 from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
@@ -18,7 +19,7 @@ def workbench() -> None:
     """Make, quantize and measure models on a workstation, with the device's own code."""
 
 
-for command in (card, compare, evaluate, golden, quantize, train):
+for command in (bundle, card, compare, evaluate, golden, quantize, train):
     workbench.add_command(command)
 
 

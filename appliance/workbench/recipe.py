@@ -115,6 +115,22 @@ class LossRecipe(Part):
     beta: Annotated[float, Field(ge=0.5, le=10.0)] = 6.0
 
 
+class DistillationRecipe(Part):
+    """What is learned from another detector (Hinton et al., arXiv:1503.02531): from all its cells, not its detections.
+
+    Attributes:
+        teacher: SHA-256 of its weights, so that a recipe means one teacher; the file itself is given to the command.
+        scores: Weight of its scores beside the labels.
+        boxes: Weight of its boxes.
+        least: What it scores lower than this has no box to learn from.
+    """
+
+    teacher: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    scores: Factor = 1.0
+    boxes: Factor = 2.0
+    least: Share = 0.1
+
+
 class ScheduleRecipe(Part):
     """How long and how fast.
 
@@ -189,6 +205,7 @@ class Recipe(Part):
     data: DataRecipe = DataRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     loss: LossRecipe = LossRecipe()
+    distillation: DistillationRecipe | None = None
     schedule: ScheduleRecipe
     detector: DetectorRecipe = DetectorRecipe()
 

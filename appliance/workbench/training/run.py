@@ -15,6 +15,7 @@ import click
 import cv2
 import torch
 
+from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import write_atomically
 from appliance.workbench.recipe import Recipe
@@ -25,8 +26,10 @@ from appliance.workbench.training.checkpoints import (
 )
 from appliance.workbench.training.corpus import Corpus, read_corpus
 from appliance.workbench.training.export import export
+from appliance.workbench.training.lessons import Lessons
 from appliance.workbench.training.loop import Training, Watch
 from appliance.workbench.training.network import Network, count
+from appliance.workbench.training.teacher import learn_from
 from appliance.workbench.training.validation import Validation
 
 
@@ -63,7 +66,18 @@ class Report:
         return asdict(self)
 
 
-def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, threads: int) -> Report:
+def run(
+    recipe: Recipe,
+    *,
+    data: Path,
+    device: str,
+    folder: Path,
+    resume: bool,
+    threads: int,
+    teacher: ModelSettings | None = None,
+    start: Path | None = None,
+    until: int | None = None,
+) -> Report:
     """Train, or go on training.
 
     Args:
@@ -73,9 +87,13 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
         folder: Of the run; made if it is not there.
         resume: Go on from the folder's checkpoint.
         threads: CPU threads.
+        teacher: The detector that the recipe learns from.
+        start: Folder of a run, or exported file, of the same network, with whose weights this one begins.
+        until: Stop after this step, as if told to.
 
     Raises:
-        ConfigError: The corpus or the checkpoint cannot be used, or there is one already and `resume` was not asked.
+        ConfigError: The corpus, the teacher or the checkpoint cannot be used, or there is a run already and `resume`
+            was not asked.
         UnsupportedError: There is no such device, or pycocotools is missing.
         StorageError: The folder cannot be written to.
         ModelError: The loss is no number any more.
@@ -88,14 +106,25 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
     validation = Validation(data, folder / "val", recipe.labels)
     _say(f"reading {data}")
     corpus = read_corpus(data, recipe.data, recipe.labels).to(torch.device(device))
-    training = Training(recipe, corpus, compiled=device == "cuda")
+    lessons = _learn_from(teacher, recipe, data, folder)
+    training = Training(recipe, corpus, compiled=device == "cuda", lessons=lessons)
+    if start and not resume:
+        _say(f"beginning with {start}")
+        if left := training.start_from(start):
+            _say(f"other labels: {', '.join(left)} begin anew")
     if resume:
         training.restore(read_checkpoint(folder, recipe.digest()))
         _say(f"going on after step {training.step}")
     stop = threading.Event()
     with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
+
+        def step(done: int) -> None:
+            progress(done)
+            if done == until:
+                stop.set()
+
         watch = Watch(
-            step=progress,
+            step=step,
             point=lambda point: _tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
             evaluate=lambda network, step: _evaluate(
@@ -104,6 +133,18 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
         )
         is_done = training.run(watch, stop)
     return _report(recipe, training, corpus, folder, is_done=is_done)
+
+
+def _learn_from(teacher: ModelSettings | None, recipe: Recipe, data: Path, folder: Path) -> Lessons | None:
+    if recipe.distillation is None and teacher is None:
+        return None
+    if recipe.distillation is None or teacher is None:
+        lacking = "the recipe has no [distillation]" if teacher else "give the recipe's teacher"
+        raise ConfigError(f"--teacher and [distillation] of the recipe belong together: {lacking}")
+    _say(f"teacher {teacher.use}")
+    return learn_from(
+        teacher, data, recipe=recipe.data, distillation=recipe.distillation, labels=recipe.labels, folder=folder
+    )
 
 
 def _prepare(folder: Path, *, resume: bool) -> None:
