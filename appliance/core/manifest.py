@@ -2,11 +2,12 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from appliance.core.errors import ModelError
+from appliance.core.mistakes import explain
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -168,6 +169,7 @@ class DistancesSpec(DecoderSpec):
     strides: Strides
 
 
+DECODERS = ("distances", "fastestdet", "nanodet", "yolox")
 AnyDecoder = Annotated[YoloxSpec | NanodetSpec | FastestdetSpec | DistancesSpec, Field(discriminator="kind")]
 
 
@@ -267,9 +269,7 @@ def read_manifest(path: Path) -> ModelManifest:
     try:
         return ModelManifest.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
-        raise ModelError("\n  ".join([f"{file}: {count}:", *lines])) from error
+        raise ModelError(explain(error, file, {"decoder": DECODERS})) from error
 
 
 def _read_text(path: Path) -> str:
@@ -283,21 +283,3 @@ def _read_text(path: Path) -> str:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is no UTF-8 text: {error}") from error
-
-
-def _explain(detail: Any) -> str:
-    """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
-    kinds = {"yolox", "nanodet", "fastestdet", "distances"}
-    # pydantic names the chosen member of a union as a step of the path; it is no key of the file
-    steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in kinds)]
-    path = ".".join(steps) or "(top level)"
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown entry"
-    if detail["type"] == "missing":
-        return f"{path}: is required"
-    if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
-        return f"{path}.kind: known: {', '.join(sorted(kinds))}"
-    given = detail["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}{shown}"
