@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from appliance.core.errors import ModelError
 from appliance.core.mistakes import explain
+from appliance.core.vocabulary import Vocabulary, default_groups
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -32,6 +33,7 @@ Strides = Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
+Members = Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
 Dtype = Literal["float32", "uint8"]
 
 
@@ -215,6 +217,7 @@ class ModelManifest(Part):
         title: One line for people.
         task: What it gives.
         labels: Names of its classes, by class id; in the file a list or the path of a text file, one a line.
+        groups: Labels that count as one, by the name of the group; None: those that Edgecam knows, see `vocabulary`.
         licence: SPDX expression for the weights.
         source: Provenance.
         input: How a picture becomes its input.
@@ -229,6 +232,7 @@ class ModelManifest(Part):
     title: Annotated[str, Field(min_length=1, max_length=200)]
     task: Literal["detect"]
     labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
+    groups: Annotated[dict[Label, Members], Field(max_length=100)] | None = None
     licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+() -]{1,200}$")]
     source: Source
     input: InputSpec
@@ -241,6 +245,24 @@ class ModelManifest(Part):
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: each must be there once")
         return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_labels(self) -> Self:
+        grouped: list[str] = []
+        for name, members in (self.groups or {}).items():
+            if name in self.labels:
+                raise ValueError(f"groups: {name!r} is a label; a group needs a name of its own")
+            if strangers := [label for label in members if label not in self.labels]:
+                raise ValueError(f"groups: {name!r} has {', '.join(map(repr, strangers))}, which are no labels")
+            grouped += members
+        if len(set(grouped)) != len(grouped):
+            raise ValueError("groups: a label is in one group at the most, and once")
+        return self
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What of it can be named in the configuration, and is named in messages."""
+        return Vocabulary(self.labels, default_groups(self.labels) if self.groups is None else self.groups)
 
     def for_size(self, width: int, height: int) -> Self:
         """Give the same manifest for a file whose input has another size, in pixels."""

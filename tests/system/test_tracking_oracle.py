@@ -15,6 +15,7 @@ from appliance.config import ModelSettings, TrackingSettings
 from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.results import Detections
+from appliance.core.vocabulary import Vocabulary
 from appliance.inference.detector import open_detector
 from appliance.tracking.scene import Scene
 from appliance.tracking.tracker import Tracker
@@ -210,7 +211,7 @@ def test_real_people_are_followed_no_worse_than_by_bytetrack(clip: Recording) ->
 
 @needs(CLIP, MODEL)
 def test_everyone_in_the_clip_is_one_object_with_a_start_and_an_end(clip: Recording) -> None:
-    scene = Scene("clip", ("person",), TrackingSettings(), {}, {}, high_score=HIGH_SCORE, run="r")
+    scene = Scene("clip", Vocabulary(("person",)), TrackingSettings(), {}, {}, high_score=HIGH_SCORE, run="r")
     events: list[Event] = []
     for at, found in enumerate(clip.frames):
         mono_ns = round(at / clip.fps * 1e9)

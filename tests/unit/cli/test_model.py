@@ -1,5 +1,8 @@
 """`edgecam model` as an operator meets it."""
 
+import json
+import re
+
 from click.testing import CliRunner, Result
 
 from appliance.cli.model import model
@@ -22,3 +25,8 @@ def test_a_name_that_is_not_known_is_a_mistake_on_the_command_line_and_the_known
     done = run("show", "yolo")
     assert done.exit_code == 2
     assert "fastestdet, nanodet, picodet, yolox" in done.stderr
+
+
+def test_a_model_shows_the_groups_that_can_be_named_beside_its_labels() -> None:
+    assert re.search(r"(?m)^groups +vehicle \(car, motorcycle, bus, truck\)$", run("show", "yolox").stdout)
+    assert json.loads(run("show", "yolox", "--json").stdout)["groups"]["vehicle"][0] == "car"
