@@ -222,6 +222,11 @@ class Tracker:
             self._votes = np.pad(self._votes, ((0, 0), (0, missing)))
         self._votes[rows, class_ids] += scores
         votes = self._votes.take(rows, axis=0)
+        # who holds half of all votes keeps the place whatever the rest says, and nearly all do in nearly every frame
+        is_open = (votes.argmax(axis=1) != self._class_ids[rows]) | (2.0 * votes.max(axis=1) < votes.sum(axis=1))
+        if not is_open.any():
+            return
+        rows, votes = rows[is_open], votes[is_open]
         votes[np.arange(len(rows)), self._class_ids[rows]] *= LOYALTY
         self._class_ids[rows] = votes.argmax(axis=1) if self._kinship is None else self._kinship.elect(votes)
 
