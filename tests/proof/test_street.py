@@ -1,5 +1,6 @@
 """The proof on the drawn street, and the proof of that proof: it measures what it says, and fails when it should."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from appliance.core.manifest import ModelManifest
 from appliance.core.results import Detections
 from tests.proof.street import Verdict, judge, main, run_street
 from tests.proof.watch import FIRST, choose, is_default_bundled, open_model
-from tests.simulators.models import manifest
+from tests.simulators.models import manifest, write_yolox, yolox_answer
 
 FPS = 10.0
 SMALL = SyntheticCameraSettings(kind="synthetic", width=480, height=270, seed=3)
@@ -239,3 +240,15 @@ def test_the_model_may_be_a_folder_a_file_or_the_daemons_default(tmp_path: Path)
 def test_it_cannot_be_run_without_a_model_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", "nothing.onnx"]) == 78
     assert "nothing.onnx" in capsys.readouterr().err
+
+
+def test_the_command_prints_its_figures_and_ends_with_1_when_the_promise_is_not_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blind = str(write_yolox(tmp_path / "blind.onnx", yolox_answer()))
+    assert main(["--model", blind, "--minutes", "0.05", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["share"], told["false_a_minute"], told["holds"]) == (0.0, 0.0, False)
+    assert told["shares"]["person"]["due"] == sum(" person " in f" {line}" for line in told["missed"]) > 0
+    assert main(["--model", blind, "--minutes", "0.05"]) == 1
+    assert "| people and vehicles |" in capsys.readouterr().out
