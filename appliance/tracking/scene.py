@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.config import Line, TrackingSettings, Zone
+from appliance.config import Line, TrackingSettings, Zone, check_places
 from appliance.core.events import Event
 from appliance.core.results import Detections
 from appliance.core.vocabulary import Vocabulary
 from appliance.tracking.events import Life, Sight, Timing, TrackedObject
 from appliance.tracking.kinship import Kinship
 from appliance.tracking.tracker import Tracker, Tracks
-from appliance.tracking.zones import Lines, Passage, Presence, Zones, check_labels
+from appliance.tracking.zones import Lines, Passage, Presence, Zones
 
 # (x, y of the centre, y of the foot, mean of width and height) = xyxy @ _TO_PLACES
 _TO_PLACES = np.array(((0.5, 0.0, 0.0, -0.5), (0.0, 0.5, 0.0, -0.5), (0.5, 0.0, 0.0, 0.5), (0.0, 0.5, 1.0, 0.5)))
@@ -72,7 +72,7 @@ class Scene:
         Raises:
             ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
         """
-        check_labels(camera, zones, lines, vocabulary)
+        check_places(camera, zones, lines, vocabulary)
         self._camera, self._run = camera, run
         self._names = [(label, vocabulary.group_of(label)) for label in vocabulary.labels]
         self._timing = Timing(round(settings.stationary_after * 1e9), round(settings.update_interval * 1e9))

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.config import Line, Zone
-from appliance.core.errors import ConfigError
 from appliance.core.events import Change, Crossing
 from appliance.core.vocabulary import Vocabulary
 
@@ -218,23 +217,6 @@ class Passage:
             if before == -side and self._lines.counts_for[class_id][line] and self._lines.meets(line, start, point):
                 crossings.append(Crossing(self._lines.names[line], "in" if side > 0 else "out"))
         return crossings
-
-
-def check_labels(camera: str, zones: Mapping[str, Zone], lines: Mapping[str, Line], vocabulary: Vocabulary) -> None:
-    """See that the zones and lines of a camera name nothing that its model does not know.
-
-    Raises:
-        ConfigError: They do: all of it in one message, a line for each zone or line.
-    """
-    places: list[tuple[str, Zone | Line]] = [(f"zones.{name}", zone) for name, zone in zones.items()]
-    places += [(f"lines.{name}", line) for name, line in lines.items()]
-    mistakes = [
-        f"[cameras.{camera}.{where}] labels: {', '.join(map(repr, unknown))} not known to the model"
-        for where, place in places
-        if (unknown := vocabulary.unknown(place.labels))
-    ]
-    if mistakes:
-        raise ConfigError("\n  ".join([*mistakes, f"accepted: {vocabulary.described()}"]))
 
 
 def _table(wanted: Sequence[Sequence[str]], vocabulary: Vocabulary) -> NDArray[np.bool_]:
