@@ -67,6 +67,8 @@ def show_model(name: str, *, as_json: bool) -> None:
         return
     for key, value in summary.items():
         shown = ", ".join(value) if isinstance(value, list) else value
+        if isinstance(value, dict):
+            shown = "; ".join(f"{name} ({', '.join(members)})" for name, members in value.items())
         click.echo(f"{key:<16} {shown if shown not in (None, '') else '-'}")
 
 
@@ -137,4 +139,5 @@ def _summary(found: Any) -> dict[str, Any]:
         "weights": str(weights) if weights else None,
         "sha256": found.artifact.sha256 if found.artifact else None,
         "labels": list(manifest.labels),
+        "groups": {name: list(members) for name, members in manifest.vocabulary.groups.items()},
     }

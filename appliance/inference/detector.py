@@ -30,7 +30,7 @@ class Detector:
         model: What the loaded file is.
         session: The loaded file; closed by `close`.
         min_score: Lowest score of a detection, 0..1; None: the manifest's own.
-        labels: Only these are looked for; empty: all the model knows.
+        labels: Only these, or the labels of these groups, are looked for; empty: all the model knows.
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Attributes:
@@ -41,7 +41,7 @@ class Detector:
         last_total_ms: Milliseconds from the frame to its detections.
 
     Raises:
-        ConfigError: A label is none of the model's.
+        ConfigError: A label is neither one of the model's nor a group.
         ModelError: It cannot be run, or gives numbers that are not finite.
     """
 
@@ -126,7 +126,7 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Raises:
-        ConfigError: There is no such model or file, or a label is none of the model's.
+        ConfigError: There is no such model or file, or a label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here.
     """
@@ -165,10 +165,10 @@ def load_detector(
 
 
 def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:
-    unknown = [label for label in labels if label not in manifest.labels]
-    if unknown:
+    vocabulary = manifest.vocabulary
+    if unknown := vocabulary.unknown(labels):
         raise ConfigError(
-            f"[model] labels: {', '.join(map(repr, unknown))} not among those of {manifest.name!r}; "
-            f"known: {', '.join(manifest.labels)}"
+            f"[model] labels: {', '.join(map(repr, unknown))} not known to {manifest.name!r}; "
+            f"accepted: {vocabulary.described()}"
         )
-    return np.array([not labels or label in labels for label in manifest.labels])
+    return np.array(vocabulary.wanted(labels))

@@ -1,6 +1,7 @@
 """`edgecam model` as an operator meets it."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -67,3 +68,8 @@ def test_a_model_without_golden_frames_is_not_passed_in_silence(tmp_path: Path) 
     folder = write_folder(tmp_path / "mine", {"fp32": yolox(yolox_answer())})
     with pytest.raises(ModelError, match=r"golden\.json is missing"):
         run("check", str(folder))
+
+
+def test_a_model_shows_the_groups_that_can_be_named_beside_its_labels() -> None:
+    assert re.search(r"(?m)^groups +vehicle \(car, motorcycle, bus, truck\)$", run("show", "yolox").stdout)
+    assert json.loads(run("show", "yolox", "--json").stdout)["groups"]["vehicle"][0] == "car"
