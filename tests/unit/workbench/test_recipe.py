@@ -6,10 +6,10 @@ from appliance.core.errors import ConfigError
 from appliance.workbench.recipe import MOST_RECIPE_BYTES, read_recipe
 
 RECIPES = Path(__file__).resolve().parents[3] / "models" / "edgecam-nano"
-GOOD = (RECIPES / "recipe.toml").read_text(encoding="utf-8")
+GOOD = (RECIPES / "recipe-accelerator.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["recipe.toml", "recipe-small.toml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("recipe*.toml")))
 def test_our_own_recipes_are_accepted_and_look_for_the_six_classes(name: str) -> None:
     recipe = read_recipe(RECIPES / name)
     assert recipe.labels == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
