@@ -227,7 +227,10 @@ def _fit(quantizer: Quantizer, inputs: Sequence[NDArray[Any]], order: Order, loc
         pass
     corrected = 0
     if order.correct_biases:
-        corrected = max(with_progress(quantizer.correct_biases(inputs[:CORRECTED_ON]), "correcting biases"), default=0)
+        chosen = inputs[:CORRECTED_ON]
+        for _ in with_progress(quantizer.correct_biases(chosen), "correcting biases", len(chosen)):
+            pass
+        corrected = sum(1 for operator in quantizer.operators.values() if operator == "Conv")
     return equalised, corrected
 
 

@@ -30,7 +30,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from appliance.core.errors import ModelError
 from appliance.inference.runtimes.onnx import OnnxRuntime
 from appliance.inference.runtimes.onnx_file import without_weight_inputs
-from appliance.workbench.biases import add_to_stored, levels, up_to, with_biases
+from appliance.workbench.biases import beside, with_biases
 from appliance.workbench.equalisation import equalise
 from appliance.workbench.noise import decibels, outputs_sqnr
 
@@ -167,41 +167,32 @@ class Quantizer:
     def correct_biases(self, pictures: Sequence[Tensor]) -> Iterator[int]:
         """Learn by how much 8 bits shift each convolution's mean output; `variant` takes that off their biases.
 
-        To be done after the ranges are learned. One convolution after the other, so that each is measured behind those
-        that have been corrected.
+        To be done after the ranges are learned. Each convolution reads what the float model gives it, so that its shift
+        is its own, whatever else is in 8 bits.
 
         Args:
             pictures: Inputs as the device makes them, shape (1, ...).
 
         Yields:
-            How many convolutions are done, to the last.
+            How many pictures are done, to the last.
 
         Raises:
             ModelError: It was not calibrated, or cannot be run.
         """
+        self._added = {}
         names = [name for name in self.nodes if self.operators[name] == "Conv"]
-        expected = self._means(self._model, names, pictures)
-        self._added = {name: np.zeros(len(mean), np.float32) for name, mean in expected.items()}
-        variant = onnx.load_from_string(self.variant())
-        done = 0
-        for level in levels(self._model.graph, names):
-            found = self._means(variant, level, pictures)
-            self._added |= {name: (expected[name] - found[name]).astype(np.float32) for name in level}
-            add_to_stored(variant.graph, {name: self._added[name] for name in level})
-            done += len(level)
-            yield done
-
-    def _means(self, model: Any, names: Sequence[str], pictures: Sequence[Tensor]) -> dict[str, NDArray[np.float64]]:
-        """Give the mean of each channel of the outputs of these convolutions, over the pictures."""
-        outputs = {node.name: node.output[0] for node in model.graph.node if node.name in set(names)}
-        tensors = [outputs[name] for name in names]
+        both, pairs = beside(self._model, onnx.load_from_string(self.variant()), names)
         with self._explained("cannot be run"):
-            session = _all_tensors(up_to(model, tensors), tensors)
-            runs = [session.run(None, {self._input: picture}) for picture in pictures]
-        return {
-            name: np.mean([one.mean(axis=(0, *range(2, one.ndim)), dtype=np.float64) for one in maps], axis=0)
-            for name, *maps in zip(names, *runs, strict=True)
-        }
+            session = _all_tensors(both, [tensor for pair in pairs.values() for tensor in pair])
+        shifts = {name: np.zeros(1) for name in names}
+        for done, picture in enumerate(pictures, start=1):
+            with self._explained("cannot be run"):
+                found = session.run(None, {self._input: picture})
+            for name, wanted, got in zip(names, found[::2], found[1::2], strict=True):
+                places = (0, *range(2, wanted.ndim))
+                shifts[name] = shifts[name] + np.mean(wanted - got, axis=places, dtype=np.float64)
+            yield done
+        self._added = {name: (shift / len(pictures)).astype(np.float32) for name, shift in shifts.items()}
 
     def variant(self, in_float: Collection[str] = (), *, float_weights: bool = False) -> bytes:
         """Give the model with all nodes in 8 bits but these, in the QDQ format.

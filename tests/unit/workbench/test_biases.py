@@ -3,7 +3,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx package: pip install 'edgecam[workbench]'")
 from appliance.core.errors import ModelError  # noqa: E402 - onnx is there from here on
-from appliance.workbench.biases import levels, up_to  # noqa: E402
+from appliance.workbench.biases import beside  # noqa: E402
 from appliance.workbench.quantizer import Quantizer  # noqa: E402
 from tests.simulators.uneven import SIZE, write_uneven  # noqa: E402
 
@@ -27,7 +27,7 @@ def test_corrected_biases_bring_the_means_back_on_other_pictures_too(*, biases: 
     made = Quantizer(write_uneven(biases=biases), "uneven.onnx")
     assert list(made.calibrate(pictures(1)))
     before = mean_shift(made, 2)
-    assert list(made.correct_biases(pictures(1))) == [1, 2, 3, 4]
+    assert list(made.correct_biases(pictures(1))) == [1, 2, 3, 4, 5, 6]
     assert mean_shift(made, 2) < 0.4 * before
 
 
@@ -55,13 +55,15 @@ def test_biases_cannot_be_corrected_before_the_ranges_are_known() -> None:
         list(Quantizer(write_uneven(), "uneven.onnx").correct_biases(pictures(1)))
 
 
-def test_no_convolution_of_a_level_comes_after_another_of_it() -> None:
-    graph = onnx.load_from_string(write_uneven("shared weights")).graph
-    found = levels(graph, ["first", "first_again", "each", "each_again", "two"])
-    assert found == [("first", "first_again"), ("each", "each_again"), ("two",)]
-
-
-def test_only_what_a_tensor_comes_from_is_run() -> None:
-    part = up_to(onnx.load_from_string(write_uneven()), ["each_out"])
-    assert [node.name for node in part.graph.node] == ["first", "first_active", "each"]
-    assert {one.name for one in part.graph.initializer} == {"first_weight", "first_bias", "each_weight", "each_bias"}
+def test_a_shift_is_measured_on_what_the_float_model_gives() -> None:
+    """So that what one convolution adds does not depend on whether those before it are in 8 bits."""
+    model = onnx.load_from_string(write_uneven())
+    made = Quantizer(model.SerializeToString(), "uneven.onnx")
+    assert list(made.calibrate(pictures(1)))
+    both, pairs = beside(model, onnx.load_from_string(made.variant()), ["each", "two"])
+    assert {name: pair[0] for name, pair in pairs.items()} == {"each": "each_out", "two": "two_out"}
+    makers = {output: node for node in both.graph.node for output in node.output}
+    reads = makers[makers[makers[pairs["each"][1]].input[0]].input[0]].input[0]
+    assert reads == "first_active"
+    assert makers[reads].name == "first_active"
+    assert not any(name.startswith("first_") and name.endswith("_beside") and "active" not in name for name in makers)
