@@ -38,7 +38,7 @@ class Watch:
     step: Callable[[int], None]
     point: Callable[[dict[str, Any]], None]
     checkpoint: Callable[[Checkpoint], None]
-    evaluate: Callable[[Network, int], dict[str, Any]]
+    evaluate: Callable[[nn.Module, int], dict[str, Any]]
 
 
 class Training:
@@ -48,6 +48,7 @@ class Training:
         recipe: What to do.
         corpus: What to learn from, on the device that learns.
         compiled: Compile the network: worth it for long runs on an accelerator.
+        network: What learns; None: the recipe's, from random weights.
 
     Attributes:
         step: Steps done.
@@ -56,12 +57,14 @@ class Training:
             from time to time figures.
     """
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, *, compiled: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, corpus: Corpus, *, compiled: bool = False, network: nn.Module | None = None
+    ) -> None:
         self._recipe = recipe
         self._corpus = corpus
         self._device = corpus.pixels.device
         torch.manual_seed(recipe.schedule.seed)
-        network = Network(recipe.network, len(recipe.labels)).to(self._device)
+        network = (network or Network(recipe.network, len(recipe.labels))).to(self._device)
         self._is_fast = self._device.type == "cuda"
         if self._is_fast:
             network = network.to(memory_format=torch.channels_last)
@@ -194,7 +197,7 @@ def rate(recipe: Recipe, step: int) -> float:
     return schedule.learning_rate * (schedule.final_rate + (1 - schedule.final_rate) * down)
 
 
-def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     decayed = [one for one in network.parameters() if one.ndim > 1]
     kept = [one for one in network.parameters() if one.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.schedule.weight_decay}, {"params": kept, "weight_decay": 0.0}]

@@ -5,29 +5,34 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final, cast
 
 import click
 import cv2
 import torch
+from torch import nn
 
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import write_atomically
-from appliance.workbench.recipe import Recipe
+from appliance.workbench.ranges import write_ranges
+from appliance.workbench.recipe import QuantizeAwareRecipe, Recipe
+from appliance.workbench.training.aware import QuantizeAware
 from appliance.workbench.training.checkpoints import (
     CHECKPOINT_NAME,
     read_checkpoint,
     write_checkpoint,
 )
 from appliance.workbench.training.corpus import Corpus, read_corpus
-from appliance.workbench.training.export import export
+from appliance.workbench.training.export import export, fp32_name
 from appliance.workbench.training.loop import Training, Watch
 from appliance.workbench.training.network import Network, count
 from appliance.workbench.training.validation import Validation
+
+AWARE_FOLDER: Final = "quantize-aware"  # in the run's: what comes of learning to be in 8 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +93,81 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
     validation = Validation(data, folder / "val", recipe.labels)
     _say(f"reading {data}")
     corpus = read_corpus(data, recipe.data, recipe.labels).to(torch.device(device))
-    training = Training(recipe, corpus, compiled=device == "cuda")
+    plain = recipe.without_quantization()
+    training = Training(plain, corpus, compiled=device == "cuda")
     if resume:
-        training.restore(read_checkpoint(folder, recipe.digest()))
+        training.restore(read_checkpoint(folder, plain.digest()))
         _say(f"going on after step {training.step}")
+
+    def evaluate(network: nn.Module, step: int) -> dict[str, float]:
+        return _evaluate(cast("Network", network), step, plain, folder, validation=validation, threads=threads)
+
+    is_done = _take_steps(plain, training, folder, evaluate)
+    report = _report(plain, training, corpus, folder, is_done=is_done)
+    if not is_done or recipe.quantize_aware is None:
+        return report
+    return _learn_8_bits(
+        plain,
+        recipe.quantize_aware,
+        cast("Network", training.average),
+        corpus,
+        folder / AWARE_FOLDER,
+        validation=validation,
+        threads=threads,
+    )
+
+
+def _learn_8_bits(
+    recipe: Recipe,
+    aware: QuantizeAwareRecipe,
+    trained: Network,
+    corpus: Corpus,
+    folder: Path,
+    *,
+    validation: Validation,
+    threads: int,
+) -> Report:
+    """Let a trained network learn to be in 8 bits, or go on with that; the checkpoint in `folder` tells."""
+    _make(folder)
+    recipe = recipe.for_quantization(aware)
+    network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), inertia=aware.inertia)
+    training = Training(recipe, corpus, network=network)
+    if (folder / CHECKPOINT_NAME).exists():
+        training.restore(read_checkpoint(folder, recipe.digest()))
+    _say(f"learning to be in 8 bits: {training.step} of {aware.iterations} steps are done")
+
+    def evaluate(average: nn.Module, step: int) -> dict[str, float]:
+        learned = cast("QuantizeAware", average)
+        figures = _evaluate(learned.network, step, recipe, folder, validation=validation, threads=threads)
+        write_ranges(folder / recipe.name / fp32_name(recipe), learned.ranges())
+        return figures
+
+    is_done = _take_steps(recipe, training, folder, evaluate)
+    return _report(recipe, training, corpus, folder, is_done=is_done)
+
+
+def _take_steps(
+    recipe: Recipe, training: Training, folder: Path, evaluate: Callable[[nn.Module, int], dict[str, float]]
+) -> bool:
+    """Take the steps that are left, until there are none or a signal comes; give whether there are none."""
     stop = threading.Event()
     with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
         watch = Watch(
             step=progress,
             point=lambda point: _tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
-            evaluate=lambda network, step: _evaluate(
-                network, step, recipe, folder, validation=validation, threads=threads
-            ),
+            evaluate=evaluate,
         )
-        is_done = training.run(watch, stop)
-    return _report(recipe, training, corpus, folder, is_done=is_done)
+        return training.run(watch, stop)
 
 
 def _prepare(folder: Path, *, resume: bool) -> None:
     if not resume and (folder / CHECKPOINT_NAME).exists():
         raise ConfigError(f"{folder} holds a run already; go on with --resume, or give another --run")
+    _make(folder)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
