@@ -4,9 +4,11 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
@@ -18,6 +20,7 @@ from torch import nn
 
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import write_atomically
+from appliance.core.manifest import MANIFEST_NAME
 from appliance.workbench.ranges import write_ranges
 from appliance.workbench.recipe import QuantizeAwareRecipe, Recipe
 from appliance.workbench.training.aware import QuantizeAware
@@ -27,7 +30,7 @@ from appliance.workbench.training.checkpoints import (
     write_checkpoint,
 )
 from appliance.workbench.training.corpus import Corpus, read_corpus
-from appliance.workbench.training.export import export, fp32_name
+from appliance.workbench.training.export import export, fp32_name, to_manifest
 from appliance.workbench.training.loop import Training, Watch
 from appliance.workbench.training.network import Network, count
 from appliance.workbench.training.validation import Validation
@@ -49,6 +52,7 @@ class Report:
         pictures: That were learned from.
         curve: See `Training.curve`.
         figures: Of the last evaluation: those of `evaluate`, and AP50 of each label; 0..1, -1 where there is nothing.
+            After learning to be in 8 bits also int8_ap and int8_ap50, with all nodes in 8 bits.
         model: Folder of the exported model, once all steps are taken.
     """
 
@@ -69,7 +73,7 @@ class Report:
 
 
 def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, threads: int) -> Report:
-    """Train, or go on training.
+    """Train, or go on training; then let the network learn to be in 8 bits, where the recipe says so.
 
     Args:
         recipe: What to do.
@@ -81,10 +85,12 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
 
     Raises:
         ConfigError: The corpus or the checkpoint cannot be used, or there is one already and `resume` was not asked.
-        UnsupportedError: There is no such device, or pycocotools is missing.
+        UnsupportedError: There is no such device, or pycocotools or onnx is missing.
         StorageError: The folder cannot be written to.
         ModelError: The loss is no number any more.
     """
+    if recipe.quantize_aware is not None and find_spec("onnx") is None:
+        raise UnsupportedError("[quantize_aware] needs onnx; do: pip install 'edgecam[train]'")
     if device == "cuda" and not torch.cuda.is_available():
         raise UnsupportedError("PyTorch finds no CUDA device here; use --device cpu")
     _prepare(folder, resume=resume)
@@ -139,8 +145,9 @@ def _learn_8_bits(
     def evaluate(average: nn.Module, step: int) -> dict[str, float]:
         learned = cast("QuantizeAware", average)
         figures = _evaluate(learned.network, step, recipe, folder, validation=validation, threads=threads)
-        write_ranges(folder / recipe.name / fp32_name(recipe), learned.ranges())
-        return figures
+        model = folder / recipe.name / fp32_name(recipe)
+        write_ranges(model, learned.ranges())
+        return figures | _evaluate_in_8_bits(model, learned.ranges(), recipe, validation=validation, threads=threads)
 
     is_done = _take_steps(recipe, training, folder, evaluate)
     return _report(recipe, training, corpus, folder, is_done=is_done)
@@ -182,6 +189,24 @@ def _evaluate(
     figures = {name: round(value, 4) for name, value in accuracy.figures.items()}
     figures |= {label: round(one.ap50, 4) for label, one in accuracy.labels.items()}
     return figures
+
+
+def _evaluate_in_8_bits(
+    model: Path, ranges: Mapping[str, tuple[float, float]], recipe: Recipe, *, validation: Validation, threads: int
+) -> dict[str, float]:
+    """Measure an exported file with all that can be in 8 bits in 8 bits; the 8-bit file itself is not kept."""
+    from appliance.workbench.quantizer import Quantizer  # ONNX is loaded only where something is quantized
+
+    quantizer = Quantizer(model.read_bytes(), str(model))
+    quantizer.take_ranges(ranges)
+    content = quantizer.variant()
+    with tempfile.TemporaryDirectory(prefix="edgecam-aware-") as place:
+        folder = Path(place) / recipe.name
+        folder.mkdir()
+        write_atomically(folder / model.name, content)
+        write_atomically(folder / MANIFEST_NAME, to_manifest(recipe, model.name, content).encode())
+        accuracy = validation.measure(folder, threads=threads)
+    return {f"int8_{name}": round(accuracy.figures[name], 4) for name in ("ap", "ap50")}
 
 
 def _tell(folder: Path, curve: list[dict[str, Any]], point: dict[str, Any]) -> None:
