@@ -51,7 +51,7 @@ _OPERATORS = sorted({*QDQRegistry, *QLinearOpsRegistry})
 _OPSET = 13  # the first in which DequantizeLinear has an axis, which scales per channel need
 _AT_ONCE = 4  # pictures whose activations are held in memory while calibrating: some 60 MB each
 _LARGE = 5000  # values: below that float weights are worth their bytes; what lies above is most of a model
-_HANDS_ON = {"MaxPool", "Reshape", "Transpose", "Resize", "Split", "Squeeze", "Unsqueeze", "Flatten", "Slice"}
+_HANDS_ON = {"Gather", "MaxPool", "Reshape", "Transpose", "Resize", "Split", "Squeeze", "Unsqueeze", "Flatten", "Slice"}
 _FATAL = 4  # OrtLoggingLevel: what goes wrong comes as an exception
 _ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,

@@ -4,12 +4,13 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Part, Source
+from appliance.core.mistakes import explain
 
 MOST_RECIPE_BYTES = 64 << 10
 COARSEST = 32  # stride of the network's last map: inputs are multiples of it
@@ -115,6 +116,22 @@ class LossRecipe(Part):
     beta: Annotated[float, Field(ge=0.5, le=10.0)] = 6.0
 
 
+class DistillationRecipe(Part):
+    """What is learned from another detector (Hinton et al., arXiv:1503.02531): from all its cells, not its detections.
+
+    Attributes:
+        teacher: SHA-256 of its weights, so that a recipe means one teacher; the file itself is given to the command.
+        scores: Weight of its scores beside the labels.
+        boxes: Weight of its boxes.
+        least: What it scores lower than this has no box to learn from.
+    """
+
+    teacher: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    scores: Factor = 1.0
+    boxes: Factor = 2.0
+    least: Share = 0.1
+
+
 class ScheduleRecipe(Part):
     """How long and how fast.
 
@@ -210,6 +227,7 @@ class Recipe(Part):
     data: DataRecipe = DataRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     loss: LossRecipe = LossRecipe()
+    distillation: DistillationRecipe | None = None
     schedule: ScheduleRecipe
     quantize_aware: QuantizeAwareRecipe | None = None
     detector: DetectorRecipe = DetectorRecipe()
@@ -267,17 +285,4 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
-        raise ConfigError("\n  ".join([f"{path}: {count}:", *lines])) from error
-
-
-def _explain(detail: Any) -> str:
-    path = ".".join(str(step) for step in detail["loc"]) or "(top level)"
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown entry"
-    if detail["type"] == "missing":
-        return f"{path}: is required"
-    given = detail["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{path}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+        raise ConfigError(explain(error, path)) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.config import ModelSettings
 from appliance.core.errors import UnsupportedError
 from appliance.workbench.recipe import Recipe, read_recipe
 
@@ -26,8 +27,18 @@ STOPPED = 75  # exit status: not done, go on with --resume; EX_TEMPFAIL of sysex
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What computes.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME]")
+@click.option(
+    "--teacher", help="Model to learn from, where the recipe has [distillation]: as [model] use of the device."
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, path_type=Path),
+    help="Begin with the weights of the run in this folder, or of this exported .onnx file.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--iterations", type=click.IntRange(1), help="So many steps in place of the recipe's.")
+@click.option("--until", type=click.IntRange(1), help="Stop after this step, short of the schedule's end.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 @click.pass_context
@@ -38,8 +49,11 @@ def train(
     data: Path,
     device: str,
     folder: Path | None,
+    teacher: str | None,
+    start: Path | None,
     resume: bool,
     iterations: int | None,
+    until: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -53,13 +67,21 @@ def train(
     if iterations is not None:
         chosen = chosen.with_iterations(iterations)
     report = _run(
-        chosen, data=data, device=device, folder=folder or Path("runs") / chosen.name, resume=resume, threads=threads
+        chosen,
+        data=data,
+        device=device,
+        folder=folder or Path("runs") / chosen.name,
+        teacher=ModelSettings(use=teacher, threads=threads) if teacher else None,
+        start=start,
+        resume=resume,
+        threads=threads,
+        until=until,
     )
     if as_json:
         click.echo(json.dumps(report.as_values()))
     else:
         _show(report)
-    if not report.is_done:
+    if not report.is_done and report.step != until:
         context.exit(STOPPED)
 
 

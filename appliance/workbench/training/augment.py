@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from appliance.workbench.recipe import AugmentRecipe
 from appliance.workbench.training.corpus import Corpus
+from appliance.workbench.training.lessons import Layout, Lesson, Lessons, part_of
 
 PAD = 114.0  # around pictures, as the manifest says to the device
 _PARTS = 4  # of a mosaic: left and right above, left and right below
@@ -25,6 +26,7 @@ class Batch:
         ignored: Shape (B, K).
         scope: Shape (B, 4, classes): what was labelled in each part.
         middle: Shape (B, 2): x and y at which the four parts meet; with one part alone, the lower right corner.
+        lesson: What another detector sees there, if there is one to learn from.
     """
 
     pictures: Tensor
@@ -33,25 +35,13 @@ class Batch:
     ignored: Tensor
     scope: Tensor
     middle: Tensor
+    lesson: Lesson | None = None
 
     def scope_at(self, centres: Tensor) -> Tensor:
         """Give what was labelled around each of the points (A, 2): shape (B, classes, A)."""
-        beyond = (centres[None] >= self.middle[:, None]).long()
-        part = beyond[..., 0] + 2 * beyond[..., 1]
+        part = part_of(centres, self.middle)
         index = part[..., None].expand(-1, -1, self.scope.shape[2])
         return self.scope.gather(1, index).transpose(1, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where parts lie: all of shape (B, 4, 2), x and y."""
-
-    low: Tensor
-    high: Tensor
-    scale: Tensor
-    offset: Tensor
-    sizes: Tensor
-    mirrored: Tensor
 
 
 class Augmenter:
@@ -61,10 +51,14 @@ class Augmenter:
         corpus: On the device on which batches are wanted.
         recipe: How much is varied.
         generator: Source of chance, on the same device.
+        lessons: What another detector sees in each picture of the corpus, on the same device.
     """
 
-    def __init__(self, corpus: Corpus, recipe: AugmentRecipe, generator: Generator) -> None:
+    def __init__(
+        self, corpus: Corpus, recipe: AugmentRecipe, generator: Generator, lessons: Lessons | None = None
+    ) -> None:
         self._corpus = corpus
+        self._lessons = lessons
         self._recipe = recipe
         self._generator = generator
         self._device = corpus.pixels.device
@@ -88,12 +82,14 @@ class Augmenter:
         layout = self._lay_out(chosen, middle, mosaic, size, late=late)
         pictures = self._vary(self._sample(chosen, layout, middle, size))
         boxes, classes, ignored = self._place(chosen, layout)
-        return Batch(pictures, boxes, classes, ignored, self._corpus.scope[chosen], middle)
+        scope = self._corpus.scope[chosen]
+        lesson = self._lessons.of(chosen, layout, middle, size) if self._lessons else None
+        return Batch(pictures, boxes, classes, ignored, scope, middle, lesson)
 
     def _chance(self, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self._generator, device=self._device)
 
-    def _lay_out(self, chosen: Tensor, middle: Tensor, mosaic: Tensor, size: int, *, late: bool) -> _Layout:
+    def _lay_out(self, chosen: Tensor, middle: Tensor, mosaic: Tensor, size: int, *, late: bool) -> Layout:
         count = len(chosen)
         part = torch.arange(_PARTS, device=self._device)
         beyond = torch.stack((part % 2, part // 2), dim=1).bool()[None]
@@ -109,9 +105,9 @@ class Augmenter:
         scale = (factor * size / sizes.amax(dim=2))[..., None] * torch.stack((stretch, 1 / stretch), dim=2)
         # by chance where it fits, and a part of it by chance where it does not
         offset = low + (high - low - sizes * scale) * self._chance(count, _PARTS, 2)
-        return _Layout(low, high, scale, offset, sizes, self._chance(count, _PARTS) < recipe.flip)
+        return Layout(low, high, scale, offset, sizes, self._chance(count, _PARTS) < recipe.flip)
 
-    def _sample(self, chosen: Tensor, layout: _Layout, middle: Tensor, size: int) -> Tensor:
+    def _sample(self, chosen: Tensor, layout: Layout, middle: Tensor, size: int) -> Tensor:
         """Give (B, S, S, 3), float32: each pixel interpolated from the part that it lies in."""
         along = torch.arange(size, device=self._device) + 0.5
         # in the coordinates of the source, (B, parts, S) each
@@ -142,7 +138,7 @@ class Augmenter:
         packed = self._corpus.pixels[place]
         return packed[..., None].view(torch.uint8)[..., :3].float()
 
-    def _place(self, chosen: Tensor, layout: _Layout) -> tuple[Tensor, Tensor, Tensor]:
+    def _place(self, chosen: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """Give boxes, classes and what is ignored, as in `Batch`."""
         boxes, classes = self._corpus.boxes[chosen], self._corpus.classes[chosen]
         width = layout.sizes[..., :1]

@@ -53,12 +53,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     write_atomically(folder / CHECKPOINT_NAME, buffer.getvalue())
 
 
-def read_checkpoint(folder: Path, digest: str) -> Checkpoint:
+def read_checkpoint(folder: Path, digest: str | None = None) -> Checkpoint:
     """Read the folder's checkpoint.
 
     Args:
         folder: Of the run.
-        digest: Of the recipe that is to go on.
+        digest: Of the recipe that is to go on; None: only the weights are wanted.
 
     Raises:
         ConfigError: There is none, it is broken, or it is one of another recipe.
@@ -71,7 +71,7 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint:
         checkpoint = Checkpoint(**values)
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise ConfigError(f"cannot go on from {path}: {error}; begin again without --resume") from error
-    if checkpoint.digest != digest:
+    if digest is not None and checkpoint.digest != digest:
         raise ConfigError(
             f"{path} was made by another recipe or with other --iterations: its curve cannot go on with this one; "
             "give the same, or another --run"

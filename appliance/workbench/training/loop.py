@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +17,15 @@ from appliance.workbench.recipe import Recipe
 from appliance.workbench.training.augment import Augmenter
 from appliance.workbench.training.checkpoints import Checkpoint
 from appliance.workbench.training.corpus import Corpus
+from appliance.workbench.training.lessons import Lessons
 from appliance.workbench.training.losses import cost
 from appliance.workbench.training.network import PIXEL_SCALE, Network, cells
+from appliance.workbench.training.start import start_from
 
 _EMA_STEPS = 2000  # so many steps until the averaged weights have their full inertia
 _SPREAD = 0x9E3779B97F4A7C15  # 2 ** 64 / golden ratio: seeds of neighbouring steps lie far apart
 _SEEDS = 1 << 63
+_BATCHES = 4  # that show how the maps of an exported network are spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Training:
         corpus: What to learn from, on the device that learns.
         compiled: Compile the network: worth it for long runs on an accelerator.
         network: What learns; None: the recipe's, from random weights.
+        lessons: What the recipe's teacher sees in the corpus.
 
     Attributes:
         step: Steps done.
@@ -58,16 +63,22 @@ class Training:
     """
 
     def __init__(
-        self, recipe: Recipe, corpus: Corpus, *, compiled: bool = False, network: nn.Module | None = None
+        self,
+        recipe: Recipe,
+        corpus: Corpus,
+        *,
+        compiled: bool = False,
+        network: nn.Module | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
         self._recipe = recipe
         self._corpus = corpus
         self._device = corpus.pixels.device
         torch.manual_seed(recipe.schedule.seed)
-        network = (network or Network(recipe.network, len(recipe.labels))).to(self._device)
+        network = network or Network(recipe.network, len(recipe.labels))
+        network = network.to(self._device, memory_format=torch.channels_last)
         self._is_fast = self._device.type == "cuda"
         if self._is_fast:
-            network = network.to(memory_format=torch.channels_last)
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
         self._network = network
@@ -77,7 +88,8 @@ class Training:
         self._pairs = [(ours, theirs) for ours, theirs in pairs if ours.dtype.is_floating_point]
         self._optimiser = _optimiser(network, recipe)
         self._generator = torch.Generator(device=self._device)
-        self._augmenter = Augmenter(corpus, recipe.augment, self._generator)
+        taught = lessons.to(self._device) if lessons else None
+        self._augmenter = Augmenter(corpus, recipe.augment, self._generator, taught)
         self._cells = {size: cells(size, size, self._device) for size in recipe.schedule.sizes}
         self.step = 0
         self.curve: list[dict[str, Any]] = []
@@ -91,6 +103,20 @@ class Training:
         self.step = checkpoint.step
         self.curve = [dict(point) for point in checkpoint.curve]
         self._sums.copy_(torch.tensor(checkpoint.sums, dtype=torch.float64))
+
+    def start_from(self, path: Path) -> tuple[str, ...]:
+        """Begin with the weights of another run or model; see `start.start_from`.
+
+        Raises:
+            ConfigError: It cannot be read, or its network has another shape.
+            UnsupportedError: The onnx package is missing.
+        """
+        schedule = self._recipe.schedule
+        self._generator.manual_seed(schedule.seed)
+        batches = (self._augmenter.batch(self._pictures(), schedule.sizes[-1], late=True) for _ in range(_BATCHES))
+        left = start_from(self._network, path, (batch.pictures * PIXEL_SCALE for batch in batches))
+        self.average.load_state_dict(self._network.state_dict())
+        return left
 
     def checkpoint(self) -> Checkpoint:
         """Give where the run stands."""
@@ -141,7 +167,8 @@ class Training:
         pictures = batch.pictures * PIXEL_SCALE
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_fast):
             logits, distances = self._forward(pictures)
-        losses = cost(logits, distances, batch, self._cells[size], self._recipe.loss)
+        recipe = self._recipe
+        losses = cost(logits, distances, batch, self._cells[size], recipe.loss, distillation=recipe.distillation)
         self._optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), schedule.most_gradient)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from appliance.workbench.recipe import LossRecipe
+from appliance.workbench.recipe import DistillationRecipe, LossRecipe
 from appliance.workbench.training.augment import Batch
+from appliance.workbench.training.lessons import Lesson
 from appliance.workbench.training.network import STRIDES, to_boxes
 
 _EPSILON = 1e-7
@@ -40,8 +41,8 @@ class Losses:
 
     Attributes:
         total: The weighted sum.
-        scores: Of the scores.
-        boxes: Of the boxes.
+        scores: Of the scores, by the labels.
+        boxes: Of the boxes, by the labels.
     """
 
     total: Tensor
@@ -121,7 +122,15 @@ def _widened(boxes: Tensor) -> Tensor:
     return torch.cat((middle - half, middle + half), dim=-1)
 
 
-def cost(logits: Tensor, distances: Tensor, batch: Batch, cells: tuple[Tensor, Tensor], recipe: LossRecipe) -> Losses:
+def cost(
+    logits: Tensor,
+    distances: Tensor,
+    batch: Batch,
+    cells: tuple[Tensor, Tensor],
+    recipe: LossRecipe,
+    *,
+    distillation: DistillationRecipe | None = None,
+) -> Losses:
     """Compare what the network gave with what is there.
 
     Args:
@@ -130,6 +139,7 @@ def cost(logits: Tensor, distances: Tensor, batch: Batch, cells: tuple[Tensor, T
         batch: What is in the pictures.
         cells: Centres and strides; see `network.cells`.
         recipe: Which losses.
+        distillation: How much a batch's lesson counts.
     """
     logits, distances = logits.float(), distances.float()
     boxes = to_boxes(distances, *cells)
@@ -140,7 +150,27 @@ def cost(logits: Tensor, distances: Tensor, batch: Batch, cells: tuple[Tensor, T
     # where there is no object a box may be anything, and anything times 0 may be no number
     fitted = torch.where(targets.weights > 0, by_box, 0.0)
     placed = (fitted * targets.weights).sum() / targets.weights.sum().clamp(min=1.0)
-    return Losses(scores + recipe.box_weight * placed, scores, placed)
+    total = scores + recipe.box_weight * placed
+    if distillation and batch.lesson:
+        total = total + distance_to(batch.lesson, logits, boxes, distillation)
+    return Losses(total, scores, placed)
+
+
+def distance_to(lesson: Lesson, logits: Tensor, boxes: Tensor, recipe: DistillationRecipe) -> Tensor:
+    """Give the loss of scores and boxes against what the teacher says of the same cells.
+
+    Args:
+        lesson: What it says.
+        logits: Scores before the sigmoid, (B, classes, cells).
+        boxes: Shape (B, cells, 4), xyxy in pixels.
+        recipe: Weights.
+    """
+    best = torch.where(lesson.known, lesson.scores.amax(dim=1), 0.0)  # (B, cells)
+    whole = best.sum().clamp(min=1.0)
+    scores = (score_loss(logits, lesson.scores, "quality") * lesson.known[:, None]).sum() / whole
+    is_box = (best >= recipe.least) & ((lesson.boxes[..., 2:] - lesson.boxes[..., :2]).amin(dim=-1) >= 1)
+    fitted = torch.where(is_box, box_loss(boxes, lesson.boxes, "giou") * best, 0.0)
+    return recipe.scores * scores + recipe.boxes * fitted.sum() / torch.where(is_box, best, 0.0).sum().clamp(min=1.0)
 
 
 def score_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:

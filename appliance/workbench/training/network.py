@@ -31,7 +31,9 @@ class Shuffle(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Shuffle (B, C, H, W)."""
         batch, channels, height, width = maps.shape
-        return maps.reshape(batch, 2, channels // 2, height, width).transpose(1, 2).reshape(maps.shape)
+        halves = maps.permute(0, 2, 3, 1).reshape(batch, height, width, 2, channels // 2)
+        # channels stay last in memory, which convolutions on a CPU want
+        return halves.transpose(3, 4).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class Cells(nn.Module):

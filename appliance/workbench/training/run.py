@@ -18,6 +18,7 @@ import cv2
 import torch
 from torch import nn
 
+from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import write_atomically
 from appliance.core.manifest import MANIFEST_NAME
@@ -31,8 +32,10 @@ from appliance.workbench.training.checkpoints import (
 )
 from appliance.workbench.training.corpus import Corpus, read_corpus
 from appliance.workbench.training.export import export, fp32_name, to_manifest
+from appliance.workbench.training.lessons import Lessons
 from appliance.workbench.training.loop import Training, Watch
 from appliance.workbench.training.network import Network, count
+from appliance.workbench.training.teacher import learn_from
 from appliance.workbench.training.validation import Validation
 
 AWARE_FOLDER: Final = "quantize-aware"  # in the run's: what comes of learning to be in 8 bits
@@ -72,7 +75,18 @@ class Report:
         return asdict(self)
 
 
-def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, threads: int) -> Report:
+def run(
+    recipe: Recipe,
+    *,
+    data: Path,
+    device: str,
+    folder: Path,
+    resume: bool,
+    threads: int,
+    teacher: ModelSettings | None = None,
+    start: Path | None = None,
+    until: int | None = None,
+) -> Report:
     """Train, or go on training; then let the network learn to be in 8 bits, where the recipe says so.
 
     Args:
@@ -82,9 +96,13 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
         folder: Of the run; made if it is not there.
         resume: Go on from the folder's checkpoint.
         threads: CPU threads.
+        teacher: The detector that the recipe learns from.
+        start: Folder of a run, or exported file, of the same network, with whose weights this one begins.
+        until: Stop after this step, as if told to; one of learning to be in 8 bits cannot be named.
 
     Raises:
-        ConfigError: The corpus or the checkpoint cannot be used, or there is one already and `resume` was not asked.
+        ConfigError: The corpus, the teacher or the checkpoint cannot be used, or there is a run already and `resume`
+            was not asked.
         UnsupportedError: There is no such device, or pycocotools or onnx is missing.
         StorageError: The folder cannot be written to.
         ModelError: The loss is no number any more.
@@ -99,8 +117,13 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
     validation = Validation(data, folder / "val", recipe.labels)
     _say(f"reading {data}")
     corpus = read_corpus(data, recipe.data, recipe.labels).to(torch.device(device))
+    lessons = _learn_from(teacher, recipe, data, folder)
     plain = recipe.without_quantization()
-    training = Training(plain, corpus, compiled=device == "cuda")
+    training = Training(plain, corpus, compiled=device == "cuda", lessons=lessons)
+    if start and not resume:
+        _say(f"beginning with {start}")
+        if left := training.start_from(start):
+            _say(f"other labels: {', '.join(left)} begin anew")
     if resume:
         training.restore(read_checkpoint(folder, plain.digest()))
         _say(f"going on after step {training.step}")
@@ -108,7 +131,7 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
     def evaluate(network: nn.Module, step: int) -> dict[str, float]:
         return _evaluate(cast("Network", network), step, plain, folder, validation=validation, threads=threads)
 
-    is_done = _take_steps(plain, training, folder, evaluate)
+    is_done = _take_steps(plain, training, folder, evaluate, until)
     report = _report(plain, training, corpus, folder, is_done=is_done)
     if not is_done or recipe.quantize_aware is None:
         return report
@@ -118,6 +141,7 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
         cast("Network", training.average),
         corpus,
         folder / AWARE_FOLDER,
+        lessons=lessons,
         validation=validation,
         threads=threads,
     )
@@ -130,6 +154,7 @@ def _learn_8_bits(
     corpus: Corpus,
     folder: Path,
     *,
+    lessons: Lessons | None,
     validation: Validation,
     threads: int,
 ) -> Report:
@@ -137,7 +162,7 @@ def _learn_8_bits(
     _make(folder)
     recipe = recipe.for_quantization(aware)
     network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), inertia=aware.inertia)
-    training = Training(recipe, corpus, network=network)
+    training = Training(recipe, corpus, network=network, lessons=lessons)
     if (folder / CHECKPOINT_NAME).exists():
         training.restore(read_checkpoint(folder, recipe.digest()))
     _say(f"learning to be in 8 bits: {training.step} of {aware.iterations} steps are done")
@@ -154,18 +179,40 @@ def _learn_8_bits(
 
 
 def _take_steps(
-    recipe: Recipe, training: Training, folder: Path, evaluate: Callable[[nn.Module, int], dict[str, float]]
+    recipe: Recipe,
+    training: Training,
+    folder: Path,
+    evaluate: Callable[[nn.Module, int], dict[str, float]],
+    until: int | None = None,
 ) -> bool:
     """Take the steps that are left, until there are none or a signal comes; give whether there are none."""
     stop = threading.Event()
     with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
+
+        def step(done: int) -> None:
+            progress(done)
+            if done == until:
+                stop.set()
+
         watch = Watch(
-            step=progress,
+            step=step,
             point=lambda point: _tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
             evaluate=evaluate,
         )
         return training.run(watch, stop)
+
+
+def _learn_from(teacher: ModelSettings | None, recipe: Recipe, data: Path, folder: Path) -> Lessons | None:
+    if recipe.distillation is None and teacher is None:
+        return None
+    if recipe.distillation is None or teacher is None:
+        lacking = "the recipe has no [distillation]" if teacher else "give the recipe's teacher"
+        raise ConfigError(f"--teacher and [distillation] of the recipe belong together: {lacking}")
+    _say(f"teacher {teacher.use}")
+    return learn_from(
+        teacher, data, recipe=recipe.data, distillation=recipe.distillation, labels=recipe.labels, folder=folder
+    )
 
 
 def _prepare(folder: Path, *, resume: bool) -> None:

@@ -2,9 +2,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not installed")
 
-from appliance.workbench.recipe import LossRecipe
+from appliance.workbench.recipe import DistillationRecipe, LossRecipe
 from appliance.workbench.training.augment import Batch
-from appliance.workbench.training.losses import assign, box_loss, cost, overlaps, score_loss
+from appliance.workbench.training.lessons import Lesson
+from appliance.workbench.training.losses import assign, box_loss, cost, distance_to, overlaps, score_loss
 from appliance.workbench.training.network import cells, to_boxes
 
 SIZE, CLASSES = 64, 3
@@ -99,3 +100,19 @@ def test_a_picture_without_objects_costs_finite_scores_and_no_boxes() -> None:
     assert losses.boxes == 0
     assert torch.isfinite(losses.total)
     assert logits.grad.abs().sum() > 0
+
+
+def test_a_teacher_that_says_the_same_costs_nothing_and_one_that_does_not_costs_what_it_knows() -> None:
+    logits, distances = answers()
+    boxes = to_boxes(distances, CENTRES, STRIDES)
+    known = torch.ones(1, len(CENTRES), dtype=torch.bool)
+    recipe = DistillationRecipe(teacher="0" * 64)
+    same = Lesson(logits.sigmoid(), boxes, known)
+    assert distance_to(same, logits, boxes, recipe) == pytest.approx(0.0, abs=1e-4)
+    surer = Lesson(logits.sigmoid() + 0.5, boxes, known)
+    assert distance_to(surer, logits, boxes, recipe) > 0.1
+    elsewhere = Lesson(logits.sigmoid(), boxes + 16, known)
+    assert distance_to(elsewhere, logits, boxes, recipe) > 0.1
+    assert distance_to(elsewhere, logits, boxes, recipe.model_copy(update={"least": 0.9})) < 1e-4
+    unknown = Lesson(surer.scores, elsewhere.boxes, ~known)
+    assert distance_to(unknown, logits, boxes, recipe) == 0.0

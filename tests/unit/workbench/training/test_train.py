@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import signal
@@ -15,11 +16,13 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools, the extra `workbench`, is not installed")
 
+from appliance.core.errors import ConfigError
 from appliance.workbench.recipe import Recipe, read_recipe
 from appliance.workbench.train import train
 from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, read_checkpoint, write_checkpoint
 from appliance.workbench.training.corpus import read_corpus
 from appliance.workbench.training.loop import Training, Watch, rate
+from appliance.workbench.training.network import PIXEL_SCALE, Network
 from appliance.workbench.training.run import run
 from appliance.workbench.training.validation import Validation
 from tests.simulators.training import RECIPE, write_corpus, write_split
@@ -115,6 +118,16 @@ def silent() -> Watch:
     )
 
 
+def test_a_run_can_be_told_where_to_stop(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "run"), "--json"]
+    first = CliRunner().invoke(train, [*arguments, "--until", "7"], catch_exceptions=False)
+    report = json.loads(first.stdout)
+    assert (first.exit_code, report["step"], report["is_done"]) == (0, 7, False)
+    assert read_checkpoint(tmp_path / "run").step == 7
+    rest = CliRunner().invoke(train, [*arguments, "--resume"], catch_exceptions=False)
+    assert (rest.exit_code, json.loads(rest.stdout)["step"]) == (0, 12)
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     start(recipe_file, corpus, folder)
@@ -186,3 +199,72 @@ def test_a_device_that_is_not_there_is_told(recipe_file: Path, corpus: Path, tmp
     arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "run"), "--device", "cuda"]
     result = CliRunner().invoke(train, arguments)
     assert "finds no CUDA device here; use --device cpu" in str(result.exception)
+
+
+TEACHING = '\n[distillation]\nteacher = "{}"\n'
+
+
+def digest_of(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
+def test_a_model_learns_from_another(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    plain = start(recipe_file, corpus, tmp_path / "plain")
+    teacher = tmp_path / "plain" / "tiny" / "tiny-fp32.onnx"
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "taught"), "--teacher", str(teacher)]
+    alone = CliRunner().invoke(train, arguments)
+    assert "belong together: the recipe has no [distillation]" in str(alone.exception)
+    recipe_file.write_text(RECIPE + TEACHING.format("0" * 64), encoding="utf-8")
+    other = CliRunner().invoke(train, arguments)
+    assert f"SHA-256 {digest_of(teacher)}; the recipe learns from {'0' * 64}" in str(other.exception)
+    recipe_file.write_text(RECIPE + TEACHING.format(digest_of(teacher)), encoding="utf-8")
+    missing = CliRunner().invoke(train, arguments[:-2])
+    assert "give the recipe's teacher" in str(missing.exception)
+    result = CliRunner().invoke(train, [*arguments, "--json"], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert report["is_done"]
+    # the first step's labels cost the same, but the teacher costs too
+    assert report["curve"][0]["loss_scores"] == plain["curve"][0]["loss_scores"]
+    assert report["curve"][0]["loss"] > plain["curve"][0]["loss"]
+    assert len(list((tmp_path / "taught").glob("lessons-*.npz"))) == 1
+
+
+def test_a_run_begins_with_another_ones_averaged_weights(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    start(recipe_file, corpus, tmp_path / "first")
+    recipe = read_recipe(recipe_file)
+    kept = read_checkpoint(tmp_path / "first")
+    training = Training(recipe, read_corpus(corpus, recipe.data, recipe.labels))
+    assert training.start_from(tmp_path / "first") == ()
+    begun = training.checkpoint()
+    assert begun.step == 0
+    torch.testing.assert_close(begun.network, kept.average, rtol=0, atol=0)
+    torch.testing.assert_close(begun.average, kept.average, rtol=0, atol=0)
+    recipe_file.write_text(RECIPE.replace("neck = 16", "neck = 24"), encoding="utf-8")
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "next"), "--from"]
+    other = CliRunner().invoke(train, [*arguments, str(tmp_path / "first")])
+    assert "is a network of another shape" in str(other.exception)
+
+
+def test_a_run_begins_with_an_exported_model(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    start(recipe_file, corpus, tmp_path / "first")
+    recipe = read_recipe(recipe_file)
+    training = Training(recipe, read_corpus(corpus, recipe.data, recipe.labels))
+    assert training.start_from(tmp_path / "first" / "tiny" / "tiny-fp32.onnx") == ()
+    restored = Network(recipe.network, 2)
+    restored.load_state_dict(training.checkpoint().average)
+    original = Network(recipe.network, 2)
+    original.load_state_dict(read_checkpoint(tmp_path / "first").average)
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 255 * PIXEL_SCALE
+    for ours, theirs in zip(restored.eval()(pictures), original.eval()(pictures), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    # the spread was found anew: in training, with other means than those it was folded with, it gives much the same
+    norm = restored.backbone.stem[0][1]
+    assert (norm.running_var - 1).abs().max() > 0.01
+    more = read_small(RECIPE.replace('["person", "car"]', '["person", "car", "dog"]'))
+    other = Training(more, read_corpus(corpus, more.data, more.labels))
+    left = other.start_from(tmp_path / "first" / "tiny" / "tiny-fp32.onnx")
+    assert left == tuple(f"scores.{at}.out.{kind}" for at in range(3) for kind in ("bias", "weight"))
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"nonsense")
+    with pytest.raises(ConfigError, match="cannot read weights from"):
+        other.start_from(broken)
