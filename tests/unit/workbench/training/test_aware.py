@@ -223,7 +223,7 @@ def test_a_finished_run_goes_on_to_8_bits_when_its_recipe_says_so(corpus: Path, 
     plain = run(read_recipe(recipe_file), data=corpus, device="cpu", folder=tmp_path / "run", resume=False, threads=1)
     assert plain.is_done
     float_file = (tmp_path / "run" / "tiny" / "tiny-fp32.onnx").read_bytes()
-    recipe_file.write_text(RECIPE + AWARE.replace("= 8", "= 16"), encoding="utf-8")
+    recipe_file.write_text(RECIPE + AWARE.replace("= 8", "= 10"), encoding="utf-8")
     arguments = [*COMMAND, str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "run"), "--resume"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
     with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -239,7 +239,7 @@ def test_a_finished_run_goes_on_to_8_bits_when_its_recipe_says_so(corpus: Path, 
     chosen = read_recipe(recipe_file)
     parts = run(chosen, data=corpus, device="cpu", folder=tmp_path / "run", resume=True, threads=1)
     whole = run(chosen, data=corpus, device="cpu", folder=tmp_path / "whole", resume=False, threads=1)
-    assert (parts.is_done, parts.step, parts.iterations) == (True, 16, 16)
+    assert (parts.is_done, parts.step, parts.iterations) == (True, 10, 10)
     assert [point["loss"] for point in parts.curve] == [point["loss"] for point in whole.curve]
     for name in ("tiny-fp32.onnx", "ranges.json", "manifest.toml"):
         files = [tmp_path / name_of / AWARE_FOLDER / "tiny" / name for name_of in ("run", "whole")]
