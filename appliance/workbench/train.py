@@ -59,6 +59,8 @@ def train(
 ) -> None:
     """Train the model of RECIPE, a recipe.toml; write it with its manifest into the run's folder.
 
+    With [quantize_aware] in the recipe it then learns to be in 8 bits, in quantize-aware/ of the run's folder.
+
     A run that is stopped (SIGTERM, Ctrl-C) keeps a checkpoint and ends with status 75.
     """
     chosen = read_recipe(recipe)
