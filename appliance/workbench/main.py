@@ -6,6 +6,7 @@ from appliance import __version__
 from appliance.core.command import run_command
 from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.prune import prune
 from appliance.workbench.quantize import quantize
 from appliance.workbench.train import train
 
@@ -16,7 +17,7 @@ def workbench() -> None:
     """Make, quantize and measure models on a workstation, with the device's own code."""
 
 
-for command in (evaluate, compare, quantize, train):
+for command in (evaluate, compare, quantize, train, prune):
     workbench.add_command(command)
 
 

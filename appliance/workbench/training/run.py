@@ -93,12 +93,12 @@ def run(recipe: Recipe, *, data: Path, device: str, folder: Path, resume: bool, 
         training.restore(read_checkpoint(folder, recipe.digest()))
         _say(f"going on after step {training.step}")
     stop = threading.Event()
-    with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
+    with stopped_by_signals(stop), show_steps(recipe, training.step) as progress:
         watch = Watch(
             step=progress,
-            point=lambda point: _tell(folder, training.curve, point),
+            point=lambda point: tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
-            evaluate=lambda network, step: _evaluate(
+            evaluate=lambda network, step: export_and_measure(
                 network, step, recipe, folder, validation=validation, threads=threads
             ),
         )
@@ -115,9 +115,10 @@ def _prepare(folder: Path, *, resume: bool) -> None:
         raise StorageError(f"cannot make {folder}: {error.strerror}") from error
 
 
-def _evaluate(
+def export_and_measure(
     network: Network, step: int, recipe: Recipe, folder: Path, *, validation: Validation, threads: int
 ) -> dict[str, float]:
+    """Export a network into a run's folder, and give its figures there: as `Report.figures`, rounded."""
     model = export(network, recipe, folder, {"step": str(step), "recipe": recipe.digest()})
     accuracy = validation.measure(model, threads=threads)
     figures = {name: round(value, 4) for name, value in accuracy.figures.items()}
@@ -125,7 +126,8 @@ def _evaluate(
     return figures
 
 
-def _tell(folder: Path, curve: list[dict[str, Any]], point: dict[str, Any]) -> None:
+def tell(folder: Path, curve: list[dict[str, Any]], point: dict[str, Any]) -> None:
+    """Write the curve into a run's folder, and its newest point to standard error."""
     write_atomically(folder / "curve.json", (json.dumps(curve, indent=1) + "\n").encode())
     told = f"step {point['step']}: loss {point['loss']:.4f}, {point['pictures_a_second']:g} pictures/s"
     if figures := point.get("figures"):
@@ -153,7 +155,7 @@ def _report(recipe: Recipe, training: Training, corpus: Corpus, folder: Path, *,
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Let SIGTERM and SIGINT end the run after its present step."""
 
     def ask(_: int, __: FrameType | None) -> None:
@@ -168,7 +170,7 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(recipe: Recipe, done: int) -> Iterator[Any]:
+def show_steps(recipe: Recipe, done: int) -> Iterator[Any]:
     """Show a bar on standard error when a person looks at it; give what is told each step."""
     if not sys.stderr.isatty():
         yield lambda _: None
