@@ -9,6 +9,7 @@ from appliance.workbench.points import Point
 _WIDTH, _HEIGHT = 460, 340  # of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 56, 48  # around its field
 _TICKS = 5
+_LINE_HEIGHT = 14
 _MARGIN = 0.12  # of the range of the figures, free on either side
 _LINE, _CHOSEN, _GREY = "#2563a8", "#c2410c", "#6b7280"
 
@@ -69,11 +70,21 @@ def _panel(
     yield f'<path d="M{start} {y(lowest):.1f}H{end}" stroke="{_CHOSEN}" stroke-dasharray="5 4"/>'
     yield _text((start + end) / 2, _HEIGHT - 10, name, "middle", "black")
     yield _text(start, _TOP - 8, "AP", "middle", "black")
-    for at, (at_x, at_y, (text, colour)) in enumerate(zip(across, up, marks, strict=True)):
-        yield f'<circle cx="{x(at_x):.1f}" cy="{y(at_y):.1f}" r="4.5" fill="{colour}"/>'
-        side, away = ("end", -8) if x(at_x) > (start + end) / 2 else ("start", 8)
-        # in turns above and below, as neighbours on the curve lie close together
-        yield _text(x(at_x) + away, y(at_y) + (16 if at % 2 else -7), text, side, colour)
+    heights = _apart([y(value) for value in up])
+    for at_x, at_y, height, (text, colour) in zip(map(x, across), map(y, up), heights, marks, strict=True):
+        yield f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="4.5" fill="{colour}"/>'
+        side, away = ("end", -8) if at_x > (start + end) / 2 else ("start", 8)
+        yield _text(at_x + away, height + 4, text, side, colour)
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Give heights in the same order that leave each line of text its room, moved down as far as that takes."""
+    moved = list(heights)
+    lowest = -math.inf
+    for at in sorted(range(len(heights)), key=heights.__getitem__):
+        lowest = max(heights[at], lowest + _LINE_HEIGHT)
+        moved[at] = lowest
+    return moved
 
 
 def _text(x: float, y: float, text: str, anchor: str, colour: str) -> str:

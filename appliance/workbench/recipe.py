@@ -199,7 +199,8 @@ class PruneRecipe(Part):
         iterations: Steps that each learns on for.
         learning_rate: Highest; the rest of the schedule is as in training.
         warm_up: Steps to the highest.
-        batches: So many of the schedule's batches tell what each channel is worth.
+        batches: So many of the schedule's batches tell which channels of a place are worth least.
+        trials: On so many each place is tried with ever fewer channels.
         recalibration: So many tell the normalisations of a pruned network what its maps look like.
         least: Share of the channels that stays in each place.
         multiple: Channels that stay are a multiple of this, as processors calculate so many at once.
@@ -214,6 +215,7 @@ class PruneRecipe(Part):
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 5e-4
     warm_up: Annotated[int, Field(ge=0)] = 100
     batches: Annotated[int, Field(ge=1, le=10_000)] = 32
+    trials: Annotated[int, Field(ge=1, le=1000)] = 4
     recalibration: Annotated[int, Field(ge=1, le=10_000)] = 32
     least: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     multiple: Annotated[int, Field(ge=2, le=64, multiple_of=2)] = 8

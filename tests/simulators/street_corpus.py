@@ -50,6 +50,7 @@ iterations = 6
 learning_rate = 1e-3
 warm_up = 2
 batches = 3
+trials = 2
 recalibration = 3
 multiple = 2
 max_drop = 100.0

@@ -1,8 +1,9 @@
 """Which channels of a network can go together, what goes with them, and in which order. Pure."""
 
+import bisect
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from appliance.workbench.training.network import STRIDES
 
 NECK = "neck"
 _NORMALISATION = ("weight", "bias", "running_mean", "running_var")
+Costs = Mapping[str, float]
 _STEP = 2  # channels that are taken off to see what one costs: the neck's number is even
 
 
@@ -41,12 +43,12 @@ class Rung:
     Attributes:
         group: Its name.
         width: Channels that stay.
-        value: What the ones that go are worth, for each multiply-add that goes with them.
+        slope: By how much the loss rises for each multiply-add that this saves.
     """
 
     group: str
     width: int
-    value: float
+    slope: float
 
 
 def find_groups(network: NetworkRecipe) -> tuple[Group, ...]:
@@ -176,30 +178,37 @@ def rank(worth: Sequence[float]) -> list[int]:
     return sorted(range(len(worth)), key=lambda channel: (worth[channel], channel))
 
 
-def build_ladder(
-    groups: Sequence[Group], worth: Mapping[str, Sequence[float]], costs: Mapping[str, float], recipe: PruneRecipe
-) -> list[Rung]:
-    """Give all steps down, the one that costs least accuracy for what it saves first.
+def find_stops(group: Group, recipe: PruneRecipe) -> list[int]:
+    """Give the widths to which a group can be made narrower, falling."""
+    least = math.ceil(max(recipe.multiple, group.width * recipe.least) / recipe.multiple) * recipe.multiple
+    return list(range((group.width - 1) // recipe.multiple * recipe.multiple, least - 1, -recipe.multiple))
 
-    A greedy filling of a knapsack: what channels are worth adds up (see `worth`), and so, nearly, does what they cost.
+
+def build_ladder(
+    groups: Sequence[Group], stops: Mapping[str, Sequence[int]], harm: Mapping[str, Sequence[float]], costs: Costs
+) -> list[Rung]:
+    """Give all steps down, the one that does least harm for what it saves first.
+
+    A greedy filling of a knapsack. In each group the steps lead along the lower convex hull of harm over savings, so
+    that none is taken that a longer one beats.
 
     Args:
         groups: That can be made narrower.
-        worth: Of each channel, by group.
+        stops: Widths of each group, falling.
+        harm: How much the loss rises at each of them, when that group alone is made narrower.
         costs: Multiply-adds of one channel, by group.
-        recipe: How far down, and in what steps.
     """
     rungs = []
     for group in groups:
-        ranked = rank(worth[group.name])
-        lowest = math.ceil(max(recipe.multiple, group.width * recipe.least) / recipe.multiple) * recipe.multiple
-        before = group.width
-        for width in range((group.width - 1) // recipe.multiple * recipe.multiple, lowest - 1, -recipe.multiple):
-            going = ranked[group.width - before : group.width - width]
-            value = sum(worth[group.name][channel] for channel in going) / (len(going) * costs[group.name])
-            rungs.append(Rung(group.name, width, value))
-            before = width
-    return sorted(rungs, key=lambda rung: rung.value)  # a stable sort: of equals the earlier group's, the wider first
+        width, harmed = group.width, 0.0
+        left = list(zip(stops[group.name], harm[group.name], strict=True))
+        while left:
+            slopes = [(loss - harmed) / ((width - stop) * costs[group.name]) for stop, loss in left]
+            best = max(at for at, slope in enumerate(slopes) if slope == min(slopes))
+            width, harmed = left[best]
+            rungs.append(Rung(group.name, width, slopes[best]))
+            left = left[best + 1 :]
+    return sorted(rungs, key=lambda rung: rung.slope)  # a stable sort: of equals the earlier group's, the wider first
 
 
 def descend(rungs: Sequence[Rung]) -> dict[str, int]:
@@ -208,3 +217,23 @@ def descend(rungs: Sequence[Rung]) -> dict[str, int]:
     for rung in rungs:
         widths[rung.group] = min(rung.width, widths.get(rung.group, rung.width))
     return widths
+
+
+def find_widths(
+    ladder: Sequence[Rung], stops: Mapping[str, Sequence[int]], will_do: Callable[[Mapping[str, int]], bool]
+) -> dict[str, int]:
+    """Give the widths after the fewest steps that will do; the last step no longer than it must be.
+
+    Args:
+        ladder: The steps, after all of which they will do.
+        stops: Widths of each group, falling.
+        will_do: Whether some widths, by group, are narrow enough; narrower ones are too.
+    """
+    # not yet comes before it will do
+    enough = bisect.bisect_left(range(len(ladder)), True, key=lambda steps: will_do(descend(ladder[:steps])))
+    widths = descend(ladder[:enough])
+    if enough == 0:
+        return widths
+    last = ladder[enough - 1]
+    shorter = ({**widths, last.group: stop} for stop in stops[last.group] if stop > last.width)
+    return next((one for one in shorter if will_do(one)), widths)

@@ -20,7 +20,7 @@ from appliance.workbench.ledger import Ledger
 from appliance.workbench.points import Point, choose_point, reference_ap
 from appliance.workbench.recipe import PruneRecipe, Recipe
 from appliance.workbench.timing import time_in_turns
-from appliance.workbench.training.channels import build_ladder, count_costs, count_steps, descend, find_groups, narrow
+from appliance.workbench.training.channels import count_steps, find_groups, find_stops, narrow
 from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, Checkpoint, read_any_checkpoint
 from appliance.workbench.training.pruning import RECIPE_NAME, Order, Pruner, find_file, make_folder
 from appliance.workbench.training.run import stopped_by_signals
@@ -104,10 +104,8 @@ def _read_trained(order: Order) -> Checkpoint:
 
 def _check_reach(recipe: Recipe, wanted: PruneRecipe) -> None:
     """Refuse, before anything is computed, a share that cannot be reached whatever channels are worth."""
-    groups = find_groups(recipe.network)
-    costs = count_costs(recipe.network, len(recipe.labels), recipe.size)
-    worthless = {group.name: [0.0] * group.width for group in groups}
-    narrowest = descend(build_ladder(groups, worthless, costs, wanted))
+    stops = {group.name: find_stops(group, wanted) for group in find_groups(recipe.network)}
+    narrowest = {name: widths[-1] for name, widths in stops.items() if widths}
     whole, least = (
         count_steps(network, len(recipe.labels), recipe.size)[1]
         for network in (recipe.network, narrow(recipe.network, narrowest))

@@ -1,6 +1,5 @@
 """Makes a trained network narrower, several times by different shares, lets each learn on, and measures each."""
 
-import bisect
 import functools
 import hashlib
 import itertools
@@ -20,12 +19,14 @@ from appliance.workbench.ledger import Ledger
 from appliance.workbench.progress import with_progress
 from appliance.workbench.recipe import NetworkRecipe, PruneRecipe, Recipe
 from appliance.workbench.training.channels import (
+    Rung,
     build_ladder,
     count_costs,
     count_steps,
     cut,
-    descend,
     find_groups,
+    find_stops,
+    find_widths,
     narrow,
     rank,
 )
@@ -35,10 +36,17 @@ from appliance.workbench.training.loop import Training, Watch
 from appliance.workbench.training.network import Network
 from appliance.workbench.training.run import export_and_measure, show_steps, tell
 from appliance.workbench.training.validation import Validation
-from appliance.workbench.training.worth import draw_batches, measure_worth, recalibrate, training_loss
+from appliance.workbench.training.worth import (
+    draw_batches,
+    mean_loss,
+    measure_harm,
+    measure_worth,
+    recalibrate,
+    training_loss,
+)
 
 RECIPE_NAME = "recipe.toml"
-_WORTH, _RECALIBRATION = 1, 2  # what batches are drawn for
+_WORTH, _RECALIBRATION, _TRIALS = 1, 2, 3  # what batches are drawn for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ class Pruner:
         self._ledger = ledger
         self._stop = stop
         self._groups = find_groups(order.recipe.network)
+        self._stops = {group.name: find_stops(group, wanted) for group in self._groups}
+        self._loss = functools.partial(training_loss, recipe=order.recipe.loss)
         self._validation = Validation(order.data, order.folder / "val", order.recipe.labels)
         _say(f"reading {order.data}")
         corpus = read_corpus(order.data, order.recipe.data, order.recipe.labels)
@@ -104,10 +114,11 @@ class Pruner:
                 f"the network of {self._order.trained} finds nothing in val.json's pictures; train it longer"
             )
         worth = self._worth()
-        if worth is None:
+        ladder = None if worth is None else self._ladder(worth)
+        if worth is None or ladder is None:
             return None
         for share in self._wanted.shares:
-            point = None if self._stop.is_set() else self._point(share, worth)
+            point = None if self._stop.is_set() else self._point(share, worth, ladder)
             if point is None:
                 return None
             found.append(point)
@@ -130,20 +141,37 @@ class Pruner:
             batches = draw_batches(self._corpus, self._recipe, number, _WORTH)
             shown = with_progress(batches, "what channels are worth", number)
             seen = itertools.takewhile(lambda _: not self._stop.is_set(), shown)
-            worth = measure_worth(
-                network, self._groups, seen, functools.partial(training_loss, recipe=self._recipe.loss)
-            )
+            worth = measure_worth(network, self._groups, seen, self._loss)
             if self._stop.is_set():
                 return None
             self._ledger.put("worth", worth)
         return dict(self._ledger.get("worth"))
 
-    def _point(self, share: float, worth: Mapping[str, Sequence[float]]) -> dict[str, Any] | None:
+    def _ladder(self, worth: Mapping[str, Sequence[float]]) -> list[Rung] | None:
+        """Give all steps down; None when it was stopped before all groups were tried."""
+        unknown = [group for group in self._groups if self._ledger.get(f"harm {group.name}") is None]
+        if unknown:
+            network = self._network(self._recipe.network, self._state)
+            batches = list(draw_batches(self._corpus, self._recipe, self._wanted.trials, _TRIALS))
+            loss = functools.partial(mean_loss, batches=batches, loss=self._loss)
+            for group in with_progress(unknown, "places, one by one"):
+                if self._stop.is_set():
+                    return None
+                ranked = rank(worth[group.name])
+                harm = measure_harm(network, group, ranked, self._stops[group.name], loss)
+                self._ledger.put(f"harm {group.name}", harm)
+        harm = {group.name: self._ledger.get(f"harm {group.name}") for group in self._groups}
+        costs = count_costs(self._recipe.network, len(self._recipe.labels), self._recipe.size)
+        return build_ladder(self._groups, self._stops, harm, costs)
+
+    def _point(
+        self, share: float, worth: Mapping[str, Sequence[float]], ladder: Sequence[Rung]
+    ) -> dict[str, Any] | None:
         """Prune by a share, learn on, measure; None when it was stopped before."""
         key = f"share {share:g}"
         if self._ledger.get(key) is not None:
             return dict(self._ledger.get(key))
-        kept = self._choose(share, worth)
+        kept = self._choose(share, worth, ladder)
         widths = {name: len(channels) for name, channels in kept.items()}
         recipe = fine_tuning(self._recipe, narrow(self._recipe.network, widths), self._wanted, share)
         folder = self._order.folder / f"share-{share * 100:g}"
@@ -169,19 +197,15 @@ class Pruner:
         self._ledger.put(key, self._about(share, recipe, folder, training.curve[-1]["figures"]))
         return dict(self._ledger.get(key))
 
-    def _choose(self, share: float, worth: Mapping[str, Sequence[float]]) -> dict[str, list[int]]:
+    def _choose(
+        self, share: float, worth: Mapping[str, Sequence[float]], ladder: Sequence[Rung]
+    ) -> dict[str, list[int]]:
         """Give the channels that stay, by group; groups that keep all are left out."""
-        labels, size = len(self._recipe.labels), self._recipe.size
-        costs = count_costs(self._recipe.network, labels, size)
-        ladder = build_ladder(self._groups, worth, costs, self._wanted)
-
-        def count_after(rungs: int) -> int:
-            return count_steps(narrow(self._recipe.network, descend(ladder[:rungs])), labels, size)[1]
-
-        most = count_after(0) * (1 - share)
-        # each step takes some away, so False comes before True
-        enough = bisect.bisect_left(range(len(ladder)), True, key=lambda rungs: count_after(rungs) <= most)
-        widths = descend(ladder[:enough])
+        network, labels, size = self._recipe.network, len(self._recipe.labels), self._recipe.size
+        most = count_steps(network, labels, size)[1] * (1 - share)
+        widths = find_widths(
+            ladder, self._stops, lambda widths: count_steps(narrow(network, widths), labels, size)[1] <= most
+        )
         return {
             group.name: sorted(rank(worth[group.name])[group.width - widths[group.name] :])
             for group in self._groups

@@ -1,3 +1,4 @@
+import itertools
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -63,6 +64,16 @@ def test_the_picture_shows_every_point_in_its_place_and_marks_the_chosen_one() -
     assert heights.index(min(heights)) == 1  # the best is highest
     assert heights.index(max(heights)) == 4
     assert all(0 < x < 920 and 0 < y < 340 for x, y in circles)
+
+
+def test_names_in_the_picture_do_not_lie_on_each_other() -> None:
+    close = [point(None, 0.3, 10_000_000), point(0.0, 0.3001, 10_000_000), point(0.2, 0.2999, 9_900_000), CURVE[4]]
+    root = ET.fromstring(draw_chart(close, None, 0.29, "close"))  # noqa: S314 - our own text
+    names = {one.name for one in close}
+    found = [one.attrib for one in root.iter("{http://www.w3.org/2000/svg}text") if one.text in names]
+    heights = sorted(float(one["y"]) for one in found[: len(close)])
+    assert len(heights) == 4
+    assert all(after - before >= 12 for before, after in itertools.pairwise(heights))
 
 
 def test_a_curve_of_equal_points_can_be_drawn() -> None:
