@@ -24,7 +24,13 @@ _WORST = 15  # nodes and tensors shown in the table; --json gives all
 @click.option("--dataset", type=_FOLDER, required=True, help="Pictures to calibrate on: a folder, or its images/.")
 @click.option("--judge", type=_FOLDER, help="Dataset (COCO) to judge on; else --dataset, whose first half judges then.")
 @click.option("--drop", type=click.FloatRange(0.0, 100.0), default=1.0, show_default=True, help="AP that may be lost.")
-@click.option("--scheme", type=click.Choice(["u8s8", "s8s8"]), default="u8s8", show_default=True, help="8-bit types.")
+@click.option(
+    "--scheme",
+    type=click.Choice(["u8s8", "s8s8", "u8s7"]),
+    default="u8s8",
+    show_default=True,
+    help="Activations and weights: u unsigned, s signed; u8s7 is quicker on x86-64 without VNNI.",
+)
 @click.option(
     "--calibration",
     type=click.Choice(["minmax", "entropy", "percentile"]),

@@ -34,12 +34,12 @@ from appliance.workbench.biases import beside, with_biases
 from appliance.workbench.equalisation import equalise
 from appliance.workbench.noise import decibels, outputs_sqnr
 
-Scheme = Literal["u8s8", "s8s8"]
+Scheme = Literal["u8s8", "s8s8", "u8s7"]
 Calibration = Literal["minmax", "entropy", "percentile"]
-SCHEMES: Final[tuple[Scheme, ...]] = ("u8s8", "s8s8")
+SCHEMES: Final[tuple[Scheme, ...]] = ("u8s8", "s8s8", "u8s7")
 CALIBRATIONS: Final[tuple[Calibration, ...]] = ("minmax", "entropy", "percentile")
 
-_ACTIVATIONS = {"u8s8": QuantType.QUInt8, "s8s8": QuantType.QInt8}
+_ACTIVATIONS = {"u8s8": QuantType.QUInt8, "s8s8": QuantType.QInt8, "u8s7": QuantType.QUInt8}
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
@@ -76,7 +76,8 @@ class Quantizer:
     Args:
         content: The ONNX file.
         name: What to call it in messages: the file's path.
-        scheme: Unsigned (u8s8) or signed (s8s8) activations; weights are signed.
+        scheme: Unsigned (u8s8) or signed (s8s8) activations; weights are signed. With weights of 7 bits (u8s7) sums of
+            products cannot saturate, so that processors without VNNI need not take a slower, exact way.
 
     Attributes:
         nodes: Names of the nodes that can run in 8 bits, in the graph's order.
@@ -91,6 +92,7 @@ class Quantizer:
         onnxruntime.set_default_logger_severity(_FATAL)
         self._name = name
         self._activations = _ACTIVATIONS[scheme]
+        self._is_reduced = scheme == "u8s7"
         self._ranges: TensorsData | None = None
         self._added: dict[str, NDArray[np.float32]] = {}  # to biases, where their convolution is in 8 bits
         with self._explained("cannot be prepared"):
@@ -213,7 +215,7 @@ class Quantizer:
             quantizer = QDQQuantizer(
                 with_biases(self._model, {name: v for name, v in self._added.items() if name not in in_float}),
                 per_channel=True,
-                reduce_range=False,
+                reduce_range=self._is_reduced,
                 weight_qType=QuantType.QInt8,
                 activation_qType=self._activations,
                 tensors_range=self._ranges,

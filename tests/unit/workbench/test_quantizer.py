@@ -51,6 +51,20 @@ def test_the_scheme_decides_the_type_of_activations(tmp_path: Path, scheme: str,
     assert stored["images_zero_point"].dtype == dtype
 
 
+def test_weights_of_7_bits_cannot_saturate_sums_and_activations_keep_their_8(tmp_path: Path) -> None:
+    contents = [quantizer(tmp_path / "seeing.onnx", scheme).variant() for scheme in ("u8s8", "u8s7")]
+    whole, reduced = (
+        {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load_from_string(content).graph.initializer}
+        for content in contents
+    )
+    weights = [name for name in whole if name.endswith("_weight_quantized")]
+    assert max(np.abs(whole[name].astype(int)).max() for name in weights) == 127
+    largest = max(np.abs(reduced[name].astype(int)).max() for name in weights)
+    assert 255 * largest * 2 <= np.iinfo(np.int16).max
+    assert largest > 60
+    np.testing.assert_array_equal(reduced["images_scale"], whole["images_scale"])
+
+
 @pytest.mark.parametrize("calibration", ["minmax", "entropy", "percentile"])
 def test_every_calibration_gives_a_model_that_still_sees(tmp_path: Path, calibration: str) -> None:
     made = quantizer(tmp_path / "seeing.onnx", calibration=calibration)
