@@ -4,12 +4,13 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.core.providers import ProviderName
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
 SYSTEM_RUNTIME = Path("/run/edgecam")  # RuntimeDirectory= of the unit
@@ -58,6 +59,12 @@ class ModelSettings(Section):
         (), "Only these labels are looked for; empty: all the model knows.", max_length=1000
     )
     threads: int = setting(1, "CPU threads of one inference.", ge=1, le=64)
+    providers: tuple[ProviderName, ...] = setting(
+        (),
+        "What may run an .onnx file, best first, in place of what the model says; without cpu not the CPU alone.",
+        accepts=f"a list of some of {', '.join(get_args(ProviderName))}, in quotes",
+        max_length=len(get_args(ProviderName)),
+    )
 
 
 class TrackingSettings(Section):

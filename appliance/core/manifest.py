@@ -4,20 +4,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from appliance.core.errors import ModelError
+from appliance.core.part import Part
+from appliance.core.providers import PROVIDERS, AnyProvider
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_MANIFEST_BYTES = 256 << 10  # bounded before it is parsed: manifests and label files are some kilobytes
 MOST_MODEL_BYTES = 512 << 20  # the largest weights that a device of this class could hold in memory
-
-
-class Part(BaseModel):
-    """A table of the manifest: unknown keys are errors, values are frozen once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def _plain_file(name: str) -> str:
@@ -194,6 +190,8 @@ class Artifact(Part):
         precision: Of the weights and activations.
         sha256: 64 hexadecimal digits, lower case.
         size: Bytes.
+        providers: What may run it, best first. Without ``cpu`` among them it is not run on the CPU alone; empty: the
+            CPU.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
@@ -201,6 +199,13 @@ class Artifact(Part):
     precision: Literal["fp32", "fp16", "int8", "mixed"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
+    providers: Annotated[tuple[AnyProvider, ...], Field(max_length=len(PROVIDERS))] = ()
+
+    @model_validator(mode="after")
+    def _providers_are_distinct(self) -> Self:
+        if len({provider.kind for provider in self.providers}) != len(self.providers):
+            raise ValueError("providers: each must be there once")
+        return self
 
 
 class ModelManifest(Part):
@@ -287,9 +292,11 @@ def _read_text(path: Path) -> str:
 
 def _explain(detail: Any) -> str:
     """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
-    kinds = {"yolox", "nanodet", "fastestdet", "distances"}
+    location = detail["loc"]
+    kinds = {"yolox", "nanodet", "fastestdet", "distances"} if location[:1] == ("decoder",) else set(PROVIDERS)
+    union_ends = (1, 4)  # decoder.KIND, artifacts.0.providers.0.KIND
     # pydantic names the chosen member of a union as a step of the path; it is no key of the file
-    steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in kinds)]
+    steps = [str(step) for at, step in enumerate(location) if not (at in union_ends and step in kinds)]
     path = ".".join(steps) or "(top level)"
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown entry"

@@ -24,8 +24,9 @@ from appliance.core.manifest import (
     TensorSpec,
     read_manifest,
 )
+from appliance.core.providers import AnyProvider
 from appliance.core.registry import load
-from appliance.inference.runtimes import RUNTIMES
+from appliance.inference.runtimes import RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class LocatedModel:
         content: Its bytes.
         sha256: Of `content`, 64 hexadecimal digits.
         candidates: One when the manifest was named, else all that are known.
+        artifact: What the manifest says of the file; None for a bare file.
     """
 
     path: Path
@@ -72,16 +74,24 @@ class LocatedModel:
     content: bytes
     sha256: str
     candidates: tuple[ModelManifest, ...]
+    artifact: Artifact | None = None
 
-    def open(self, threads: int) -> "Session":
+    def open(self, threads: int, providers: tuple[AnyProvider, ...] = (), cache: Path | None = None) -> "Session":
         """Load it into its runtime.
+
+        Args:
+            threads: CPU threads of one inference.
+            providers: What may run it, in place of what the manifest says.
+            cache: Folder for what a provider compiles; None: nothing is kept.
 
         Raises:
             ModelError: It is broken.
-            UnsupportedError: The runtime is not installed here.
+            UnsupportedError: The runtime is not installed here, or nothing that may run it does so here.
         """
         runtime = load(RUNTIMES, self.format, "the model's format")()
-        session: Session = runtime.open(self.content, name=str(self.path), threads=threads)
+        own = self.artifact.providers if self.artifact is not None else ()
+        plan = Plan(providers=providers or own, cache=cache)
+        session: Session = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
         return session
 
 
@@ -91,11 +101,13 @@ class ResolvedModel:
 
     Attributes:
         path: The file.
+        format: Which runtime opens it.
         sha256: Of its content, 64 hexadecimal digits.
         binding: Its manifest, made to fit the file.
     """
 
     path: Path
+    format: str
     sha256: str
     binding: Binding
 
@@ -143,7 +155,8 @@ def locate_model(settings: ModelSettings) -> LocatedModel:
         path = Path(settings.use).expanduser()
         own = _manifest_beside(path)
         known = (own,) if own else tuple(model.manifest for model in find_models(settings.directories))
-        return _locate_file(path, known)
+        artifacts = own.artifacts if own else ()
+        return _locate_file(path, known, next((one for one in artifacts if one.file == path.name), None))
     model = _named(settings.use, settings.directories)
     if model.artifact is None or model.weights is None:
         raise ConfigError(
@@ -156,7 +169,7 @@ def locate_model(settings: ModelSettings) -> LocatedModel:
             f"{model.weights} is not the file that its manifest names: SHA-256 is {digest}, "
             f"not {model.artifact.sha256}; copy it again"
         )
-    return LocatedModel(model.weights, model.artifact.format, content, digest, (model.manifest,))
+    return LocatedModel(model.weights, model.artifact.format, content, digest, (model.manifest,), model.artifact)
 
 
 def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
@@ -167,7 +180,7 @@ def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Seque
     """
     bindings = [binding for each in located.candidates if (binding := bind(each, inputs, outputs)) is not None]
     if len(bindings) == 1:
-        return ResolvedModel(located.path, located.sha256, bindings[0])
+        return ResolvedModel(located.path, located.format, located.sha256, bindings[0])
     if bindings:
         names = [binding.manifest.name for binding in bindings]
         raise ModelError(
@@ -244,12 +257,12 @@ def _is_file_name(use: str) -> bool:
     return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).expanduser().is_file()
 
 
-def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedModel:
+def _locate_file(path: Path, candidates: tuple[ModelManifest, ...], artifact: Artifact | None = None) -> LocatedModel:
     kind = path.suffix.removeprefix(".")
     if kind not in RUNTIMES:
         raise ConfigError(f"[model] use: {path} is of no known format; known: {', '.join(f'.{k}' for k in RUNTIMES)}")
     content, digest = _read_weights(path)
-    return LocatedModel(path, kind, content, digest, candidates)
+    return LocatedModel(path, kind, content, digest, candidates, artifact)
 
 
 def _read_weights(path: Path) -> tuple[bytes, str]:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -11,12 +12,14 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, EdgecamError, ModelError
 from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
+from appliance.core.providers import default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import ResolvedModel, identify, locate_model
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
+from appliance.inference.running import Running
 
 if TYPE_CHECKING:
     from appliance.inference.decoders import Decoder
@@ -36,6 +39,7 @@ class Detector:
     Attributes:
         manifest: What the model is.
         digest: SHA-256 of its weights, 64 hexadecimal digits.
+        running: What it runs on.
         min_score: Lowest score of a detection, 0..1.
         last_inference_ms: Milliseconds that the model itself took for the last frame.
         last_total_ms: Milliseconds from the frame to its detections.
@@ -56,6 +60,7 @@ class Detector:
     ) -> None:
         self.manifest: ModelManifest = model.manifest
         self.digest = model.sha256
+        self.running = Running(model.path.name, model.format, session.placements, session.shortfalls)
         self.min_score = self.manifest.decoder.min_score if min_score is None else min_score
         self.last_inference_ms = 0.0
         self.last_total_ms = 0.0
@@ -117,21 +122,25 @@ class Detector:
         raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
 
 
-def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:
+def open_detector(
+    settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False, cache: Path | None = None
+) -> Detector:
     """Find, check, load and warm up the model that the settings name.
 
     Args:
         settings: The ``[model]`` section.
         min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
+        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
 
     Raises:
         ConfigError: There is no such model or file, or a label is none of the model's.
         ModelError: The file is broken, or does not fit exactly one manifest.
-        UnsupportedError: The runtime for its format is not installed here.
+        UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
     located = locate_model(settings)
-    session = located.open(settings.threads)
+    providers = tuple(default_provider(name) for name in settings.providers)
+    session = located.open(settings.threads, providers, cache)
     try:
         model = identify(located, session.inputs, session.outputs)
         chosen = settings.min_score if min_score is None else min_score

@@ -1,5 +1,6 @@
 """`edgecam status` as an operator meets it, from a real server and the daemon's own status."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
         figures = Status(
             device_id="porch",
             chains={"door": chain},
-            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef"},
+            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef", **detector.running.facts()},
             messaging=messaging.figures,
             restarts=dict,
             board=board,
@@ -85,6 +86,7 @@ def test_one_screen_has_camera_model_broker_outbox_clock_and_machine(tmp_path: P
     rows = {line.split()[0]: line for line in said.splitlines() if line}
     assert "offline" in rows["door"]
     assert "yolox 1.0  0123456789ab" in rows["model"]
+    assert re.search(r"cpu \(\d+ nodes\)  yolox\.onnx", said)
     assert "mqtt://127.0.0.1:1" in rows["broker"]
     assert "not connected" in rows["broker"]
     assert "0 waiting" in rows["outbox"]
