@@ -47,7 +47,7 @@ class ModelSettings(Section):
 
     use: str = setting(
         "edgecam-nano",
-        "Name of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
+        "Name of a model, path of an .onnx or .tflite file, or NAME=FILE to say which manifest a file belongs to.",
         min_length=1,
         max_length=4096,
     )
@@ -64,6 +64,14 @@ class ModelSettings(Section):
         "What may run an .onnx file, best first, in place of what the model says; without cpu not the CPU alone.",
         accepts=f"a list of some of {', '.join(get_args(ProviderName))}, in quotes",
         max_length=len(get_args(ProviderName)),
+    )
+    delegate: str | None = setting(
+        None,
+        "Library of a LiteRT delegate that is to run a .tflite file, in place of what the model says.",
+        accepts="a library's name or path in quotes",
+        example="libedgetpu.so.1",
+        min_length=1,
+        max_length=4096,
     )
 
 

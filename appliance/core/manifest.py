@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from appliance.core.errors import ModelError
 from appliance.core.part import Part
-from appliance.core.providers import PROVIDERS, AnyProvider
+from appliance.core.providers import PROVIDERS, AnyProvider, Delegate
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -37,11 +37,13 @@ class TensorSpec(Part):
         name: As in the file.
         shape: Sizes; None where the file leaves one open.
         dtype: NumPy's name of the element type.
+        takes_float: Of an input with integers: the session takes float32 too and quantizes it as the file says.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+    takes_float: bool = False
 
     def __str__(self) -> str:
         sizes = ",".join("?" if size is None else str(size) for size in self.shape)
@@ -190,19 +192,27 @@ class Artifact(Part):
         precision: Of the weights and activations.
         sha256: 64 hexadecimal digits, lower case.
         size: Bytes.
-        providers: What may run it, best first. Without ``cpu`` among them it is not run on the CPU alone; empty: the
-            CPU.
+        providers: Of ONNX Runtime, that may run it, best first. Without ``cpu`` among them it is not run on the CPU
+            alone; empty: the CPU.
+        delegate: Of LiteRT, that is to run it; none: the CPU.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
-    format: Literal["onnx"]
+    format: Literal["onnx", "tflite"]
     precision: Literal["fp32", "fp16", "int8", "mixed"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
     providers: Annotated[tuple[AnyProvider, ...], Field(max_length=len(PROVIDERS))] = ()
+    delegate: Delegate | None = None
 
     @model_validator(mode="after")
-    def _providers_are_distinct(self) -> Self:
+    def _for_its_runtime(self) -> Self:
+        if self.providers and self.format != "onnx":
+            raise ValueError("providers are for format onnx; a .tflite file may have a delegate")
+        if self.delegate is not None and self.format != "tflite":
+            raise ValueError("a delegate is for format tflite; an .onnx file may have providers")
+        if self.delegate is not None and "/" in self.delegate.library:  # what comes with a model loads no other file
+            raise ValueError("delegate.library: is a library of the system, without a folder: libedgetpu.so.1")
         if len({provider.kind for provider in self.providers}) != len(self.providers):
             raise ValueError("providers: each must be there once")
         return self

@@ -1,4 +1,4 @@
-"""What the tables of a manifest have in common."""
+"""What every table of a manifest has in common."""
 
 from pydantic import BaseModel, ConfigDict
 

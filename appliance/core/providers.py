@@ -1,4 +1,4 @@
-"""What may run a graph of ONNX Runtime: its execution providers and their options, as an artifact names them.
+"""What may run a network: ONNX Runtime's execution providers and LiteRT's delegates, as an artifact names them.
 
 Words for options are ours where the vendors' differ from one another, theirs where their documentation has to be read
 to choose: https://onnxruntime.ai/docs/execution-providers/.
@@ -144,6 +144,21 @@ AnyProvider = Annotated[
     | CpuProvider,
     Field(discriminator="kind"),
 ]
+
+
+class Delegate(Part):
+    """A library that runs a .tflite network, or part of it, in LiteRT's place: Coral's Edge TPU, a GPU, an NPU.
+
+    Attributes:
+        library: Its name or path: ``libedgetpu.so.1``.
+        options: As the library's documentation has them: ``{ device = "usb" }``.
+        is_required: Without it the file is refused; else the CPU runs what it does not.
+    """
+
+    library: Annotated[str, Field(min_length=1, max_length=4096)]
+    options: Annotated[dict[Word, Annotated[str, Field(max_length=1000)]], Field(max_length=16, default_factory=dict)]
+    is_required: bool = False
+
 
 PROVIDERS: Final[Mapping[str, type[Part]]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(AnyProvider)[0])

@@ -7,7 +7,7 @@ from typing import Any, Final
 from appliance.core.health import HealthBoard, HealthState
 from appliance.inference.running import Running
 
-FIX: Final = "install what is missing (docs/hardware.md), or set [model] providers to what is here"
+FIX: Final = "install what is missing (docs/hardware.md), or set [model] providers or delegate to what is here"
 
 log = logging.getLogger(__name__)
 

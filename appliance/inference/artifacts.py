@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,8 @@ from appliance.core.manifest import (
     TensorSpec,
     read_manifest,
 )
-from appliance.core.providers import AnyProvider
 from appliance.core.registry import load
-from appliance.inference.runtimes import RUNTIMES, Plan
+from appliance.inference.runtimes import NO_PLAN, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
@@ -76,21 +75,25 @@ class LocatedModel:
     candidates: tuple[ModelManifest, ...]
     artifact: Artifact | None = None
 
-    def open(self, threads: int, providers: tuple[AnyProvider, ...] = (), cache: Path | None = None) -> "Session":
+    def open(self, threads: int, wanted: Plan = NO_PLAN) -> "Session":
         """Load it into its runtime.
 
         Args:
             threads: CPU threads of one inference.
-            providers: What may run it, in place of what the manifest says.
-            cache: Folder for what a provider compiles; None: nothing is kept.
+            wanted: What is to run it, in place of what the manifest says where it says anything.
 
         Raises:
             ModelError: It is broken.
             UnsupportedError: The runtime is not installed here, or nothing that may run it does so here.
         """
         runtime = load(RUNTIMES, self.format, "the model's format")()
-        own = self.artifact.providers if self.artifact is not None else ()
-        plan = Plan(providers=providers or own, cache=cache)
+        plan = wanted
+        if self.artifact is not None:
+            plan = replace(
+                wanted,
+                providers=wanted.providers or self.artifact.providers,
+                delegate=wanted.delegate or self.artifact.delegate,
+            )
         session: Session = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
         return session
 

@@ -12,7 +12,7 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, EdgecamError, ModelError
 from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
-from appliance.core.providers import default_provider
+from appliance.core.providers import Delegate, default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import ResolvedModel, identify, locate_model
@@ -20,6 +20,7 @@ from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
 from appliance.inference.running import Running
+from appliance.inference.runtimes import Plan
 
 if TYPE_CHECKING:
     from appliance.inference.decoders import Decoder
@@ -139,8 +140,7 @@ def open_detector(
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
     located = locate_model(settings)
-    providers = tuple(default_provider(name) for name in settings.providers)
-    session = located.open(settings.threads, providers, cache)
+    session = located.open(settings.threads, _plan(settings, cache))
     try:
         model = identify(located, session.inputs, session.outputs)
         chosen = settings.min_score if min_score is None else min_score
@@ -148,6 +148,15 @@ def open_detector(
     except EdgecamError:
         session.close()
         raise
+
+
+def _plan(settings: ModelSettings, cache: Path | None) -> Plan:
+    """Give what the owner asked for, which goes before what the manifest says."""
+    return Plan(
+        providers=tuple(default_provider(name) for name in settings.providers),
+        delegate=Delegate(library=settings.delegate, options={}) if settings.delegate else None,
+        cache=cache,
+    )
 
 
 def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:

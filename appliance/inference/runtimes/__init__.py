@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from appliance.core.manifest import TensorSpec
-from appliance.core.providers import AnyProvider
+from appliance.core.providers import AnyProvider, Delegate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RUNTIMES: Final[Mapping[str, str]] = {"onnx": "appliance.inference.runtimes.onnx:OnnxRuntime"}
+RUNTIMES: Final[Mapping[str, str]] = {
+    "onnx": "appliance.inference.runtimes.onnx:OnnxRuntime",
+    "tflite": "appliance.inference.runtimes.litert:LiteRtRuntime",
+}
 """Runtime of each format of artifact; the class is imported when it is chosen."""
 
 
@@ -20,11 +23,13 @@ class Plan:
     """How a file is to be run, where the runtime has a choice.
 
     Attributes:
-        providers: What may run it, best first; without ``cpu`` among them not the CPU alone. Empty: the CPU.
+        providers: Of ONNX Runtime, best first; without ``cpu`` among them not the CPU alone. Empty: the CPU.
+        delegate: Of LiteRT; None: the CPU.
         cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
     """
 
     providers: tuple[AnyProvider, ...] = ()
+    delegate: Delegate | None = None
     cache: Path | None = None
 
 
@@ -34,10 +39,10 @@ NO_PLAN: Final = Plan()
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How much of a network one provider has taken.
+    """How much of a network one provider or delegate has taken.
 
     Attributes:
-        provider: Its name: ``cpu``, ``cuda``.
+        provider: Its name: ``cpu``, ``cuda``, ``xnnpack``, ``libedgetpu``.
         nodes: Nodes of the network that it runs; None: this version of the runtime cannot tell.
     """
 

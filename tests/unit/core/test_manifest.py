@@ -135,3 +135,31 @@ def test_an_artifact_says_what_may_run_it_in_which_order_and_how(tmp_path: Path)
 def test_a_provider_that_is_not_accepted_says_what_is(tmp_path: Path, providers: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected):
         read_manifest(write(tmp_path, f"{GOOD}{ARTIFACT}providers = {providers}\n"))
+
+
+TFLITE = ARTIFACT.replace("onnx", "tflite")
+
+
+def test_an_artifact_says_which_delegate_is_to_run_it(tmp_path: Path) -> None:
+    delegate = 'delegate = { library = "libedgetpu.so.1", options = { device = "usb" }, is_required = true }\n'
+    (artifact,) = read_manifest(write(tmp_path, GOOD + TFLITE + delegate)).artifacts
+    assert artifact.delegate is not None
+    assert artifact.delegate.model_dump() == {
+        "library": "libedgetpu.so.1",
+        "options": {"device": "usb"},
+        "is_required": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("artifact", "expected"),
+    [
+        (TFLITE + 'providers = [{ kind = "cpu" }]\n', "providers are for format onnx"),
+        (ARTIFACT + 'delegate = { library = "libedgetpu.so.1" }\n', "a delegate is for format tflite"),
+        (TFLITE + 'delegate = { library = "/tmp/libevil.so" }\n', "is a library of the system, without a folder"),
+        (TFLITE + 'delegate = { library = "lib.so", options = { "a b" = "c" } }\n', r"delegate\.options"),
+    ],
+)
+def test_what_does_not_belong_to_an_artifacts_runtime_is_refused(tmp_path: Path, artifact: str, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
+        read_manifest(write(tmp_path, GOOD + artifact))

@@ -22,7 +22,7 @@ CUDA, TENSORRT, XNNPACK = (VENDOR_NAMES[name] for name in ("cuda", "tensorrt", "
 def opened(vendor: Vendor, *providers: str | AnyProvider, threads: int = 1, cache: Path | None = None) -> OnnxSession:
     chosen = tuple(default_provider(one) if isinstance(one, str) else one for one in providers)  # type: ignore[arg-type]
     with installed(vendor):
-        return OnnxRuntime().open(TINY, name="/m/door.onnx", threads=threads, plan=Plan(chosen, cache))
+        return OnnxRuntime().open(TINY, name="/m/door.onnx", threads=threads, plan=Plan(chosen, cache=cache))
 
 
 @needs("models/nanodet_m_320_coco80.onnx")
