@@ -89,6 +89,9 @@ def _facts(state: dict[str, Any]) -> "Table":
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("model", f"{model['name']} {model['version']}  {model['digest'][:12]}")
     table.add_row("runs on", _placements(model))
+    for one in model["refused"]:
+        if one["is_expected"]:  # what is not is among the findings
+            table.add_row("passed over", f"{one['file']}  {one['why']}")
     table.add_row("broker", _broker(state["messaging"]))
     if state["messaging"]["broker"] != "none":
         table.add_row("outbox", _outbox(state["messaging"]))

@@ -51,6 +51,14 @@ class ModelSettings(Section):
         min_length=1,
         max_length=4096,
     )
+    artifact: str | None = setting(
+        None,
+        "Which of a model's files: its name, precision or format; none: the first that runs here.",
+        accepts="a file's name, a precision such as int8, or a format such as tflite, in quotes",
+        example="int8",
+        min_length=1,
+        max_length=255,
+    )
     directories: tuple[Path, ...] = setting((), "Folders with models, searched before Edgecam's own.", max_length=16)
     min_score: float | None = setting(
         None, "Lowest score of a detection; none: the manifest's own.", example=0.35, ge=0.01, le=1.0

@@ -183,6 +183,30 @@ class Source(Part):
     notes: Annotated[str, Field(max_length=2000)] = ""
 
 
+class Needs(Part):
+    """What a machine must have for an artifact to be tried; one that lacks it is no worse for it.
+
+    Attributes:
+        machines: Kinds of processor, as `uname -m` tells them; empty: any.
+        device: A file of the system that stands for the accelerator: ``/dev/apex_0``; empty: none.
+    """
+
+    machines: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")], ...], Field(max_length=8)] = ()
+    device: Annotated[str, Field(pattern=r"^(/dev/[A-Za-z0-9_./-]{1,100})?$")] = ""
+
+    def unmet(self, machine: str) -> str:
+        """Tell what this machine lacks; nothing when it has all.
+
+        Args:
+            machine: Its kind of processor.
+        """
+        if self.machines and machine not in self.machines:
+            return f"is for {' or '.join(self.machines)}, and this is {machine}"
+        if self.device and not Path(self.device).exists():
+            return f"needs {self.device}, which is not there"
+        return ""
+
+
 class Artifact(Part):
     """One file of weights, beside the manifest.
 
@@ -195,6 +219,10 @@ class Artifact(Part):
         providers: Of ONNX Runtime, that may run it, best first. Without ``cpu`` among them it is not run on the CPU
             alone; empty: the CPU.
         delegate: Of LiteRT, that is to run it; none: the CPU.
+        needs: What a machine must have for it to be tried.
+        input: In place of the manifest's, where this file takes its picture otherwise.
+        decoder: In place of the manifest's, likewise.
+        signature: In place of the manifest's, likewise.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
@@ -204,6 +232,10 @@ class Artifact(Part):
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
     providers: Annotated[tuple[AnyProvider, ...], Field(max_length=len(PROVIDERS))] = ()
     delegate: Delegate | None = None
+    needs: Needs = Needs()
+    input: InputSpec | None = None
+    decoder: AnyDecoder | None = None
+    signature: Signature | None = None
 
     @model_validator(mode="after")
     def _for_its_runtime(self) -> Self:
@@ -255,6 +287,11 @@ class ModelManifest(Part):
             raise ValueError("labels: each must be there once")
         return self
 
+    def for_artifact(self, artifact: Artifact) -> Self:
+        """Give the same manifest with what the artifact says in its place."""
+        own = {"input": artifact.input, "decoder": artifact.decoder, "signature": artifact.signature}
+        return self.model_copy(update={key: value for key, value in own.items() if value is not None})
+
     def for_size(self, width: int, height: int) -> Self:
         """Give the same manifest for a file whose input has another size, in pixels."""
         resized = self.input.model_copy(update={"width": width, "height": height})
@@ -303,9 +340,9 @@ def _read_text(path: Path) -> str:
 def _explain(detail: Any) -> str:
     """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
     location = detail["loc"]
-    kinds = {"yolox", "nanodet", "fastestdet", "distances"} if location[:1] == ("decoder",) else set(PROVIDERS)
-    union_ends = (1, 4)  # decoder.KIND, artifacts.0.providers.0.KIND
+    kinds = set(PROVIDERS) if "providers" in location else {"yolox", "nanodet", "fastestdet", "distances"}
     # pydantic names the chosen member of a union as a step of the path; it is no key of the file
+    union_ends = (1, 3, 4)  # decoder.KIND, artifacts.0.decoder.KIND, artifacts.0.providers.0.KIND
     steps = [str(step) for at, step in enumerate(location) if not (at in union_ends and step in kinds)]
     path = ".".join(steps) or "(top level)"
     if detail["type"] == "extra_forbidden":

@@ -28,7 +28,8 @@ from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.detector import Detector, open_detector
+from appliance.inference.detector import Detector
+from appliance.inference.ladder import open_best_detector
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 
@@ -143,7 +144,7 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {name: open_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
+        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""

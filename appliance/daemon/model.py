@@ -7,7 +7,7 @@ from typing import Any, Final
 from appliance.core.health import HealthBoard, HealthState
 from appliance.inference.running import Running
 
-FIX: Final = "install what is missing (docs/hardware.md), or set [model] providers or delegate to what is here"
+FIX: Final = "install what is missing (docs/hardware.md), or choose what is here: [model] artifact, providers, delegate"
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,9 @@ def report_model(running: Sequence[Running], board: HealthBoard) -> dict[str, An
         board: Health board.
     """
     log.info("model: %s", running[0])
+    for refusal in running[0].refused:
+        if refusal.is_expected:
+            log.info("model: %s was passed over: it %s", refusal.file, refusal.why)
     troubles = dict.fromkeys(trouble for one in running for trouble in one.troubles())
     for trouble in troubles:
         log.warning("%s", trouble, extra={"component": "model"})

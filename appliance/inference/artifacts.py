@@ -145,10 +145,11 @@ def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
 def locate_model(settings: ModelSettings) -> LocatedModel:
     """Find and read what ``[model] use`` names: a model, a file, or NAME=FILE.
 
-    A file beside a manifest that names it is what that manifest says; another may be of any family that is known.
+    A file beside a manifest that names it is what that manifest says; another may be of any family that is known. Of a
+    model it is the first artifact that ``[model] artifact`` means and whose file is there.
 
     Raises:
-        ConfigError: There is no such model or file.
+        ConfigError: There is no such model, artifact or file.
         ModelError: The file is too large or not the one that its manifest names, or the manifest beside it is broken.
     """
     name, equals, file = settings.use.partition("=")
@@ -157,22 +158,60 @@ def locate_model(settings: ModelSettings) -> LocatedModel:
     if _is_file_name(settings.use):
         path = Path(settings.use).expanduser()
         own = _manifest_beside(path)
-        known = (own,) if own else tuple(model.manifest for model in find_models(settings.directories))
-        artifacts = own.artifacts if own else ()
-        return _locate_file(path, known, next((one for one in artifacts if one.file == path.name), None))
+        if own is None:
+            return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
+        artifact = next(one for one in own.artifacts if one.file == path.name)
+        return _locate_file(path, (own.for_artifact(artifact),), artifact)
     model = _named(settings.use, settings.directories)
-    if model.artifact is None or model.weights is None:
+    there = [one for one in find_rungs(settings) if one.weights is not None and one.weights.is_file()]
+    if not there or there[0].artifact is None:
+        kind = f"weights {settings.artifact!r}" if settings.artifact else "weights"
         raise ConfigError(
-            f"model {model.manifest.name!r} is known, but there are no weights for it in {model.folder}; "
+            f"model {model.manifest.name!r} is known, but there are no {kind} for it in {model.folder}; "
             f"give a file: --model {model.manifest.name}=FILE.onnx"
         )
-    content, digest = _read_weights(model.weights)
-    if digest != model.artifact.sha256:
+    return read_artifact(model.folder, model.manifest, there[0].artifact)
+
+
+def find_rungs(settings: ModelSettings) -> tuple[FoundModel, ...]:
+    """Give the artifacts of the model that ``[model] use`` names, best first; none where it names a file.
+
+    Those that ``[model] artifact`` does not mean are left out; their files need not be there.
+
+    Raises:
+        ConfigError: There is no such model or artifact.
+        ModelError: The manifest is not accepted.
+    """
+    if _is_file_name(settings.use) or re.fullmatch(f"{MODEL_NAME[:-1]}=.*", settings.use, re.DOTALL):
+        if settings.artifact is not None:
+            raise ConfigError("[model] artifact chooses one of a model's files; [model] use must be a model's name")
+        return ()
+    model = _named(settings.use, settings.directories)
+    rungs = tuple(
+        FoundModel(model.manifest, model.folder, one)
+        for one in model.manifest.artifacts
+        if settings.artifact in {None, one.file, one.precision, one.format}
+    )
+    if settings.artifact is not None and not rungs:
+        known = ", ".join(f"{one.file} ({one.precision})" for one in model.manifest.artifacts)
+        raise ConfigError(f"[model] artifact is {settings.artifact!r}; {settings.use} has: {known or 'none'}")
+    return rungs
+
+
+def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> LocatedModel:
+    """Read an artifact of a manifest and check that it is the file that the manifest names.
+
+    Raises:
+        ConfigError: It cannot be read.
+        ModelError: It is another file than the manifest names.
+    """
+    path = folder / artifact.file
+    content, digest = _read_weights(path)
+    if digest != artifact.sha256:
         raise ModelError(
-            f"{model.weights} is not the file that its manifest names: SHA-256 is {digest}, "
-            f"not {model.artifact.sha256}; copy it again"
+            f"{path} is not the file that its manifest names: SHA-256 is {digest}, not {artifact.sha256}; copy it again"
         )
-    return LocatedModel(model.weights, model.artifact.format, content, digest, (model.manifest,), model.artifact)
+    return LocatedModel(path, artifact.format, content, digest, (manifest.for_artifact(artifact),), artifact)
 
 
 def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:

@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from appliance.core.manifest import ModelManifest
 from appliance.core.providers import Delegate, default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
-from appliance.inference.artifacts import ResolvedModel, identify, locate_model
+from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
@@ -23,6 +23,8 @@ from appliance.inference.running import Running
 from appliance.inference.runtimes import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from appliance.inference.decoders import Decoder
     from appliance.inference.runtimes import Session
 
@@ -116,30 +118,65 @@ class Detector:
         started = time.perf_counter()
         outputs = self._session.run(self._inputs)
         self.last_inference_ms = (time.perf_counter() - started) * 1e3
+        self._check(outputs)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
             found = self._decoder.decode([outputs[at] for at in self._model.binding.outputs])
             if math.isfinite(found.boxes.sum() + found.scores.sum()):
                 return found
         raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
 
+    def _check(self, outputs: "Sequence[NDArray[Any]]") -> None:
+        """Look whether they are the outputs that the file promised; a decoder would stumble over others.
 
-def open_detector(
-    settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False, cache: Path | None = None
-) -> Detector:
-    """Find, check, load and warm up the model that the settings name.
+        Raises:
+            ModelError: They are not.
+        """
+        promised = self._session.outputs
+        if len(outputs) != len(promised):
+            raise ModelError(f"{self._model.path} gave {len(outputs)} outputs for {len(promised)}; it is broken")
+        for spec, output in zip(promised, outputs, strict=True):
+            if not _fits(spec.shape, output.shape):
+                raise ModelError(f"{self._model.path} gave {output.shape} for {spec}; it or its runtime is broken")
+
+
+def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:
+    """Find, check, load and warm up the model that the settings name: its first artifact, or none.
 
     Args:
         settings: The ``[model]`` section.
         min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
-        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
 
     Raises:
         ConfigError: There is no such model or file, or a label is none of the model's.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
-    located = locate_model(settings)
+    return load_detector(locate_model(settings), settings, min_score=min_score, every_class=every_class)
+
+
+def load_detector(
+    located: LocatedModel,
+    settings: ModelSettings,
+    *,
+    min_score: float | None = None,
+    every_class: bool = False,
+    cache: Path | None = None,
+) -> Detector:
+    """Load and warm up a model whose file was read and checked; see `open_detector`.
+
+    Args:
+        located: The file.
+        settings: The ``[model]`` section.
+        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
+        every_class: Give every class of a place that reaches the lowest score.
+        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
+
+    Raises:
+        ConfigError: A label is none of the model's.
+        ModelError: The file is broken, or does not fit exactly one manifest.
+        UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
+    """
     session = located.open(settings.threads, _plan(settings, cache))
     try:
         model = identify(located, session.inputs, session.outputs)
@@ -148,6 +185,13 @@ def open_detector(
     except EdgecamError:
         session.close()
         raise
+
+
+def _fits(promised: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    return promised == given or (
+        len(promised) == len(given)
+        and all(size is None or size == found for size, found in zip(promised, given, strict=True))
+    )
 
 
 def _plan(settings: ModelSettings, cache: Path | None) -> Plan:

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.core.health import HealthBoard, HealthState
 from appliance.daemon.model import report_model
-from appliance.inference.running import Running
+from appliance.inference.running import Refusal, Running
 from appliance.inference.runtimes import Placement
 
 WELL = Running("w.onnx", "onnx", (Placement("cuda", 200), Placement("cpu", 3)))
@@ -28,7 +28,7 @@ def test_what_fell_short_is_a_finding_a_log_line_and_a_fact(caplog: pytest.LogCa
     (finding,) = board.findings()
     assert (finding.component, finding.state) == ("model", HealthState.DEGRADED)
     assert finding.what == "provider cuda could not be started: no libcublas"
-    assert "[model] providers" in finding.fix
+    assert "[model] artifact, providers" in finding.fix
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [finding.what]
     assert json.loads(json.dumps(facts))["shortfalls"] == [finding.what]
 
@@ -47,4 +47,23 @@ def test_the_log_says_how_many_nodes_run_where(caplog: pytest.LogCaptureFixture)
     assert said == [
         "model: w.onnx: 200 nodes on cuda, 3 nodes on cpu",
         "model: w.onnx: an unknown number of nodes on cpu",
+    ]
+
+
+def test_a_rung_that_failed_is_a_finding_and_one_that_is_not_for_this_machine_only_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = (
+        Refusal("w.hef", "is for aarch64, and this is x86_64", is_expected=True),
+        Refusal("w.tflite", "it is broken", is_expected=False),
+    )
+    board = HealthBoard()
+    with caplog.at_level(logging.INFO):
+        facts = report_model([Running("w.onnx", "onnx", (Placement("cpu", 9),), refused=refused)], board)
+    (finding,) = board.findings()
+    assert finding.what == "w.tflite was refused, w.onnx runs: it is broken"
+    assert "model: w.hef was passed over: it is for aarch64, and this is x86_64" in caplog.messages
+    assert json.loads(json.dumps(facts))["refused"] == [
+        {"file": "w.hef", "why": "is for aarch64, and this is x86_64", "is_expected": True},
+        {"file": "w.tflite", "why": "it is broken", "is_expected": False},
     ]
