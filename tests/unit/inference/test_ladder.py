@@ -12,11 +12,11 @@ import pytest
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.frame import Frame, PixelLayout
-from appliance.inference.artifacts import bundled_models, locate_model
+from appliance.inference.artifacts import locate_model
 from appliance.inference.ladder import open_best_detector
 from tests.simulators import tiny_onnx
 from tests.simulators.faulty_runtime import FaultyRuntime, faulty, install
-from tests.simulators.models import yolox_answer
+from tests.simulators.models import write_ladder, yolox_answer
 
 CAR = 2
 SOUND = tiny_onnx.model({"images": (1, 3, 64, 64)}, {"output": yolox_answer((9, CAR, 0.9))})
@@ -34,35 +34,12 @@ def picture() -> Frame:
     )
 
 
-def ladder(directory: Path, *rungs: bytes, entries: dict[int, str] | None = None) -> Path:
-    """Write the model `stairs` with a file for each rung: r0.onnx, fp32; r1.onnx, int8; and so on.
-
-    Args:
-        directory: For models.
-        rungs: The files' contents.
-        entries: More lines for the artifacts with these numbers.
-    """
-    folder = directory / "stairs"
-    folder.mkdir()
-    manifest = (bundled_models() / "yolox" / "manifest.toml").read_text(encoding="utf-8")
-    labels = bundled_models() / "labels" / "coco80.txt"
-    manifest = manifest.replace('name = "yolox"', 'name = "stairs"').replace("../labels/coco80.txt", str(labels))
-    for at, content in enumerate(rungs):
-        (folder / f"r{at}.onnx").write_bytes(content)
-        precision = ("fp32", "int8")[at % 2]
-        manifest += f'[[artifacts]]\nfile = "r{at}.onnx"\nformat = "onnx"\nprecision = "{precision}"\n'
-        manifest += f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nsize = {len(content)}\n'
-        manifest += (entries or {}).get(at, "")
-    (folder / "manifest.toml").write_text(manifest, encoding="utf-8")
-    return folder
-
-
 def settings(directory: Path, **more: object) -> ModelSettings:
     return ModelSettings.model_validate({"use": "stairs", "directories": (directory,)} | more)
 
 
 def test_the_first_artifact_is_taken_where_it_works_and_the_others_are_not_even_read(tmp_path: Path) -> None:
-    folder = ladder(tmp_path, SOUND, SOUND)
+    folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r1.onnx").write_bytes(b"not what the manifest says")
     with open_best_detector(settings(tmp_path)) as detector:
         assert detector.running.file == "r0.onnx"
@@ -87,7 +64,7 @@ def test_the_first_artifact_is_taken_where_it_works_and_the_others_are_not_even_
 def test_a_rung_that_fails_is_refused_with_its_reason_closed_and_the_next_one_taken(
     tmp_path: Path, first: bytes, why: str
 ) -> None:
-    ladder(tmp_path, first, SOUND)
+    write_ladder(tmp_path, first, SOUND)
     with open_best_detector(settings(tmp_path)) as detector:
         assert len(detector.detect(picture())) > 0
         assert detector.running.file == "r1.onnx"
@@ -104,7 +81,7 @@ def test_a_rung_that_fails_is_refused_with_its_reason_closed_and_the_next_one_ta
 
 
 def test_a_file_that_is_not_the_manifests_is_passed_on_the_way_down(tmp_path: Path) -> None:
-    folder = ladder(tmp_path, SOUND, SOUND)
+    folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r0.onnx").write_bytes(SOUND + b"!")
     with open_best_detector(settings(tmp_path)) as detector:
         assert detector.running.file == "r1.onnx"
@@ -112,7 +89,7 @@ def test_a_file_that_is_not_the_manifests_is_passed_on_the_way_down(tmp_path: Pa
 
 
 def test_a_file_that_cannot_be_read_is_no_reason_to_see_nothing(tmp_path: Path) -> None:
-    folder = ladder(tmp_path, SOUND, SOUND)
+    folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r0.onnx").unlink()
     (folder / "r0.onnx").symlink_to("/proc/self/mem")  # its first bytes cannot be read, as on a card that fails
     with open_best_detector(settings(tmp_path)) as detector:
@@ -126,7 +103,7 @@ def test_what_is_for_another_machine_or_not_here_is_passed_over_and_nothing_is_w
         1: 'needs = { device = "/dev/no-such-thing0" }\n',
         3: f'needs = {{ machines = ["riscv64", "{platform.machine()}"], device = "/dev/null" }}\n',
     }
-    folder = ladder(tmp_path, SOUND, SOUND, SOUND, SOUND, entries=entries)
+    folder = write_ladder(tmp_path, SOUND, SOUND, SOUND, SOUND, entries=entries)
     (folder / "r2.onnx").unlink()
     with open_best_detector(settings(tmp_path)) as detector:
         assert detector.running.file == "r3.onnx"
@@ -140,7 +117,7 @@ def test_what_is_for_another_machine_or_not_here_is_passed_over_and_nothing_is_w
 
 
 def test_where_no_rung_holds_every_reason_is_told(tmp_path: Path) -> None:
-    ladder(tmp_path, faulty("unsupported", SOUND), faulty("nan", SOUND))
+    write_ladder(tmp_path, faulty("unsupported", SOUND), faulty("nan", SOUND))
     with pytest.raises(ModelError) as caught:
         open_best_detector(settings(tmp_path))
     first, second, third = str(caught.value).split("\n")
@@ -151,26 +128,26 @@ def test_where_no_rung_holds_every_reason_is_told(tmp_path: Path) -> None:
 
 
 def test_where_none_is_broken_it_is_the_machine_that_does_not_fit(tmp_path: Path) -> None:
-    ladder(tmp_path, SOUND, faulty("unsupported", SOUND), entries={0: 'needs = { machines = ["riscv64"] }\n'})
+    write_ladder(tmp_path, SOUND, faulty("unsupported", SOUND), entries={0: 'needs = { machines = ["riscv64"] }\n'})
     with pytest.raises(UnsupportedError, match=r"(?s)works here:\n  r0\.onnx: is for riscv64.*\n  r1\.onnx: nothing"):
         open_best_detector(settings(tmp_path))
 
 
 def test_a_single_rung_that_fails_is_told_as_ever(tmp_path: Path) -> None:
-    ladder(tmp_path, faulty("broken", SOUND))
+    write_ladder(tmp_path, faulty("broken", SOUND))
     with pytest.raises(ModelError, match=r"^\S+r0\.onnx is broken$"):
         open_best_detector(settings(tmp_path))
 
 
 def test_a_label_that_the_model_has_not_is_no_rungs_fault(tmp_path: Path) -> None:
-    ladder(tmp_path, SOUND, SOUND)
+    write_ladder(tmp_path, SOUND, SOUND)
     with pytest.raises(ConfigError, match=r"\[model\] labels"):
         open_best_detector(settings(tmp_path, labels=("unicorn",)))
 
 
 @pytest.mark.parametrize("pin", ["r1.onnx", "int8"])
 def test_a_pinned_artifact_is_the_only_rung(tmp_path: Path, pin: str) -> None:
-    folder = ladder(tmp_path, SOUND, SOUND)
+    folder = write_ladder(tmp_path, SOUND, SOUND)
     with open_best_detector(settings(tmp_path, artifact=pin)) as detector:
         assert detector.running.file == "r1.onnx"
         assert detector.running.refused == ()
@@ -184,7 +161,7 @@ def test_a_pinned_artifact_is_the_only_rung(tmp_path: Path, pin: str) -> None:
 
 
 def test_a_pin_that_means_nothing_lists_what_there_is(tmp_path: Path) -> None:
-    ladder(tmp_path, SOUND, SOUND)
+    write_ladder(tmp_path, SOUND, SOUND)
     with pytest.raises(ConfigError, match=r"artifact is 'fp16'; stairs has: r0\.onnx \(fp32\), r1\.onnx \(int8\)"):
         open_best_detector(settings(tmp_path, artifact="fp16"))
     with pytest.raises(ConfigError, match=r"use must be a model's name"):
@@ -198,7 +175,7 @@ def test_an_artifact_with_tensors_of_its_own_says_so_itself(tmp_path: Path) -> N
         '[artifacts.signature]\ninput = { shape = [1, "height", "width", 3], dtype = "uint8" }\n'
         'outputs = [{ shape = [1, "cells(8,16,32)", "5+classes"] }]\n'
     )
-    ladder(tmp_path, bytes_in, SOUND, entries={0: own})
+    write_ladder(tmp_path, bytes_in, SOUND, entries={0: own})
     with open_best_detector(settings(tmp_path)) as detector:
         assert detector.running.file == "r0.onnx"
         assert detector.manifest.input.layout == "nhwc"
