@@ -21,6 +21,7 @@ from appliance.core.manifest import (
     MOST_MODEL_BYTES,
     Artifact,
     ModelManifest,
+    Precision,
     TensorSpec,
     read_manifest,
 )
@@ -29,7 +30,7 @@ from appliance.inference.runtimes import NO_PLAN, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
-    from appliance.inference.runtimes import Session
+    from appliance.inference.runtimes import OpenedSession
 
 DEFAULT_MODEL: str = ModelSettings.model_fields["use"].default
 MOST_MODELS = 256  # in one folder
@@ -75,7 +76,7 @@ class LocatedModel:
     candidates: tuple[ModelManifest, ...]
     artifact: Artifact | None = None
 
-    def open(self, threads: int, wanted: Plan = NO_PLAN) -> "Session":
+    def open(self, threads: int, wanted: Plan = NO_PLAN) -> "OpenedSession":
         """Load it into its runtime.
 
         Args:
@@ -94,7 +95,7 @@ class LocatedModel:
                 providers=wanted.providers or self.artifact.providers,
                 delegate=wanted.delegate or self.artifact.delegate,
             )
-        session: Session = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
+        session: OpenedSession = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
         return session
 
 
@@ -142,35 +143,60 @@ def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
     return list(found.values())
 
 
-def locate_model(settings: ModelSettings) -> LocatedModel:
-    """Find and read what ``[model] use`` names: a model, a file, or NAME=FILE.
+def locate_model(settings: ModelSettings, precision: Precision | None = None) -> LocatedModel:
+    """Find and read what ``[model] use`` names: a model, its folder, a file, or NAME=FILE.
 
-    A file beside a manifest that names it is what that manifest says; another may be of any family that is known. Of a
-    model it is the first artifact that ``[model] artifact`` means and whose file is there.
+    A file beside a manifest that names it is what that manifest says; another may be of any family that is known.
+
+    Args:
+        settings: The ``[model]`` section.
+        precision: Which of a model's artifacts, in place of ``[model] artifact``; None for both: the first whose file
+            is there. A file is what it is.
 
     Raises:
         ConfigError: There is no such model, artifact or file.
         ModelError: The file is too large or not the one that its manifest names, or the manifest beside it is broken.
     """
+    choice = precision or settings.artifact
+    if (folder := _model_folder(settings)) is not None:
+        return locate_artifact(folder, choice)
+    if choice is not None:
+        raise ConfigError(
+            f"{settings.use} is a file, and one is of one precision; give the model's name or folder to choose"
+        )
     name, equals, file = settings.use.partition("=")
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
         return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
-    if _is_file_name(settings.use):
-        path = Path(settings.use).expanduser()
-        own = _manifest_beside(path)
-        if own is None:
-            return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
-        artifact = next(one for one in own.artifacts if one.file == path.name)
-        return _locate_file(path, (own.for_artifact(artifact),), artifact)
-    model = _named(settings.use, settings.directories)
-    there = [one for one in find_rungs(settings) if one.weights is not None and one.weights.is_file()]
-    if not there or there[0].artifact is None:
-        kind = f"weights {settings.artifact!r}" if settings.artifact else "weights"
+    path = Path(settings.use).expanduser()
+    own = _manifest_beside(path)
+    if own is None:
+        return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
+    artifact = next(one for one in own.artifacts if one.file == path.name)
+    return _locate_file(path, (own.for_artifact(artifact),), artifact)
+
+
+def locate_artifact(folder: Path, choice: str | None = None) -> LocatedModel:
+    """Choose and read one of a model's artifacts; see `read_artifact`.
+
+    Args:
+        folder: The model's; its name does not count.
+        choice: File's name, precision or format of the artifact; None: the first whose file is there.
+
+    Raises:
+        ConfigError: There is no such artifact, or it cannot be read.
+        ModelError: The manifest is not accepted, or the file is another one than it names.
+    """
+    manifest = read_manifest(folder)
+    there = artifacts_present(folder, manifest)
+    chosen = next((one for one in there if _is_meant(one, choice)), None)
+    if chosen is None:
+        kind = f"{choice} weights" if choice else "weights"
+        have = f"there are: {', '.join(one.precision for one in there)}"
         raise ConfigError(
-            f"model {model.manifest.name!r} is known, but there are no {kind} for it in {model.folder}; "
-            f"give a file: --model {model.manifest.name}=FILE.onnx"
+            f"model {manifest.name!r} is known, but there are no {kind} for it in {folder}; "
+            + (have if there else f"give a file: --model {manifest.name}=FILE.onnx")
         )
-    return read_artifact(model.folder, model.manifest, there[0].artifact)
+    return read_artifact(folder, manifest, chosen)
 
 
 def find_rungs(settings: ModelSettings) -> tuple[FoundModel, ...]:
@@ -179,23 +205,14 @@ def find_rungs(settings: ModelSettings) -> tuple[FoundModel, ...]:
     Those that ``[model] artifact`` does not mean are left out; their files need not be there.
 
     Raises:
-        ConfigError: There is no such model or artifact.
+        ConfigError: There is no such model.
         ModelError: The manifest is not accepted.
     """
-    if _is_file_name(settings.use) or re.fullmatch(f"{MODEL_NAME[:-1]}=.*", settings.use, re.DOTALL):
-        if settings.artifact is not None:
-            raise ConfigError("[model] artifact chooses one of a model's files; [model] use must be a model's name")
+    folder = _model_folder(settings)
+    if folder is None:
         return ()
-    model = _named(settings.use, settings.directories)
-    rungs = tuple(
-        FoundModel(model.manifest, model.folder, one)
-        for one in model.manifest.artifacts
-        if settings.artifact in {None, one.file, one.precision, one.format}
-    )
-    if settings.artifact is not None and not rungs:
-        known = ", ".join(f"{one.file} ({one.precision})" for one in model.manifest.artifacts)
-        raise ConfigError(f"[model] artifact is {settings.artifact!r}; {settings.use} has: {known or 'none'}")
-    return rungs
+    manifest = read_manifest(folder)
+    return tuple(FoundModel(manifest, folder, one) for one in manifest.artifacts if _is_meant(one, settings.artifact))
 
 
 def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> LocatedModel:
@@ -212,6 +229,11 @@ def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> 
             f"{path} is not the file that its manifest names: SHA-256 is {digest}, not {artifact.sha256}; copy it again"
         )
     return LocatedModel(path, artifact.format, content, digest, (manifest.for_artifact(artifact),), artifact)
+
+
+def artifacts_present(folder: Path, manifest: ModelManifest) -> list[Artifact]:
+    """Give those of a manifest's artifacts whose files are there, best choice first."""
+    return [artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file()]
 
 
 def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
@@ -268,8 +290,7 @@ def _read_model(folder: Path) -> FoundModel:
         raise ModelError(
             f"{folder / MANIFEST_NAME}: name is {manifest.name!r}; it must be the folder's, {folder.name!r}"
         )
-    present = (artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file())
-    return FoundModel(manifest, folder, next(present, None))
+    return FoundModel(manifest, folder, next(iter(artifacts_present(folder, manifest)), None))
 
 
 def _named(name: str, directories: Iterable[Path]) -> FoundModel:
@@ -293,6 +314,21 @@ def _manifest_beside(path: Path) -> ModelManifest | None:
         return None
     manifest = read_manifest(path.parent)
     return manifest if path.name in {artifact.file for artifact in manifest.artifacts} else None
+
+
+def _model_folder(settings: ModelSettings) -> Path | None:
+    """Give the folder of the model that is named, by its name or its folder; None where a file is named."""
+    path = Path(settings.use).expanduser()
+    if "/" in settings.use and path.is_dir():
+        return path
+    name, equals, _ = settings.use.partition("=")
+    if (equals and re.fullmatch(MODEL_NAME, name)) or _is_file_name(settings.use):
+        return None
+    return _named(settings.use, settings.directories).folder
+
+
+def _is_meant(artifact: Artifact, choice: str | None) -> bool:
+    return choice in {None, artifact.file, artifact.precision, artifact.format}
 
 
 def _is_file_name(use: str) -> bool:

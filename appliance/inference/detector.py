@@ -20,7 +20,7 @@ from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
 from appliance.inference.running import Running
-from appliance.inference.runtimes import Plan
+from appliance.inference.runtimes import NO_PLAN, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,9 @@ class Detector:
         model: What the loaded file is.
         session: The loaded file; closed by `close`.
         min_score: Lowest score of a detection, 0..1; None: the manifest's own.
-        labels: Only these are looked for; empty: all the model knows.
+        labels: Only these, or the labels of these groups, are looked for; empty: all the model knows.
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
+        running: What it runs on; None: nobody knows.
 
     Attributes:
         manifest: What the model is.
@@ -48,7 +49,7 @@ class Detector:
         last_total_ms: Milliseconds from the frame to its detections.
 
     Raises:
-        ConfigError: A label is none of the model's.
+        ConfigError: A label is neither one of the model's nor a group.
         ModelError: It cannot be run, or gives numbers that are not finite.
     """
 
@@ -60,10 +61,11 @@ class Detector:
         min_score: float | None = None,
         labels: tuple[str, ...] = (),
         every_class: bool = False,
+        running: Running | None = None,
     ) -> None:
         self.manifest: ModelManifest = model.manifest
         self.digest = model.sha256
-        self.running = Running(model.path.name, model.format, session.placements, session.shortfalls)
+        self.running = running or Running(model.path.name, model.format, ())
         self.min_score = self.manifest.decoder.min_score if min_score is None else min_score
         self.last_inference_ms = 0.0
         self.last_total_ms = 0.0
@@ -148,40 +150,50 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Raises:
-        ConfigError: There is no such model or file, or a label is none of the model's.
+        ConfigError: There is no such model or file, or a label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
-    return load_detector(locate_model(settings), settings, min_score=min_score, every_class=every_class)
+    chosen = settings.min_score if min_score is None else min_score
+    return load_detector(
+        locate_model(settings),
+        threads=settings.threads,
+        min_score=chosen,
+        labels=settings.labels,
+        every_class=every_class,
+        plan=plan_of(settings),
+    )
 
 
 def load_detector(
     located: LocatedModel,
-    settings: ModelSettings,
     *,
+    threads: int = 1,
     min_score: float | None = None,
+    labels: tuple[str, ...] = (),
     every_class: bool = False,
-    cache: Path | None = None,
+    plan: Plan = NO_PLAN,
 ) -> Detector:
-    """Load and warm up a model whose file was read and checked; see `open_detector`.
+    """Load and warm up a model whose file was read and checked; see `Detector` for the arguments.
 
     Args:
         located: The file.
-        settings: The ``[model]`` section.
-        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
-        every_class: Give every class of a place that reaches the lowest score.
-        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
+        threads: CPU threads of one inference.
+        min_score: Lowest score of a detection.
+        labels: Only these.
+        every_class: Give every class of a place.
+        plan: What is to run it, in place of what the manifest says where it says anything.
 
     Raises:
         ConfigError: A label is none of the model's.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
-    session = located.open(settings.threads, _plan(settings, cache))
+    session = located.open(threads, plan)
     try:
         model = identify(located, session.inputs, session.outputs)
-        chosen = settings.min_score if min_score is None else min_score
-        return Detector(model, session, min_score=chosen, labels=settings.labels, every_class=every_class)
+        running = Running(model.path.name, model.format, session.placements, session.shortfalls)
+        return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class, running=running)
     except EdgecamError:
         session.close()
         raise
@@ -194,8 +206,13 @@ def _fits(promised: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
     )
 
 
-def _plan(settings: ModelSettings, cache: Path | None) -> Plan:
-    """Give what the owner asked for, which goes before what the manifest says."""
+def plan_of(settings: ModelSettings, cache: Path | None = None) -> Plan:
+    """Give what the owner asked for, which goes before what the manifest says.
+
+    Args:
+        settings: The ``[model]`` section.
+        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
+    """
     return Plan(
         providers=tuple(default_provider(name) for name in settings.providers),
         delegate=Delegate(library=settings.delegate, options={}) if settings.delegate else None,
@@ -204,10 +221,10 @@ def _plan(settings: ModelSettings, cache: Path | None) -> Plan:
 
 
 def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:
-    unknown = [label for label in labels if label not in manifest.labels]
-    if unknown:
+    vocabulary = manifest.vocabulary
+    if unknown := vocabulary.unknown(labels):
         raise ConfigError(
-            f"[model] labels: {', '.join(map(repr, unknown))} not among those of {manifest.name!r}; "
-            f"known: {', '.join(manifest.labels)}"
+            f"[model] labels: {', '.join(map(repr, unknown))} not known to {manifest.name!r}; "
+            f"accepted: {vocabulary.described()}"
         )
-    return np.array([not labels or label in labels for label in manifest.labels])
+    return np.array(vocabulary.wanted(labels))

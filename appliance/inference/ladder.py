@@ -3,12 +3,13 @@
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
-from appliance.inference.detector import Detector, load_detector
+from appliance.inference.detector import Detector, load_detector, plan_of
 from appliance.inference.running import Refusal
 
 
@@ -38,11 +39,17 @@ def open_best_detector(
         ModelError: No artifact works, and one at least is broken; each is told with its reason.
         UnsupportedError: No artifact works on this machine; likewise.
     """
+    load = partial(
+        load_detector,
+        threads=settings.threads,
+        min_score=settings.min_score if min_score is None else min_score,
+        labels=settings.labels,
+        every_class=every_class,
+        plan=plan_of(settings, cache),
+    )
     rungs = find_rungs(settings)
     if not rungs or not any(_is_there(rung) for rung in rungs):
-        return load_detector(
-            locate_model(settings), settings, min_score=min_score, every_class=every_class, cache=cache
-        )
+        return load(locate_model(settings))
     refused: list[Refusal] = []
     errors: list[Exception] = []
     for rung in rungs:
@@ -50,8 +57,7 @@ def open_best_detector(
             refused.append(Refusal(_name(rung), missing, is_expected=True))
             continue
         try:
-            located = _read(rung)
-            detector = load_detector(located, settings, min_score=min_score, every_class=every_class, cache=cache)
+            detector = load(_read(rung))
         except (ModelError, UnsupportedError) as error:
             errors.append(error)
             refused.append(Refusal(_name(rung), " ".join(str(error).split()), is_expected=False))

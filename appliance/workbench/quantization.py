@@ -1,6 +1,5 @@
 """Quantizes a detector and judges every step on pictures, through the device's own code."""
 
-import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +15,18 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import ModelManifest
 from appliance.inference.artifacts import LocatedModel, identify, locate_model
-from appliance.inference.detector import Detector
 from appliance.inference.preprocess import Preprocessor
-from appliance.workbench.evaluate import Dataset, measure, read_frame
+from appliance.workbench.candidates import Candidates, Variant, sha256
+from appliance.workbench.evaluate import Dataset, read_frame
 from appliance.workbench.ledger import Ledger
 from appliance.workbench.progress import with_progress
 from appliance.workbench.quantizer import Calibration, Quantizer, Scheme
+from appliance.workbench.ranges import read_ranges
 from appliance.workbench.search import Bounds, Choice, find_smallest
 
 MOST_SHARE: Final = 0.5  # of the float model's file: a quantized one that is larger is not worth its errors
+CORRECTED_ON: Final = 16  # pictures of the calibration: means over all places of a map need no more
 RANKED_ON: Final = 8  # pictures of the calibration; their ranking of nodes hardly changes with more
-_MIN_SCORE = 0.01  # as COCO's own evaluation: the whole curve counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Order:
         drop: AP that may be lost, 0..1.
         scheme: Unsigned or signed activations.
         calibration: How ranges are chosen.
+        ranges: File of the ranges that were learned in training, in place of a calibration; None: there is none.
+        equalise: Make neighbouring convolutions' weights of alike size first.
+        correct_biases: Take off the biases by what 8 bits shift the means.
         calibrate_on: How many pictures, at most.
         limit: Only the first so many pictures judge; None: all.
         quick: So many of them judge during the search.
@@ -53,34 +56,14 @@ class Order:
     drop: float = 0.01
     scheme: Scheme = "u8s8"
     calibration: Calibration = "minmax"
+    ranges: Path | None = None
+    equalise: bool = False
+    correct_biases: bool = False
     calibrate_on: int = 64
     limit: int | None = None
     quick: int = 100
     seed: int = 0
     threads: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A model and how well it does.
-
-    Attributes:
-        name: fp32, naive, or ours.
-        ap: Average precision over IoU 0.50 to 0.95, 0..1.
-        ap50: At IoU 0.50, 0..1.
-        steady_ap: AP of each label weighted by its boxes, 0..1: on few pictures a rare label shakes the plain mean.
-        size: Bytes.
-        in_float: How many nodes are in float that could run in 8 bits.
-        inference_ms: Median time of the model for one picture, milliseconds.
-    """
-
-    name: Literal["fp32", "naive", "ours"]
-    ap: float
-    ap50: float
-    steady_ap: float
-    size: int
-    in_float: int
-    inference_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +90,8 @@ class Report:
         scheme: Unsigned or signed activations.
         calibration: How ranges were chosen.
         calibrated_on: Pictures.
+        equalised: How many pairs of convolutions were made alike.
+        corrected: How many convolutions have a corrected bias where they are in 8 bits.
         dataset: Where it was judged.
         judged_on: Pictures.
         drop: AP that may be lost, 0..1.
@@ -120,8 +105,10 @@ class Report:
 
     model: str
     scheme: Scheme
-    calibration: Calibration
+    calibration: Calibration | Literal["learned"]
     calibrated_on: int
+    equalised: int
+    corrected: int
     dataset: str
     judged_on: int
     drop: float
@@ -133,116 +120,6 @@ class Report:
     tried: int
 
 
-class Candidates:
-    """Makes and judges choices of nodes, each once: the `Trial` of the search.
-
-    Args:
-        quantizer: Calibrated.
-        located: The float model.
-        dataset: Judges.
-        pictures: How many of its pictures judge, during the search and in the end.
-        ledger: Keeps what was found.
-        threads: CPU threads of the detector.
-    """
-
-    def __init__(
-        self,
-        *,
-        quantizer: Quantizer,
-        located: LocatedModel,
-        dataset: Dataset,
-        pictures: tuple[int, int],
-        ledger: Ledger,
-        threads: int,
-    ) -> None:
-        self._quantizer = quantizer
-        self._located = located
-        self._dataset = dataset
-        self._quick, self._whole = pictures
-        self._ledger = ledger
-        self._threads = threads
-        self._last: tuple[Choice | None, bytes] = (None, located.content)
-        self.tried: dict[Choice, Variant] = {}
-
-    def content(self, in_float: Choice) -> bytes:
-        """Give the file of a choice."""
-        if self._last[0] != in_float:
-            self._last = (in_float, self._quantizer.variant(in_float))
-        return self._last[1]
-
-    def judged(self, in_float: Choice) -> bytes:
-        """Give the file of a choice that was judged on all pictures.
-
-        Raises:
-            ConfigError: The ledger speaks of another file.
-        """
-        content = self.content(in_float)
-        if _sha256(content) != self._ledger.get(self._key(in_float, self._whole))["sha256"]:
-            raise ConfigError(f"{self._ledger.path} tells of files that are not made any more; move it away")
-        return content
-
-    def size(self, in_float: Choice) -> int:
-        """Give the bytes of the file; see `Trial`."""
-        key = f"size {_name(in_float)}"
-        if self._ledger.get(key) is None:
-            self._ledger.put(key, len(self.content(in_float)))
-        return int(self._ledger.get(key))
-
-    def quick(self, in_float: Choice) -> float:
-        """Give the steady AP on some of the pictures; see `Trial`."""
-        return self.judge(in_float, "ours", self._quick).steady_ap
-
-    def whole(self, in_float: Choice) -> float:
-        """Give AP on all of the pictures; see `Trial`."""
-        variant = self.judge(in_float, "ours", self._whole)
-        self.tried[in_float] = variant
-        return variant.ap
-
-    def judge(self, in_float: Choice | None, name: Literal["fp32", "naive", "ours"], pictures: int) -> Variant:
-        """Judge a choice, or with None the float model, on the first so many pictures."""
-        key = self._key(in_float, pictures)
-        if self._ledger.get(key) is None:
-            content = self._located.content if in_float is None else self.content(in_float)
-            title = f"{pictures} pictures, " + ("fp32" if in_float is None else f"nodes in float: {len(in_float)}")
-            found = self._measure(content, pictures, title)
-            about = {"size": len(content), "sha256": _sha256(content), "in_float": list(in_float or ())}
-            self._ledger.put(key, {**found, **about})
-        found = self._ledger.get(key)
-        return Variant(
-            name=name,
-            ap=found["ap"],
-            ap50=found["ap50"],
-            steady_ap=found["steady_ap"],
-            size=found["size"],
-            in_float=len(self._quantizer.nodes if in_float is None else in_float),
-            inference_ms=found["ms"],
-        )
-
-    @staticmethod
-    def _key(in_float: Choice | None, pictures: int) -> str:
-        return f"accuracy on {pictures} {'fp32' if in_float is None else _name(in_float)}"
-
-    def _measure(self, content: bytes, pictures: int, title: str) -> dict[str, float]:
-        one = LocatedModel(
-            self._located.path,
-            self._located.format,
-            content,
-            _sha256(content),
-            self._located.candidates,
-        )
-        session = one.open(self._threads)
-        try:
-            resolved = identify(one, session.inputs, session.outputs)
-            detector = Detector(resolved, session, min_score=_MIN_SCORE, every_class=True)
-            accuracy = measure(detector, self._dataset, pictures, title)
-        finally:
-            session.close()
-        labels = [label for label in accuracy.labels.values() if label.boxes]
-        steady = sum(label.boxes * label.ap for label in labels) / max(1, sum(label.boxes for label in labels))
-        figures = accuracy.figures
-        return {"ap": figures["ap"], "ap50": figures["ap50"], "steady_ap": steady, "ms": accuracy.inference_ms}
-
-
 def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
     """Carry out an order; what `ledger_file` knows already is not done again.
 
@@ -250,10 +127,13 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
         The report, and the file of ours.
 
     Raises:
-        ConfigError: A folder or the model is not there, or no picture is left for the calibration.
+        ConfigError: A folder, the model or the ranges are not there, no picture is left for the calibration, or the
+            order contradicts itself.
         ModelError: The model is broken or cannot be quantized, or no choice keeps within the drop at half the size.
         StorageError: The ledger cannot be written.
     """
+    if order.ranges and (order.equalise or order.correct_biases):
+        raise ConfigError("--ranges goes without --equalise and --correct-biases: these weights were learned with them")
     settings = ModelSettings(use=order.model, threads=order.threads)
     located = locate_model(settings)
     manifest = _manifest(located)
@@ -265,8 +145,7 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
     ledger = Ledger(ledger_file, _about(order, located, dataset, files, judges))
     inputs = _inputs(manifest, files)
     quantizer = Quantizer(located.content, str(located.path), order.scheme)
-    for _ in with_progress(quantizer.calibrate(inputs, order.calibration), "calibrating", -(-len(inputs) // 4)):
-        pass
+    equalised, corrected = _fit(quantizer, inputs, order, located)
     nodes = _rank(quantizer, inputs[:RANKED_ON], ledger)
     quick = min(order.quick, judges)
     trial = Candidates(
@@ -289,8 +168,10 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
     report = Report(
         model=manifest.name,
         scheme=order.scheme,
-        calibration=order.calibration,
-        calibrated_on=len(files),
+        calibration="learned" if order.ranges else order.calibration,
+        calibrated_on=0 if order.ranges else len(files),
+        equalised=equalised,
+        corrected=corrected,
         dataset=str(dataset.folder),
         judged_on=judges,
         drop=order.drop,
@@ -336,6 +217,23 @@ def _inputs(manifest: ModelManifest, files: Sequence[Path]) -> list[NDArray[Any]
     return inputs
 
 
+def _fit(quantizer: Quantizer, inputs: Sequence[NDArray[Any]], order: Order, located: LocatedModel) -> tuple[int, int]:
+    """Give the quantizer its ranges and what else is ordered; tell pairs equalised, and biases corrected."""
+    if order.ranges:
+        quantizer.take_ranges(read_ranges(order.ranges, located.sha256))
+        return 0, 0
+    equalised = quantizer.equalise() if order.equalise else 0
+    for _ in with_progress(quantizer.calibrate(inputs, order.calibration), "calibrating", -(-len(inputs) // 4)):
+        pass
+    corrected = 0
+    if order.correct_biases:
+        chosen = inputs[:CORRECTED_ON]
+        for _ in with_progress(quantizer.correct_biases(chosen), "correcting biases", len(chosen)):
+            pass
+        corrected = sum(1 for operator in quantizer.operators.values() if operator == "Conv")
+    return equalised, corrected
+
+
 def _rank(quantizer: Quantizer, inputs: Sequence[NDArray[Any]], ledger: Ledger) -> tuple[Node, ...]:
     """Give all nodes, the one that hurts most in 8 bits first."""
     expected = list(quantizer.outputs(None, inputs))
@@ -362,28 +260,28 @@ def _refusal(
 
 def _about(order: Order, located: LocatedModel, dataset: Dataset, files: Sequence[Path], judges: int) -> dict[str, Any]:
     """Give all that a figure depends on: another of these is another search."""
+    more: dict[str, Any] = {}  # what is not asked for is not named, so that earlier searches stay known
+    if order.ranges:
+        more["ranges"] = _digest(order.ranges)
+    if order.equalise:
+        more["equalise"] = True
+    if order.correct_biases:
+        more["correct_biases"] = CORRECTED_ON
     return {
         "model": located.sha256,
         "scheme": order.scheme,
         "calibration": order.calibration,
-        "pictures": _sha256("".join(map(_digest, files)).encode()),
+        "pictures": sha256("".join(map(_digest, files)).encode()),
         "judge": _digest(dataset.folder / "instances.json"),
         "judges": judges,
         "edgecam": __version__,
         "onnxruntime": version("onnxruntime"),
+        **more,
     }
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _name(choice: Choice) -> str:
-    return _sha256("\n".join(sorted(choice)).encode())[:16]
 
 
 def _digest(path: Path) -> str:
     try:
-        return _sha256(path.read_bytes())
+        return sha256(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -32,6 +32,13 @@ _WORST = 15  # nodes and tensors shown in the table; --json gives all
     show_default=True,
     help="How the range of each activation is chosen.",
 )
+@click.option(
+    "--ranges",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="ranges.json that `train` wrote beside MODEL ([quantize_aware]), in place of a calibration.",
+)
+@click.option("--equalise", is_flag=True, help="Make neighbouring convolutions' weights of alike size first.")
+@click.option("--correct-biases", is_flag=True, help="Take off the biases by what 8 bits shift the means.")
 @click.option("--calibrate-on", type=click.IntRange(1), default=64, show_default=True, help="Pictures, at most.")
 @click.option("--quick", type=click.IntRange(1), default=100, show_default=True, help="Pictures during the search.")
 @click.option("--limit", type=click.IntRange(1), help="Judge on the first so many pictures only.")
@@ -72,8 +79,14 @@ def _beside(model: str) -> Path:
 
 def _show(report: "Report", target: Path) -> None:
     full = report.variants[0].size
+    ranges = (
+        "ranges as learned"
+        if report.calibration == "learned"
+        else f"{report.calibration} on {report.calibrated_on} pictures"
+    )
     click.echo(
-        f"{report.model}, {report.scheme}, {report.calibration} on {report.calibrated_on} pictures; "
+        f"{report.model}, {report.scheme}, {ranges}; pairs equalised: {report.equalised}, "
+        f"biases corrected: {report.corrected}\n"
         f"judged on {report.judged_on} of {report.dataset}; {report.tried} measurements\n"
     )
     rows = [

@@ -1,4 +1,4 @@
-"""Makes 8-bit variants of an ONNX model and tells what each costs. The only module that imports onnx and its tools."""
+"""Makes 8-bit variants of an ONNX model and tells what each costs. ONNX Runtime's own tools are used only here."""
 
 import contextlib
 import io
@@ -30,6 +30,9 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from appliance.core.errors import ModelError
 from appliance.inference.runtimes.onnx import OnnxRuntime
 from appliance.inference.runtimes.onnx_file import without_weight_inputs
+from appliance.workbench.biases import beside, with_biases
+from appliance.workbench.equalisation import equalise
+from appliance.workbench.noise import decibels, outputs_sqnr
 
 Scheme = Literal["u8s8", "s8s8"]
 Calibration = Literal["minmax", "entropy", "percentile"]
@@ -47,8 +50,8 @@ _OPTIONS = {"percentile": {"percentile": 99.99}}
 _OPERATORS = sorted({*QDQRegistry, *QLinearOpsRegistry})
 _OPSET = 13  # the first in which DequantizeLinear has an axis, which scales per channel need
 _AT_ONCE = 4  # pictures whose activations are held in memory while calibrating: some 60 MB each
-_LOWEST_SCORE = 2e-3  # a fifth of the lowest that evaluations count: below it order does not matter
 _LARGE = 5000  # values: below that float weights are worth their bytes; what lies above is most of a model
+_HANDS_ON = {"Gather", "MaxPool", "Reshape", "Transpose", "Resize", "Split", "Squeeze", "Unsqueeze", "Flatten", "Slice"}
 _FATAL = 4  # OrtLoggingLevel: what goes wrong comes as an exception
 _ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
@@ -89,6 +92,7 @@ class Quantizer:
         self._name = name
         self._activations = _ACTIVATIONS[scheme]
         self._ranges: TensorsData | None = None
+        self._added: dict[str, NDArray[np.float32]] = {}  # to biases, where their convolution is in 8 bits
         with self._explained("cannot be prepared"):
             self._model = _prepare(content)
         graph = self._model.graph
@@ -98,6 +102,18 @@ class Quantizer:
         self.nodes: tuple[str, ...] = tuple(self.operators)
         others = Counter(node.op_type for node in graph.node if node.op_type not in _OPERATORS)
         self.always_float: Mapping[str, int] = dict(sorted(others.items()))
+
+    def equalise(self) -> int:
+        """Make neighbouring convolutions' weights of alike size; the float model gives what it gave before.
+
+        To be done before the ranges are learned.
+
+        Returns:
+            How many pairs of convolutions there are of which it can be done.
+        """
+        self._ranges = None
+        with self._explained("cannot be equalised"):
+            return equalise(self._model)
 
     def calibrate(self, pictures: Sequence[Tensor], method: Calibration = "minmax") -> Iterator[int]:
         """Learn the range of every activation; gives how many pictures are done, to the last.
@@ -126,6 +142,58 @@ class Quantizer:
             with self._explained("cannot be calibrated"), _quietly():
                 self._ranges = calibrator.compute_data()
 
+    def take_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> None:
+        """Take the range of every activation as it was learned in training, in place of `calibrate`.
+
+        Args:
+            ranges: Lowest and highest value by tensor. One that only holds what another holds (the outputs of Reshape,
+                MaxPool, ...) and one that goes into a ReLU alone may be missing.
+
+        Raises:
+            ModelError: One is missing that cannot be known from the others.
+        """
+        known = dict(ranges)
+        for node in self._model.graph.node:
+            if node.op_type in _HANDS_ON and node.input[0] in known:
+                known |= {name: known[node.input[0]] for name in node.output if name not in known}
+            elif node.op_type == "Relu" and node.output[0] in known:
+                known.setdefault(node.input[0], known[node.output[0]])
+        made = {output for node in self._model.graph.node for output in node.output}
+        if missing := sorted(made - set(known)):
+            raise ModelError(f"{self._name} has tensors without a range: {', '.join(missing[:5])}; train it again")
+        pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in known.items()}
+        self._ranges = TensorsData(CalibrationMethod.MinMax, pairs)
+
+    def correct_biases(self, pictures: Sequence[Tensor]) -> Iterator[int]:
+        """Learn by how much 8 bits shift each convolution's mean output; `variant` takes that off their biases.
+
+        To be done after the ranges are learned. Each convolution reads what the float model gives it, so that its shift
+        is its own, whatever else is in 8 bits.
+
+        Args:
+            pictures: Inputs as the device makes them, shape (1, ...).
+
+        Yields:
+            How many pictures are done, to the last.
+
+        Raises:
+            ModelError: It was not calibrated, or cannot be run.
+        """
+        self._added = {}
+        names = [name for name in self.nodes if self.operators[name] == "Conv"]
+        both, pairs = beside(self._model, onnx.load_from_string(self.variant()), names)
+        with self._explained("cannot be run"):
+            session = _all_tensors(both, [tensor for pair in pairs.values() for tensor in pair])
+        shifts = {name: np.zeros(1) for name in names}
+        for done, picture in enumerate(pictures, start=1):
+            with self._explained("cannot be run"):
+                found = session.run(None, {self._input: picture})
+            for name, wanted, got in zip(names, found[::2], found[1::2], strict=True):
+                places = (0, *range(2, wanted.ndim))
+                shifts[name] = shifts[name] + np.mean(wanted - got, axis=places, dtype=np.float64)
+            yield done
+        self._added = {name: (shift / len(pictures)).astype(np.float32) for name, shift in shifts.items()}
+
     def variant(self, in_float: Collection[str] = (), *, float_weights: bool = False) -> bytes:
         """Give the model with all nodes in 8 bits but these, in the QDQ format.
 
@@ -143,7 +211,7 @@ class Quantizer:
             raise ModelError(f"{self._name} has no node {', '.join(map(repr, unknown))} that can run in 8 bits")
         with self._explained("cannot be quantized"), _quietly():
             quantizer = QDQQuantizer(
-                deepcopy(self._model),
+                with_biases(self._model, {name: v for name, v in self._added.items() if name not in in_float}),
                 per_channel=True,
                 reduce_range=False,
                 weight_qType=QuantType.QInt8,
@@ -224,37 +292,6 @@ class Quantizer:
             raise ModelError(f"{self._name} {what}: {' '.join(str(error).split())[:300]}") from error
 
 
-def outputs_sqnr(expected: Sequence[Sequence[Tensor]], found: Sequence[Sequence[Tensor]]) -> float:
-    """Give the ratio of signal to noise over all outputs, dB; 200 where they are equal.
-
-    Each channel (axis 1 of a map, else the last axis) is judged by its own variation: a class score of 0.01 must not
-    be lost beside a box of 400 pixels. A channel that hardly varies is judged by 1 % of its tensor's mean variance.
-    One between 0 and 1 is taken for a score, which is there to be sorted by: its logarithm is judged. A step of 8 bits
-    is 0.004, so that a score of 0.01 keeps nothing of its order, and AP is lost where the variance shows no harm.
-
-    Args:
-        expected: For each picture the outputs of the float model.
-        found: Those of the variant.
-    """
-    shares = []
-    for wanted, got in zip(zip(*expected, strict=True), zip(*found, strict=True), strict=True):
-        signal, noisy = _by_channel(wanted), _by_channel(got)
-        is_score = (signal.min(axis=0) >= 0) & (signal.max(axis=0) <= 1)
-        for values in (signal, noisy):
-            values[:, is_score] = np.log(np.maximum(values[:, is_score], _LOWEST_SCORE))
-        variance = signal.var(axis=0)
-        noise = np.square(signal - noisy).mean(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = noise / (variance + 0.01 * variance.mean())
-        shares.append(np.nan_to_num(share, nan=0.0, posinf=1.0).mean())
-    return decibels(1.0, float(np.mean(shares)))
-
-
-def decibels(signal: float, noise: float) -> float:
-    """Give the ratio of two powers in dB, at most 200."""
-    return float(10 * np.log10(signal / max(noise, signal * 1e-20)))
-
-
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # the vendor's has no types
     def __init__(self, name: str, pictures: Sequence[Tensor]) -> None:
         self._left = iter([{name: picture} for picture in pictures])
@@ -317,13 +354,6 @@ def _all_tensors(model: Any, names: Sequence[str]) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = _FATAL
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _by_channel(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
-    """Give all values of one output over all pictures, shape (N, channels)."""
-    whole = np.stack(tensors).astype(np.float64)
-    channel = 2 if whole.ndim == 5 else whole.ndim - 1  # noqa: PLR2004 - pictures, batch, channels, rows, columns
-    return np.moveaxis(whole, channel, -1).reshape(-1, whole.shape[channel])
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Source
+from appliance.core.mistakes import explain
 from appliance.core.part import Part
 
 MOST_RECIPE_BYTES = 64 << 10
@@ -168,6 +169,26 @@ class ScheduleRecipe(Part):
     log_every: Annotated[int, Field(ge=1)] = 50
 
 
+class QuantizeAwareRecipe(Part):
+    """How the trained network learns to be in 8 bits, after the schedule; without this table it does not.
+
+    Normalisations are folded from the first step on, the input has the recipe's size, and nothing is put together.
+
+    Attributes:
+        iterations: Steps.
+        learning_rate: Highest; it falls as in the schedule.
+        warm_up: Steps to the highest.
+        observe: Share of the steps in which the ranges of the activations follow what is seen; then they stay.
+        inertia: Of the ranges, from step to step.
+    """
+
+    iterations: Annotated[int, Field(ge=1, le=1_000_000)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=0.1)] = 1e-4
+    warm_up: Annotated[int, Field(ge=0)] = 100
+    observe: Share = 0.5
+    inertia: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
+
+
 class DetectorRecipe(Part):
     """What the manifest says of decoding.
 
@@ -192,6 +213,7 @@ class Recipe(Part):
         source: Provenance.
         labels: Names of the classes, as the corpus has them; others are background.
         size: Width and height of the model's input, pixels.
+        quantize_aware: How it learns to be in 8 bits, in the end.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -208,6 +230,7 @@ class Recipe(Part):
     loss: LossRecipe = LossRecipe()
     distillation: DistillationRecipe | None = None
     schedule: ScheduleRecipe
+    quantize_aware: QuantizeAwareRecipe | None = None
     detector: DetectorRecipe = DetectorRecipe()
 
     @model_validator(mode="after")
@@ -221,9 +244,24 @@ class Recipe(Part):
         schedule = self.schedule.model_copy(update={"iterations": iterations})
         return self.model_copy(update={"schedule": schedule})
 
+    def without_quantization(self) -> Self:
+        """Give the recipe of the training in float alone: it stays the same whatever comes thereafter."""
+        return self.model_copy(update={"quantize_aware": None})
+
+    def for_quantization(self, aware: QuantizeAwareRecipe) -> Self:
+        """Give the recipe of the steps that come thereafter, with a schedule of their own."""
+        own = {"iterations": aware.iterations, "learning_rate": aware.learning_rate, "warm_up": aware.warm_up}
+        # no decay: folded weights have the size that their normalisation gave them; no mosaic: ranges as in use
+        always = {"sizes": (self.size,), "weight_decay": 0.0, "late": 1.0}
+        schedule = self.schedule.model_copy(update={**own, **always})
+        return self.model_copy(update={"schedule": schedule, "quantize_aware": aware})
+
     def digest(self) -> str:
         """Give the SHA-256 of all values: what a checkpoint belongs to."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        values = self.model_dump(mode="json")
+        if self.quantize_aware is None:
+            del values["quantize_aware"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -248,17 +286,4 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
-        raise ConfigError("\n  ".join([f"{path}: {count}:", *lines])) from error
-
-
-def _explain(detail: Any) -> str:
-    path = ".".join(str(step) for step in detail["loc"]) or "(top level)"
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown entry"
-    if detail["type"] == "missing":
-        return f"{path}: is required"
-    given = detail["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{path}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+        raise ConfigError(explain(error, path)) from error

@@ -54,14 +54,6 @@ class Session(Protocol):
     """A model that is loaded. Used by one thread at a time."""
 
     @property
-    def placements(self) -> tuple[Placement, ...]:
-        """What runs it, in the order in which it was asked for."""
-
-    @property
-    def shortfalls(self) -> tuple[str, ...]:
-        """What was asked for and is not so, and why: a line each."""
-
-    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What it takes."""
 
@@ -86,10 +78,22 @@ class Session(Protocol):
         """Let go of the model's memory."""
 
 
+class OpenedSession(Session, Protocol):
+    """A session as a runtime gives it: it also tells on what it runs."""
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """What runs it, in the order in which it was asked for."""
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """What was asked for and is not so, and why: a line each."""
+
+
 class Runtime(Protocol):
     """Loads models of one format."""
 
-    def open(self, model: bytes, *, name: str, threads: int, plan: Plan = NO_PLAN) -> Session:
+    def open(self, model: bytes, *, name: str, threads: int, plan: Plan = NO_PLAN) -> OpenedSession:
         """Load a model.
 
         Args:

@@ -20,14 +20,15 @@ from appliance.workbench.training.augment import PAD
 from appliance.workbench.training.network import PIXEL_SCALE, STRIDES, Cells, Halves, Network, Shuffle, Sum, Together
 from appliance.workbench.training.onnx_writer import GraphWriter
 
-INPUT, SCORES, DISTANCES = "image", "scores", "distances"
+INPUT, PIXELS, SCORES, DISTANCES = "image", "pixels", "scores", "distances"
 _OWN = (Cells, Halves, Shuffle, Sum, Together)
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
     """Follows the network down to the layers that have a node of their own."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Tell whether this module is not looked into."""
         return isinstance(m, _OWN) or bool(super().is_leaf_module(m, module_qualified_name))
 
 
@@ -50,10 +51,15 @@ def export(network: Network, recipe: Recipe, folder: Path, digits: Mapping[str, 
     content = to_onnx(network, recipe.size, dict(digits))
     target = folder / recipe.name
     target.mkdir(parents=True, exist_ok=True)
-    file = f"{recipe.name}-fp32.onnx"
+    file = fp32_name(recipe)
     write_atomically(target / file, content)
     write_atomically(target / MANIFEST_NAME, to_manifest(recipe, file, content).encode())
     return target
+
+
+def fp32_name(recipe: Recipe) -> str:
+    """Give the name of the exported file."""
+    return f"{recipe.name}-fp32.onnx"
 
 
 def to_onnx(network: Network, size: int, notes: Mapping[str, str]) -> bytes:
@@ -65,7 +71,7 @@ def to_onnx(network: Network, size: int, notes: Mapping[str, str]) -> bytes:
         ModelError: The network has a layer that cannot be exported.
     """
     plain = _fused(network)
-    graph = _Tracer().trace(plain)
+    graph = Tracer().trace(plain)
     module = fx.GraphModule(plain, graph)
     with torch.no_grad():
         ShapeProp(module).propagate(torch.zeros(1, 3, size, size))
@@ -110,7 +116,8 @@ def to_manifest(recipe: Recipe, file: str, content: bytes) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fused(network: Network) -> Network:
+def fold(network: Network) -> Network:
+    """Give a copy, on the CPU, whose normalisations are folded into the convolutions before them."""
     plain: Network = copy.deepcopy(network).cpu().float().eval()
     for module in list(plain.modules()):
         if not isinstance(module, nn.Sequential):
@@ -119,6 +126,11 @@ def _fused(network: Network) -> Network:
             if isinstance(module[at], nn.Conv2d) and isinstance(module[at + 1], nn.BatchNorm2d):
                 module[at] = fuse_conv_bn_eval(module[at], module[at + 1])
                 module[at + 1] = nn.Identity()
+    return plain
+
+
+def _fused(network: Network) -> Network:
+    plain = fold(network)
     first = next(module for module in plain.modules() if isinstance(module, nn.Conv2d))
     with torch.no_grad():
         first.weight.mul_(PIXEL_SCALE)
@@ -128,8 +140,8 @@ def _fused(network: Network) -> Network:
 def _write(writer: GraphWriter, node: fx.Node, modules: Mapping[str, nn.Module], names: dict[str, str]) -> None:
     """Write the node that stands for one of the network's; `names` tells what each gives."""
     if node.op == "placeholder":
-        names[node.name] = "pixels"
-        writer.node("Cast", [INPUT], ["pixels"], to=1)
+        names[node.name] = PIXELS
+        writer.node("Cast", [INPUT], [PIXELS], to=1)
     elif node.op == "call_module":
         layer = modules[str(node.target)]
         inputs = [names[each.name] for each in node.all_input_nodes]
@@ -214,12 +226,10 @@ def _halves(writer: GraphWriter, _: Halves, inputs: list[str], name: str, __: fx
 
 
 def _shuffle(writer: GraphWriter, _: Shuffle, inputs: list[str], name: str, node: fx.Node) -> None:
-    batch, channels, height, width = node.meta["tensor_meta"].shape
-    pairs = torch.tensor([batch, 2, channels // 2, height, width]).numpy()
-    whole = torch.tensor([batch, channels, height, width]).numpy()
-    writer.node("Reshape", [*inputs, writer.weight(f"{name}.pairs_shape", pairs)], [f"{name}.pairs"])
-    writer.node("Transpose", [f"{name}.pairs"], [f"{name}.turned"], perm=[0, 2, 1, 3, 4])
-    writer.node("Reshape", [f"{name}.turned", writer.weight(f"{name}.shape", whole)], [name])
+    # not reshaped, turned and reshaped: around that, kernels for 8 bits turn every map to channels last and back
+    channels = node.meta["tensor_meta"].shape[1]
+    order = torch.arange(channels).reshape(2, channels // 2).t().reshape(-1).numpy()
+    writer.node("Gather", [*inputs, writer.weight(f"{name}.order", order)], [name], axis=1)
 
 
 def _cells(writer: GraphWriter, _: Cells, inputs: list[str], name: str, node: fx.Node) -> None:

@@ -42,7 +42,7 @@ class Watch:
     step: Callable[[int], None]
     point: Callable[[dict[str, Any]], None]
     checkpoint: Callable[[Checkpoint], None]
-    evaluate: Callable[[Network, int], dict[str, Any]]
+    evaluate: Callable[[nn.Module, int], dict[str, Any]]
 
 
 class Training:
@@ -52,6 +52,7 @@ class Training:
         recipe: What to do.
         corpus: What to learn from, on the device that learns.
         compiled: Compile the network: worth it for long runs on an accelerator.
+        network: What learns; None: the recipe's, from random weights.
         lessons: What the recipe's teacher sees in the corpus.
 
     Attributes:
@@ -62,13 +63,20 @@ class Training:
     """
 
     def __init__(
-        self, recipe: Recipe, corpus: Corpus, *, compiled: bool = False, lessons: Lessons | None = None
+        self,
+        recipe: Recipe,
+        corpus: Corpus,
+        *,
+        compiled: bool = False,
+        network: nn.Module | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
         self._recipe = recipe
         self._corpus = corpus
         self._device = corpus.pixels.device
         torch.manual_seed(recipe.schedule.seed)
-        network = Network(recipe.network, len(recipe.labels)).to(self._device, memory_format=torch.channels_last)
+        network = network or Network(recipe.network, len(recipe.labels))
+        network = network.to(self._device, memory_format=torch.channels_last)
         self._is_fast = self._device.type == "cuda"
         if self._is_fast:
             torch.backends.cudnn.benchmark = True
@@ -216,7 +224,7 @@ def rate(recipe: Recipe, step: int) -> float:
     return schedule.learning_rate * (schedule.final_rate + (1 - schedule.final_rate) * down)
 
 
-def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     decayed = [one for one in network.parameters() if one.ndim > 1]
     kept = [one for one in network.parameters() if one.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.schedule.weight_decay}, {"params": kept, "weight_decay": 0.0}]

@@ -236,7 +236,7 @@ def to_boxes(distances: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
     return torch.cat((centres - reach[..., :2], centres + reach[..., 2:]), dim=-1)
 
 
-def count(network: Network, size: int) -> tuple[int, int]:
+def count(network: nn.Module, size: int) -> tuple[int, int]:
     """Give the number of parameters, and of multiply-adds of convolutions for one picture of `size` x `size`."""
     steps = 0
 

@@ -4,33 +4,41 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final, cast
 
 import click
 import cv2
 import torch
+from torch import nn
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import write_atomically
-from appliance.workbench.recipe import Recipe
+from appliance.core.manifest import MANIFEST_NAME
+from appliance.workbench.ranges import write_ranges
+from appliance.workbench.recipe import QuantizeAwareRecipe, Recipe
+from appliance.workbench.training.aware import QuantizeAware
 from appliance.workbench.training.checkpoints import (
     CHECKPOINT_NAME,
     read_checkpoint,
     write_checkpoint,
 )
 from appliance.workbench.training.corpus import Corpus, read_corpus
-from appliance.workbench.training.export import export
+from appliance.workbench.training.export import export, fp32_name, to_manifest
 from appliance.workbench.training.lessons import Lessons
 from appliance.workbench.training.loop import Training, Watch
 from appliance.workbench.training.network import Network, count
 from appliance.workbench.training.teacher import learn_from
 from appliance.workbench.training.validation import Validation
+
+AWARE_FOLDER: Final = "quantize-aware"  # in the run's: what comes of learning to be in 8 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Report:
         pictures: That were learned from.
         curve: See `Training.curve`.
         figures: Of the last evaluation: those of `evaluate`, and AP50 of each label; 0..1, -1 where there is nothing.
+            After learning to be in 8 bits also int8_ap and int8_ap50, with all nodes in 8 bits.
         model: Folder of the exported model, once all steps are taken.
     """
 
@@ -76,8 +85,9 @@ def run(
     threads: int,
     teacher: ModelSettings | None = None,
     start: Path | None = None,
+    until: int | None = None,
 ) -> Report:
-    """Train, or go on training.
+    """Train, or go on training; then let the network learn to be in 8 bits, where the recipe says so.
 
     Args:
         recipe: What to do.
@@ -88,14 +98,17 @@ def run(
         threads: CPU threads.
         teacher: The detector that the recipe learns from.
         start: Folder of a run, or exported file, of the same network, with whose weights this one begins.
+        until: Stop after this step, as if told to; one of learning to be in 8 bits cannot be named.
 
     Raises:
         ConfigError: The corpus, the teacher or the checkpoint cannot be used, or there is a run already and `resume`
             was not asked.
-        UnsupportedError: There is no such device, or pycocotools is missing.
+        UnsupportedError: There is no such device, or pycocotools or onnx is missing.
         StorageError: The folder cannot be written to.
         ModelError: The loss is no number any more.
     """
+    if recipe.quantize_aware is not None and find_spec("onnx") is None:
+        raise UnsupportedError("[quantize_aware] needs onnx; do: pip install 'edgecam[train]'")
     if device == "cuda" and not torch.cuda.is_available():
         raise UnsupportedError("PyTorch finds no CUDA device here; use --device cpu")
     _prepare(folder, resume=resume)
@@ -105,26 +118,89 @@ def run(
     _say(f"reading {data}")
     corpus = read_corpus(data, recipe.data, recipe.labels).to(torch.device(device))
     lessons = _learn_from(teacher, recipe, data, folder)
-    training = Training(recipe, corpus, compiled=device == "cuda", lessons=lessons)
+    plain = recipe.without_quantization()
+    training = Training(plain, corpus, compiled=device == "cuda", lessons=lessons)
     if start and not resume:
         _say(f"beginning with {start}")
         if left := training.start_from(start):
             _say(f"other labels: {', '.join(left)} begin anew")
     if resume:
-        training.restore(read_checkpoint(folder, recipe.digest()))
+        training.restore(read_checkpoint(folder, plain.digest()))
         _say(f"going on after step {training.step}")
+
+    def evaluate(network: nn.Module, step: int) -> dict[str, float]:
+        return _evaluate(cast("Network", network), step, plain, folder, validation=validation, threads=threads)
+
+    is_done = _take_steps(plain, training, folder, evaluate, until)
+    report = _report(plain, training, corpus, folder, is_done=is_done)
+    if not is_done or recipe.quantize_aware is None:
+        return report
+    return _learn_8_bits(
+        plain,
+        recipe.quantize_aware,
+        cast("Network", training.average),
+        corpus,
+        folder / AWARE_FOLDER,
+        lessons=lessons,
+        validation=validation,
+        threads=threads,
+    )
+
+
+def _learn_8_bits(
+    recipe: Recipe,
+    aware: QuantizeAwareRecipe,
+    trained: Network,
+    corpus: Corpus,
+    folder: Path,
+    *,
+    lessons: Lessons | None,
+    validation: Validation,
+    threads: int,
+) -> Report:
+    """Let a trained network learn to be in 8 bits, or go on with that; the checkpoint in `folder` tells."""
+    _make(folder)
+    recipe = recipe.for_quantization(aware)
+    network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), inertia=aware.inertia)
+    training = Training(recipe, corpus, network=network, lessons=lessons)
+    if (folder / CHECKPOINT_NAME).exists():
+        training.restore(read_checkpoint(folder, recipe.digest()))
+    _say(f"learning to be in 8 bits: {training.step} of {aware.iterations} steps are done")
+
+    def evaluate(average: nn.Module, step: int) -> dict[str, float]:
+        learned = cast("QuantizeAware", average)
+        figures = _evaluate(learned.network, step, recipe, folder, validation=validation, threads=threads)
+        model = folder / recipe.name / fp32_name(recipe)
+        write_ranges(model, learned.ranges())
+        return figures | _evaluate_in_8_bits(model, learned.ranges(), recipe, validation=validation, threads=threads)
+
+    is_done = _take_steps(recipe, training, folder, evaluate)
+    return _report(recipe, training, corpus, folder, is_done=is_done)
+
+
+def _take_steps(
+    recipe: Recipe,
+    training: Training,
+    folder: Path,
+    evaluate: Callable[[nn.Module, int], dict[str, float]],
+    until: int | None = None,
+) -> bool:
+    """Take the steps that are left, until there are none or a signal comes; give whether there are none."""
     stop = threading.Event()
     with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
+
+        def step(done: int) -> None:
+            progress(done)
+            if done == until:
+                stop.set()
+
         watch = Watch(
-            step=progress,
+            step=step,
             point=lambda point: _tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
-            evaluate=lambda network, step: _evaluate(
-                network, step, recipe, folder, validation=validation, threads=threads
-            ),
+            evaluate=evaluate,
         )
-        is_done = training.run(watch, stop)
-    return _report(recipe, training, corpus, folder, is_done=is_done)
+        return training.run(watch, stop)
 
 
 def _learn_from(teacher: ModelSettings | None, recipe: Recipe, data: Path, folder: Path) -> Lessons | None:
@@ -142,6 +218,10 @@ def _learn_from(teacher: ModelSettings | None, recipe: Recipe, data: Path, folde
 def _prepare(folder: Path, *, resume: bool) -> None:
     if not resume and (folder / CHECKPOINT_NAME).exists():
         raise ConfigError(f"{folder} holds a run already; go on with --resume, or give another --run")
+    _make(folder)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,6 +236,24 @@ def _evaluate(
     figures = {name: round(value, 4) for name, value in accuracy.figures.items()}
     figures |= {label: round(one.ap50, 4) for label, one in accuracy.labels.items()}
     return figures
+
+
+def _evaluate_in_8_bits(
+    model: Path, ranges: Mapping[str, tuple[float, float]], recipe: Recipe, *, validation: Validation, threads: int
+) -> dict[str, float]:
+    """Measure an exported file with all that can be in 8 bits in 8 bits; the 8-bit file itself is not kept."""
+    from appliance.workbench.quantizer import Quantizer  # ONNX is loaded only where something is quantized
+
+    quantizer = Quantizer(model.read_bytes(), str(model))
+    quantizer.take_ranges(ranges)
+    content = quantizer.variant()
+    with tempfile.TemporaryDirectory(prefix="edgecam-aware-") as place:
+        folder = Path(place) / recipe.name
+        folder.mkdir()
+        write_atomically(folder / model.name, content)
+        write_atomically(folder / MANIFEST_NAME, to_manifest(recipe, model.name, content).encode())
+        accuracy = validation.measure(folder, threads=threads)
+    return {f"int8_{name}": round(accuracy.figures[name], 4) for name in ("ap", "ap50")}
 
 
 def _tell(folder: Path, curve: list[dict[str, Any]], point: dict[str, Any]) -> None:

@@ -156,16 +156,22 @@ def test_a_pinned_artifact_is_the_only_rung(tmp_path: Path, pin: str) -> None:
     with pytest.raises(ModelError, match="is not the file that its manifest names"):
         open_best_detector(settings(tmp_path, artifact=pin))
     (folder / "r1.onnx").unlink()
-    with pytest.raises(ConfigError, match=f"no weights '{pin}' for it"):
+    with pytest.raises(ConfigError, match=f"no {pin} weights for it"):
         open_best_detector(settings(tmp_path, artifact=pin))
 
 
 def test_a_pin_that_means_nothing_lists_what_there_is(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, SOUND)
-    with pytest.raises(ConfigError, match=r"artifact is 'fp16'; stairs has: r0\.onnx \(fp32\), r1\.onnx \(int8\)"):
+    with pytest.raises(ConfigError, match=r"there are no fp16 weights for it in \S+stairs; there are: fp32, int8"):
         open_best_detector(settings(tmp_path, artifact="fp16"))
-    with pytest.raises(ConfigError, match=r"use must be a model's name"):
+    with pytest.raises(ConfigError, match=r"is a file, and one is of one precision"):
         open_best_detector(ModelSettings(use=str(tmp_path / "stairs" / "r0.onnx"), artifact="fp16"))
+
+
+def test_a_models_folder_is_a_ladder_too(tmp_path: Path) -> None:
+    folder = write_ladder(tmp_path, faulty("broken", SOUND), SOUND)
+    with open_best_detector(ModelSettings(use=str(folder))) as detector:
+        assert (detector.running.file, len(detector.running.refused)) == ("r1.onnx", 1)
 
 
 def test_an_artifact_with_tensors_of_its_own_says_so_itself(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from appliance.workbench.main import main, workbench
 pytest.importorskip("onnx", reason="needs the onnx package: pip install 'edgecam[workbench]'")
 pytest.importorskip("pycocotools", reason="needs pycocotools: pip install 'edgecam[workbench]'")
 from appliance.workbench.quantization import Order, Report, choose_pictures, quantize_detector
+from appliance.workbench.ranges import write_ranges
 from tests.simulators import seeing_yolox
 
 
@@ -121,3 +122,32 @@ def test_without_a_judge_half_of_the_pictures_judge(order: Order, tmp_path: Path
 def without_times(report: Report) -> Report:
     variants = tuple(replace(variant, inference_ms=0.0) for variant in report.variants)
     return replace(report, variants=variants, tried=0)
+
+
+def test_equalised_and_corrected_models_are_told_apart_from_plain_ones(order: Order, tmp_path: Path) -> None:
+    ledger = tmp_path / "search.json"
+    plain, _ = quantize_detector(order, ledger)
+    tuned, content = quantize_detector(replace(order, equalise=True, correct_biases=True), ledger)
+    assert (plain.equalised, plain.corrected) == (0, 0)
+    assert (tuned.equalised, tuned.corrected) == (1, 4)
+    assert len(json.loads(ledger.read_text(encoding="utf-8"))["searches"]) == 2
+    assert len(content) <= plain.variants[0].size / 2
+    assert tuned.variants[2].ap >= tuned.variants[0].ap - order.drop
+
+
+def test_learned_ranges_stand_in_for_a_calibration_and_go_with_nothing_that_changes_weights(
+    order: Order, tmp_path: Path
+) -> None:
+    file = seeing_yolox.write_model(tmp_path / "plain.onnx")
+    onnx = pytest.importorskip("onnx")
+    names = {output for node in onnx.load(file).graph.node for output in node.output}
+    too_wide = write_ranges(file, dict.fromkeys({*names, "images"}, (-1e6, 1e6)))
+    plain = replace(order, model=f"yolox={file}", ranges=too_wide)
+    report, _ = quantize_detector(plain, tmp_path / "search.json")
+    assert (report.calibration, report.calibrated_on) == ("learned", 0)
+    assert report.variants[1].ap < 0.01  # blind, as nothing that was calibrated on pictures would be
+    assert report.in_float
+    with pytest.raises(ConfigError, match="--ranges goes without --equalise and --correct-biases"):
+        quantize_detector(replace(plain, equalise=True), tmp_path / "search.json")
+    with pytest.raises(ConfigError, match="belongs to other weights"):
+        quantize_detector(replace(order, ranges=too_wide), tmp_path / "search.json")

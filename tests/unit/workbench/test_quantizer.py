@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx package: pip install 'edgecam[workbench]'")
-from appliance.workbench.quantizer import Quantizer, outputs_sqnr  # noqa: E402 - onnx is there from here on
+from appliance.workbench.noise import outputs_sqnr  # noqa: E402 - onnx is there from here on
+from appliance.workbench.quantizer import Quantizer  # noqa: E402
 from tests.simulators import seeing_yolox  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,10 +6,10 @@ from appliance.core.errors import ConfigError
 from appliance.workbench.recipe import MOST_RECIPE_BYTES, read_recipe
 
 RECIPES = Path(__file__).resolve().parents[3] / "models" / "edgecam-nano"
-GOOD = (RECIPES / "recipe.toml").read_text(encoding="utf-8")
+GOOD = (RECIPES / "recipe-accelerator.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["recipe.toml", "recipe-small.toml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("recipe*.toml")))
 def test_our_own_recipes_are_accepted_and_look_for_the_six_classes(name: str) -> None:
     recipe = read_recipe(RECIPES / name)
     assert recipe.labels == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
@@ -61,3 +61,26 @@ def test_the_digest_changes_with_any_value_and_with_nothing_else() -> None:
     assert recipe.digest() == read_recipe(RECIPES / "recipe.toml").digest()
     assert recipe.with_iterations(7).digest() != recipe.digest()
     assert recipe.with_iterations(7).schedule.iterations == 7
+
+
+def test_what_comes_after_the_training_does_not_change_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(GOOD + "\n[quantize_aware]\niterations = 500\nlearning_rate = 5e-5\n", encoding="utf-8")
+    plain, recipe = read_recipe(RECIPES / "recipe.toml").without_quantization(), read_recipe(path)
+    assert recipe.without_quantization().digest() == plain.digest()
+    assert recipe.quantize_aware is not None
+    after = recipe.for_quantization(recipe.quantize_aware)
+    assert (after.schedule.iterations, after.schedule.learning_rate, after.schedule.sizes) == (500, 5e-5, (320,))
+    others = recipe.quantize_aware.model_copy(update={"inertia": 0.5})
+    digests = {plain.digest(), after.digest(), recipe.for_quantization(others).digest()}
+    assert len(digests) == 3
+
+
+def test_a_table_of_learning_in_8_bits_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    table = "\n[quantize_aware]\nlearning_rate = 0\nobserve = 2\nbits = 4\n"
+    path.write_text(GOOD + table, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    for line in ("iterations: is required", "learning_rate: ", "observe: ", "bits: unknown entry"):
+        assert f"quantize_aware.{line}" in str(caught.value)
