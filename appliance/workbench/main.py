@@ -9,6 +9,7 @@ from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
 from appliance.workbench.golden import golden
+from appliance.workbench.prune import prune
 from appliance.workbench.quantize import quantize
 from appliance.workbench.train import train
 
@@ -19,7 +20,7 @@ def workbench() -> None:
     """Make, quantize and measure models on a workstation, with the device's own code."""
 
 
-for command in (bundle, card, compare, evaluate, golden, quantize, train):
+for command in (bundle, card, compare, evaluate, golden, prune, quantize, train):
     workbench.add_command(command)
 
 

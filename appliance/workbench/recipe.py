@@ -1,6 +1,7 @@
 """How a model is trained: recipe.toml becomes typed values; what is not accepted is told all at once."""
 
 import hashlib
+import itertools
 import json
 import tomllib
 from pathlib import Path
@@ -14,6 +15,7 @@ from appliance.core.mistakes import explain
 from appliance.core.part import Part
 
 MOST_RECIPE_BYTES = 64 << 10
+LEAST_RISE = 0.001  # from one share of multiply-adds to the next: they have folders by their per cent
 COARSEST = 32  # stride of the network's last map: inputs are multiples of it
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -21,6 +23,21 @@ Factor = Annotated[float, Field(gt=0.0, le=10.0)]
 Span = tuple[Factor, Factor]
 Channels = Annotated[int, Field(ge=4, le=2048, multiple_of=2)]
 Pixels = Annotated[int, Field(ge=64, le=1280, multiple_of=COARSEST)]
+Inner = tuple[Annotated[int, Field(ge=1, le=2048)], ...]
+
+
+class Widths(Part):
+    """Channels inside the network's parts, where they are not those that follow from the outer ones.
+
+    Attributes:
+        stages: For each stage, channels inside each unit's branch; else half of the stage's.
+        scores: For each level, channels that each layer of the head's branch for scores gives; else the neck's.
+        distances: The same of the branch for distances.
+    """
+
+    stages: tuple[Inner, Inner, Inner]
+    scores: tuple[Inner, Inner, Inner]
+    distances: tuple[Inner, Inner, Inner]
 
 
 class NetworkRecipe(Part):
@@ -33,6 +50,7 @@ class NetworkRecipe(Part):
         neck: Channels of the pyramid and the head.
         head_layers: Depthwise separable layers of each branch.
         kernel: Size of the depthwise filters of pyramid and head.
+        widths: Of a pruned network, as `edgecam-workbench prune` writes them.
     """
 
     stem: Channels = 24
@@ -41,12 +59,33 @@ class NetworkRecipe(Part):
     neck: Channels = 96
     head_layers: Annotated[int, Field(ge=1, le=8)] = 2
     kernel: Literal[3, 5, 7] = 5
+    widths: Widths | None = None
 
     @model_validator(mode="after")
     def _has_units(self) -> Self:
         if min(self.repeats) < 1:
             raise ValueError("repeats must be 1 or more each")
         return self
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> Self:
+        if self.widths is not None:
+            if tuple(map(len, self.widths.stages)) != self.repeats:
+                raise ValueError("widths.stages must have a number for each unit of repeats")
+            for branches in (self.widths.scores, self.widths.distances):
+                if any(len(branch) != self.head_layers for branch in branches):
+                    raise ValueError("widths.scores and widths.distances must have a number for each of head_layers")
+        return self
+
+    def all_widths(self) -> Widths:
+        """Give the widths, also those that follow from the outer channels."""
+        if self.widths is not None:
+            return self.widths
+        first, second, third = (
+            (channels // 2,) * repeats for channels, repeats in zip(self.stages, self.repeats, strict=True)
+        )
+        branch = (self.neck,) * self.head_layers
+        return Widths(stages=(first, second, third), scores=(branch,) * 3, distances=(branch,) * 3)
 
 
 class DataRecipe(Part):
@@ -189,6 +228,44 @@ class QuantizeAwareRecipe(Part):
     inertia: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
 
 
+class PruneRecipe(Part):
+    """How a trained network is made smaller, and what it may lose.
+
+    Attributes:
+        shares: Of the multiply-adds that go, 0..0.9, rising: a network each. 0: nothing goes, but that network learns
+            on like the others, so that what pruning costs is not hidden by what learning on brings.
+        iterations: Steps that each learns on for.
+        learning_rate: Highest; the rest of the schedule is as in training.
+        warm_up: Steps to the highest.
+        batches: So many of the schedule's batches tell which channels of a place are worth least.
+        trials: On so many each place is tried with ever fewer channels.
+        recalibration: So many tell the normalisations of a pruned network what its maps look like.
+        least: Share of the channels that stays in each place.
+        multiple: Channels that stay are a multiple of this, as processors calculate so many at once.
+        max_drop: AP that may be lost, 0..100.
+    """
+
+    shares: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, le=0.9)], ...],
+        Field(min_length=1, max_length=16),
+    ] = (0.0, 0.1, 0.2, 0.3, 0.45)
+    iterations: Annotated[int, Field(ge=1, le=10_000_000)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 5e-4
+    warm_up: Annotated[int, Field(ge=0)] = 100
+    batches: Annotated[int, Field(ge=1, le=10_000)] = 32
+    trials: Annotated[int, Field(ge=1, le=1000)] = 4
+    recalibration: Annotated[int, Field(ge=1, le=10_000)] = 32
+    least: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    multiple: Annotated[int, Field(ge=2, le=64, multiple_of=2)] = 8
+    max_drop: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+
+    @model_validator(mode="after")
+    def _shares_rise(self) -> Self:
+        if any(after - before < LEAST_RISE for before, after in itertools.pairwise(self.shares)) or not self.shares[-1]:
+            raise ValueError(f"shares: each must be larger by {LEAST_RISE} than the one before, and the last above 0")
+        return self
+
+
 class DetectorRecipe(Part):
     """What the manifest says of decoding.
 
@@ -232,6 +309,7 @@ class Recipe(Part):
     schedule: ScheduleRecipe
     quantize_aware: QuantizeAwareRecipe | None = None
     detector: DetectorRecipe = DetectorRecipe()
+    prune: PruneRecipe | None = None
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Self:
@@ -257,10 +335,8 @@ class Recipe(Part):
         return self.model_copy(update={"schedule": schedule, "quantize_aware": aware})
 
     def digest(self) -> str:
-        """Give the SHA-256 of all values: what a checkpoint belongs to."""
-        values = self.model_dump(mode="json")
-        if self.quantize_aware is None:
-            del values["quantize_aware"]
+        """Give the SHA-256 of all values that are set, but those of `prune`: what a checkpoint belongs to."""
+        values = self.model_dump(mode="json", exclude={"prune"}, exclude_none=True)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

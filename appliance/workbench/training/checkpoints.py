@@ -64,16 +64,30 @@ def read_checkpoint(folder: Path, digest: str | None = None) -> Checkpoint:
         ConfigError: There is none, it is broken, or it is one of another recipe.
     """
     path = folder / CHECKPOINT_NAME
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-        if values.pop("format") != _FORMAT:
-            raise ConfigError(f"{path} is of another version of edgecam-workbench; begin again without --resume")
-        checkpoint = Checkpoint(**values)
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"cannot go on from {path}: {error}; begin again without --resume") from error
+    checkpoint = read_any_checkpoint(folder, "begin again without --resume")
     if digest is not None and checkpoint.digest != digest:
         raise ConfigError(
             f"{path} was made by another recipe or with other --iterations: its curve cannot go on with this one; "
             "give the same, or another --run"
         )
     return checkpoint
+
+
+def read_any_checkpoint(folder: Path, advice: str) -> Checkpoint:
+    """Read the folder's checkpoint, of whatever recipe.
+
+    Args:
+        folder: Of the run.
+        advice: What to do when that fails.
+
+    Raises:
+        ConfigError: There is none, or it is broken.
+    """
+    path = folder / CHECKPOINT_NAME
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        if values.pop("format") != _FORMAT:
+            raise ConfigError(f"{path} is of another version of edgecam-workbench; {advice}")
+        return Checkpoint(**values)
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"cannot go on from {path}: {error}; {advice}") from error

@@ -3,7 +3,9 @@
 Every activation is a ReLU and nothing is squeezed or excited, so that 8-bit weights and activations serve it.
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,14 +81,21 @@ def _separable(inside: int, outside: int, kernel: int, stride: int = 1) -> nn.Se
 
 
 class Unit(nn.Module):
-    """A unit of ShuffleNetV2 that keeps the map's size; figure 3 (c)."""
+    """A unit of ShuffleNetV2 that keeps the map's size; figure 3 (c).
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: Of the maps.
+        inner: Inside the branch.
+    """
+
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
         half = channels // 2
         self.halves, self.together, self.shuffle = Halves(), Together(1), Shuffle()
         self.branch = nn.Sequential(
-            _convolution(half, half), _convolution(half, half, 3, groups=half, active=False), _convolution(half, half)
+            _convolution(half, inner),
+            _convolution(inner, inner, 3, groups=inner, active=False),
+            _convolution(inner, half),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -96,9 +105,15 @@ class Unit(nn.Module):
 
 
 class HalvingUnit(nn.Module):
-    """A unit of ShuffleNetV2 that halves the map; figure 3 (d)."""
+    """A unit of ShuffleNetV2 that halves the map; figure 3 (d).
 
-    def __init__(self, inside: int, outside: int) -> None:
+    Args:
+        inside: Channels of the maps that come.
+        outside: Of those that it gives.
+        inner: Inside the branch.
+    """
+
+    def __init__(self, inside: int, outside: int, inner: int) -> None:
         super().__init__()
         half = outside // 2
         self.together, self.shuffle = Together(1), Shuffle()
@@ -106,9 +121,9 @@ class HalvingUnit(nn.Module):
             _convolution(inside, inside, 3, 2, groups=inside, active=False), _convolution(inside, half)
         )
         self.branch = nn.Sequential(
-            _convolution(inside, half),
-            _convolution(half, half, 3, 2, groups=half, active=False),
-            _convolution(half, half),
+            _convolution(inside, inner),
+            _convolution(inner, inner, 3, 2, groups=inner, active=False),
+            _convolution(inner, half),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -123,9 +138,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(_convolution(3, recipe.stem, 3, 2), nn.MaxPool2d(3, 2, 1))
         stages, inside = [], recipe.stem
-        for outside, repeats in zip(recipe.stages, recipe.repeats, strict=True):
-            units: list[nn.Module] = [HalvingUnit(inside, outside)]
-            stages.append(nn.Sequential(*units, *(Unit(outside) for _ in range(repeats - 1))))
+        for outside, inner in zip(recipe.stages, recipe.all_widths().stages, strict=True):
+            units: list[nn.Module] = [HalvingUnit(inside, outside, inner[0])]
+            stages.append(nn.Sequential(*units, *(Unit(outside, width) for width in inner[1:])))
             inside = outside
         self.stage2, self.stage3, self.stage4 = stages
 
@@ -159,12 +174,20 @@ class Pyramid(nn.Module):
 
 
 class Branch(nn.Module):
-    """One of the head's branches on one level."""
+    """One of the head's branches on one level.
 
-    def __init__(self, neck: int, outputs: int, layers: int, kernel: int) -> None:
+    Args:
+        neck: Channels that come.
+        widths: That each layer gives.
+        outputs: That it gives.
+        kernel: Size of the depthwise filters.
+    """
+
+    def __init__(self, neck: int, widths: Sequence[int], outputs: int, kernel: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*(_separable(neck, neck, kernel) for _ in range(layers)))
-        self.out = nn.Conv2d(neck, outputs, 1)
+        inside = (neck, *widths)
+        self.layers = nn.Sequential(*(_separable(*pair, kernel) for pair in itertools.pairwise(inside)))
+        self.out = nn.Conv2d(inside[-1], outputs, 1)
         self.cells = Cells()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -184,9 +207,9 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = Backbone(recipe)
         self.pyramid = Pyramid(recipe)
-        shape = (recipe.head_layers, recipe.kernel)
-        self.scores = nn.ModuleList(Branch(recipe.neck, classes, *shape) for _ in STRIDES)
-        self.distances = nn.ModuleList(Branch(recipe.neck, 4, *shape) for _ in STRIDES)
+        neck, kernel, widths = recipe.neck, recipe.kernel, recipe.all_widths()
+        self.scores = nn.ModuleList(Branch(neck, each, classes, kernel) for each in widths.scores)
+        self.distances = nn.ModuleList(Branch(neck, each, 4, kernel) for each in widths.distances)
         self.together = nn.ModuleList(Together(2) for _ in range(2))
         self._start()
 

@@ -129,7 +129,7 @@ def run(
         _say(f"going on after step {training.step}")
 
     def evaluate(network: nn.Module, step: int) -> dict[str, float]:
-        return _evaluate(cast("Network", network), step, plain, folder, validation=validation, threads=threads)
+        return export_and_measure(cast("Network", network), step, plain, folder, validation=validation, threads=threads)
 
     is_done = _take_steps(plain, training, folder, evaluate, until)
     report = _report(plain, training, corpus, folder, is_done=is_done)
@@ -169,7 +169,7 @@ def _learn_8_bits(
 
     def evaluate(average: nn.Module, step: int) -> dict[str, float]:
         learned = cast("QuantizeAware", average)
-        figures = _evaluate(learned.network, step, recipe, folder, validation=validation, threads=threads)
+        figures = export_and_measure(learned.network, step, recipe, folder, validation=validation, threads=threads)
         model = folder / recipe.name / fp32_name(recipe)
         write_ranges(model, learned.ranges())
         return figures | _evaluate_in_8_bits(model, learned.ranges(), recipe, validation=validation, threads=threads)
@@ -187,7 +187,7 @@ def _take_steps(
 ) -> bool:
     """Take the steps that are left, until there are none or a signal comes; give whether there are none."""
     stop = threading.Event()
-    with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
+    with stopped_by_signals(stop), show_steps(recipe, training.step) as progress:
 
         def step(done: int) -> None:
             progress(done)
@@ -196,7 +196,7 @@ def _take_steps(
 
         watch = Watch(
             step=step,
-            point=lambda point: _tell(folder, training.curve, point),
+            point=lambda point: tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
             evaluate=evaluate,
         )
@@ -228,9 +228,10 @@ def _make(folder: Path) -> None:
         raise StorageError(f"cannot make {folder}: {error.strerror}") from error
 
 
-def _evaluate(
+def export_and_measure(
     network: Network, step: int, recipe: Recipe, folder: Path, *, validation: Validation, threads: int
 ) -> dict[str, float]:
+    """Export a network into a run's folder, and give its figures there: as `Report.figures`, rounded."""
     model = export(network, recipe, folder, {"step": str(step), "recipe": recipe.digest()})
     accuracy = validation.measure(model, threads=threads)
     figures = {name: round(value, 4) for name, value in accuracy.figures.items()}
@@ -256,7 +257,8 @@ def _evaluate_in_8_bits(
     return {f"int8_{name}": round(accuracy.figures[name], 4) for name in ("ap", "ap50")}
 
 
-def _tell(folder: Path, curve: list[dict[str, Any]], point: dict[str, Any]) -> None:
+def tell(folder: Path, curve: list[dict[str, Any]], point: dict[str, Any]) -> None:
+    """Write the curve into a run's folder, and its newest point to standard error."""
     write_atomically(folder / "curve.json", (json.dumps(curve, indent=1) + "\n").encode())
     told = f"step {point['step']}: loss {point['loss']:.4f}, {point['pictures_a_second']:g} pictures/s"
     if figures := point.get("figures"):
@@ -284,7 +286,7 @@ def _report(recipe: Recipe, training: Training, corpus: Corpus, folder: Path, *,
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Let SIGTERM and SIGINT end the run after its present step."""
 
     def ask(_: int, __: FrameType | None) -> None:
@@ -299,7 +301,7 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(recipe: Recipe, done: int) -> Iterator[Any]:
+def show_steps(recipe: Recipe, done: int) -> Iterator[Any]:
     """Show a bar on standard error when a person looks at it; give what is told each step."""
     if not sys.stderr.isatty():
         yield lambda _: None

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import ConfigError
-from appliance.workbench.recipe import MOST_RECIPE_BYTES, read_recipe
+from appliance.workbench.recipe import MOST_RECIPE_BYTES, PruneRecipe, read_recipe
 
 RECIPES = Path(__file__).resolve().parents[3] / "models" / "edgecam-nano"
 GOOD = (RECIPES / "recipe-accelerator.toml").read_text(encoding="utf-8")
@@ -51,14 +51,60 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, content: bytes, expected: 
         read_recipe(path)
 
 
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("shares = [0.1]", "prune.iterations: is required"),
+        ("iterations = 9\nshares = [0.2, 0.1]", "prune: shares: each must be larger by 0.001 than the one before"),
+        ("iterations = 9\nshares = [0.1, 0.1004]", "prune: shares: each must be larger by 0.001 than the one before"),
+        ("iterations = 9\nshares = [0.0]", "and the last above 0"),
+        ("iterations = 9\nshares = [0.95]", "prune.shares.0: Input should be less than or equal to 0.9 (got 0.95)"),
+        ("iterations = 9\nmultiple = 5", "prune.multiple: Input should be a multiple of 2 (got 5)"),
+        ("iterations = 9\nmax_drop = -1", "prune.max_drop: "),
+        ("iterations = 9\nleast = 0", "prune.least: "),
+        ("iterations = 9\nmask = true", "prune.mask: unknown entry"),
+    ],
+)
+def test_a_prune_table_that_makes_no_sense_is_refused(tmp_path: Path, table: str, expected: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"{GOOD.partition('[prune]')[0]}\n[prune]\n{table}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    assert expected in str(caught.value)
+
+
+def test_widths_must_fit_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    text = GOOD.partition("[prune]")[0] + "\n[network.widths]\n"
+    head = "scores = [[9, 9], [9, 9], [9, 9]]\ndistances = [[9, 9], [9, 9], [9, 9]]\n"
+    units = f"stages = [[8, 8, 8, 8], {[8] * 8}, [8, 8, 8, 7]]\n"
+    path.write_text(text + units + head, encoding="utf-8")
+    widths = read_recipe(path).network.all_widths()
+    assert (widths.stages[2], widths.scores[0]) == ((8, 8, 8, 7), (9, 9))
+    path.write_text(text + units.replace("[8, 8, 8, 7]", "[8, 8, 8]") + head, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"network: widths\.stages must have a number for each unit"):
+        read_recipe(path)
+    path.write_text(text + units + head.replace("[9, 9]", "[9]", 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match="must have a number for each of head_layers"):
+        read_recipe(path)
+
+
+def test_the_digest_does_not_know_how_a_network_is_pruned_but_which_widths_it_has() -> None:
+    recipe = read_recipe(RECIPES / "recipe-accelerator.toml")
+    pruned = recipe.model_copy(update={"prune": PruneRecipe(iterations=77)})
+    assert pruned.digest() == recipe.model_copy(update={"prune": None}).digest() == recipe.digest()
+    network = recipe.network.model_copy(update={"widths": recipe.network.all_widths()})
+    assert recipe.model_copy(update={"network": network}).digest() != recipe.digest()
+
+
 def test_a_missing_recipe_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the recipe .*none\.toml"):
         read_recipe(tmp_path / "none.toml")
 
 
 def test_the_digest_changes_with_any_value_and_with_nothing_else() -> None:
-    recipe = read_recipe(RECIPES / "recipe.toml")
-    assert recipe.digest() == read_recipe(RECIPES / "recipe.toml").digest()
+    recipe = read_recipe(RECIPES / "recipe-accelerator.toml")
+    assert recipe.digest() == read_recipe(RECIPES / "recipe-accelerator.toml").digest()
     assert recipe.with_iterations(7).digest() != recipe.digest()
     assert recipe.with_iterations(7).schedule.iterations == 7
 
@@ -66,7 +112,7 @@ def test_the_digest_changes_with_any_value_and_with_nothing_else() -> None:
 def test_what_comes_after_the_training_does_not_change_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(GOOD + "\n[quantize_aware]\niterations = 500\nlearning_rate = 5e-5\n", encoding="utf-8")
-    plain, recipe = read_recipe(RECIPES / "recipe.toml").without_quantization(), read_recipe(path)
+    plain, recipe = read_recipe(RECIPES / "recipe-accelerator.toml").without_quantization(), read_recipe(path)
     assert recipe.without_quantization().digest() == plain.digest()
     assert recipe.quantize_aware is not None
     after = recipe.for_quantization(recipe.quantize_aware)
