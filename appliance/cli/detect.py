@@ -25,6 +25,7 @@ READ_TIMEOUT = 30.0  # seconds; a file that gives nothing for so long is on a di
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE…")
 @click.option("--model", metavar="NAME|FILE|NAME=FILE", help="The detector; else the one of the configuration.")
+@click.option("--artifact", metavar="FILE|PRECISION", help="Which of its files; else the first that runs here.")
 @click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score; else the model's own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, on one line.")
 @click.option(
@@ -39,6 +40,7 @@ def detect(
     sources: tuple[Path, ...],
     *,
     model: str | None,
+    artifact: str | None,
     min_score: float | None,
     as_json: bool,
     draw: Path | None,
@@ -53,12 +55,15 @@ def detect(
     """
     import cv2
 
-    from appliance.inference.detector import open_detector
+    from appliance.inference.ladder import open_best_detector
 
-    settings = _settings(model, threads)
+    settings = _settings(model, artifact, threads)
     cv2.setNumThreads(settings.threads)
     unreadable = 0
-    with open_detector(settings, min_score=min_score, every_class=every_class) as detector, _progress(sources) as bar:
+    opened = open_best_detector(settings, min_score=min_score, every_class=every_class)
+    for trouble in opened.running.troubles():
+        click.echo(f"edgecam: {trouble}", err=True)
+    with opened as detector, _progress(sources) as bar:
         drawings = _Drawings(draw, detector.manifest.labels) if draw is not None else None
         for reading in _read(sources, every):
             if isinstance(reading, str):
@@ -78,9 +83,12 @@ def detect(
         ctx.exit(1)
 
 
-def _settings(model: str | None, threads: int | None) -> ModelSettings:
+def _settings(model: str | None, artifact: str | None, threads: int | None) -> ModelSettings:
     settings = load_configured().model
-    chosen = {key: value for key, value in (("use", model), ("threads", threads)) if value is not None}
+    if model is not None:
+        settings = settings.model_copy(update={"artifact": None})  # that was one of the configured model's
+    asked = (("use", model), ("artifact", artifact), ("threads", threads))
+    chosen = {key: value for key, value in asked if value is not None}
     return settings.model_copy(update=chosen)
 
 

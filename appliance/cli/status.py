@@ -88,6 +88,10 @@ def _facts(state: dict[str, Any]) -> "Table":
     model, machine, clock = state["model"], state["machine"], state["clock"]
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("model", f"{model['name']} {model['version']}  {model['digest'][:12]}")
+    table.add_row("runs on", _placements(model))
+    for one in model["refused"]:
+        if one["is_expected"]:  # what is not is among the findings
+            table.add_row("passed over", f"{one['file']}  {one['why']}")
     table.add_row("broker", _broker(state["messaging"]))
     if state["messaging"]["broker"] != "none":
         table.add_row("outbox", _outbox(state["messaging"]))
@@ -101,6 +105,13 @@ def _facts(state: dict[str, Any]) -> "Table":
         f"{'  ' + slowed if slowed else ''}",
     )
     return table
+
+
+def _placements(model: dict[str, Any]) -> str:
+    parts = (
+        one["name"] if one["nodes"] is None else f"{one['name']} ({one['nodes']} nodes)" for one in model["providers"]
+    )
+    return f"{', '.join(parts)}  {model['file']}"
 
 
 def _broker(figures: dict[str, Any]) -> str:

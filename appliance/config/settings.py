@@ -4,12 +4,13 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.core.providers import ProviderName
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
 SYSTEM_RUNTIME = Path("/run/edgecam")  # RuntimeDirectory= of the unit
@@ -46,9 +47,17 @@ class ModelSettings(Section):
 
     use: str = setting(
         "edgecam-nano",
-        "Name or folder of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
+        "Name or folder of a model, path of an .onnx or .tflite file, or NAME=FILE to say what model a file is.",
         min_length=1,
         max_length=4096,
+    )
+    artifact: str | None = setting(
+        None,
+        "Which of a model's files: its name, precision or format; none: the first that runs here.",
+        accepts="a file's name, a precision such as int8, or a format such as tflite, in quotes",
+        example="int8",
+        min_length=1,
+        max_length=255,
     )
     directories: tuple[Path, ...] = setting((), "Folders with models, searched before Edgecam's own.", max_length=16)
     min_score: float | None = setting(
@@ -60,6 +69,20 @@ class ModelSettings(Section):
         max_length=1000,
     )
     threads: int = setting(1, "CPU threads of one inference.", ge=1, le=64)
+    providers: tuple[ProviderName, ...] = setting(
+        (),
+        "What may run an .onnx file, best first, in place of what the model says; without cpu not the CPU alone.",
+        accepts=f"a list of some of {', '.join(get_args(ProviderName))}, in quotes",
+        max_length=len(get_args(ProviderName)),
+    )
+    delegate: str | None = setting(
+        None,
+        "Library of a LiteRT delegate that is to run a .tflite file, in place of what the model says.",
+        accepts="a library's name or path in quotes",
+        example="libedgetpu.so.1",
+        min_length=1,
+        max_length=4096,
+    )
 
 
 class TrackingSettings(Section):

@@ -4,22 +4,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from appliance.core.errors import ModelError
 from appliance.core.mistakes import explain
+from appliance.core.part import Part
+from appliance.core.providers import PROVIDERS, AnyProvider, Delegate
 from appliance.core.vocabulary import Vocabulary, default_groups
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_MANIFEST_BYTES = 256 << 10  # bounded before it is parsed: manifests and label files are some kilobytes
 MOST_MODEL_BYTES = 512 << 20  # the largest weights that a device of this class could hold in memory
-
-
-class Part(BaseModel):
-    """A table of the manifest: unknown keys are errors, values are frozen once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def _plain_file(name: str) -> str:
@@ -47,11 +43,13 @@ class TensorSpec(Part):
         name: As in the file.
         shape: Sizes; None where the file leaves one open.
         dtype: NumPy's name of the element type.
+        takes_float: Of an input with integers: the session takes float32 too and quantizes it as the file says.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+    takes_float: bool = False
 
     def __str__(self) -> str:
         sizes = ",".join("?" if size is None else str(size) for size in self.shape)
@@ -192,6 +190,30 @@ class Source(Part):
     notes: Annotated[str, Field(max_length=2000)] = ""
 
 
+class Needs(Part):
+    """What a machine must have for an artifact to be tried; one that lacks it is no worse for it.
+
+    Attributes:
+        machines: Kinds of processor, as `uname -m` tells them; empty: any.
+        device: A file of the system that stands for the accelerator: ``/dev/apex_0``; empty: none.
+    """
+
+    machines: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")], ...], Field(max_length=8)] = ()
+    device: Annotated[str, Field(pattern=r"^(/dev/[A-Za-z0-9_./-]{1,100})?$")] = ""
+
+    def unmet(self, machine: str) -> str:
+        """Tell what this machine lacks; nothing when it has all.
+
+        Args:
+            machine: Its kind of processor.
+        """
+        if self.machines and machine not in self.machines:
+            return f"is for {' or '.join(self.machines)}, and this is {machine}"
+        if self.device and not Path(self.device).exists():
+            return f"needs {self.device}, which is not there"
+        return ""
+
+
 class Artifact(Part):
     """One file of weights, beside the manifest.
 
@@ -201,13 +223,38 @@ class Artifact(Part):
         precision: Of the weights and activations.
         sha256: 64 hexadecimal digits, lower case.
         size: Bytes.
+        providers: Of ONNX Runtime, that may run it, best first. Without ``cpu`` among them it is not run on the CPU
+            alone; empty: the CPU.
+        delegate: Of LiteRT, that is to run it; none: the CPU.
+        needs: What a machine must have for it to be tried.
+        input: In place of the manifest's, where this file takes its picture otherwise.
+        decoder: In place of the manifest's, likewise.
+        signature: In place of the manifest's, likewise.
     """
 
     file: PlainFile
-    format: Literal["onnx"]
+    format: Literal["onnx", "tflite"]
     precision: Precision
     sha256: Sha256
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
+    providers: Annotated[tuple[AnyProvider, ...], Field(max_length=len(PROVIDERS))] = ()
+    delegate: Delegate | None = None
+    needs: Needs = Needs()
+    input: InputSpec | None = None
+    decoder: AnyDecoder | None = None
+    signature: Signature | None = None
+
+    @model_validator(mode="after")
+    def _for_its_runtime(self) -> Self:
+        if self.providers and self.format != "onnx":
+            raise ValueError("providers are for format onnx; a .tflite file may have a delegate")
+        if self.delegate is not None and self.format != "tflite":
+            raise ValueError("a delegate is for format tflite; an .onnx file may have providers")
+        if self.delegate is not None and "/" in self.delegate.library:  # what comes with a model loads no other file
+            raise ValueError("delegate.library: is a library of the system, without a folder: libedgetpu.so.1")
+        if len({provider.kind for provider in self.providers}) != len(self.providers):
+            raise ValueError("providers: each must be there once")
+        return self
 
 
 class ModelManifest(Part):
@@ -267,6 +314,11 @@ class ModelManifest(Part):
         """What of it can be named in the configuration, and is named in messages."""
         return Vocabulary(self.labels, default_groups(self.labels) if self.groups is None else self.groups)
 
+    def for_artifact(self, artifact: Artifact) -> Self:
+        """Give the same manifest with what the artifact says in its place."""
+        own = {"input": artifact.input, "decoder": artifact.decoder, "signature": artifact.signature}
+        return self.model_copy(update={key: value for key, value in own.items() if value is not None})
+
     def for_size(self, width: int, height: int) -> Self:
         """Give the same manifest for a file whose input has another size, in pixels."""
         resized = self.input.model_copy(update={"width": width, "height": height})
@@ -294,7 +346,7 @@ def read_manifest(path: Path) -> ModelManifest:
     try:
         return ModelManifest.model_validate(values)
     except ValidationError as error:
-        raise ModelError(explain(error, file, {"decoder": DECODERS})) from error
+        raise ModelError(explain(error, file, {"decoder": DECODERS, "providers": sorted(PROVIDERS)})) from error
 
 
 def _read_text(path: Path) -> str:

@@ -17,7 +17,7 @@ def explain(error: ValidationError, file: Path, forms: Mapping[str, Sequence[str
     Args:
         error: What pydantic found.
         file: Where.
-        forms: Tables at the top of the file that take one of several forms, with what their `kind` may be.
+        forms: Tables, and lists of tables, that take one of several forms, with what their `kind` may be.
     """
     lines = [_explain(detail, forms) for detail in error.errors(include_url=False)]
     count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
@@ -27,9 +27,12 @@ def explain(error: ValidationError, file: Path, forms: Mapping[str, Sequence[str
 def _explain(detail: ErrorDetails, forms: Mapping[str, Sequence[str]]) -> str:
     """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
     steps = [str(step) for step in detail["loc"]]
-    kinds = forms.get(steps[0], ()) if steps else ()
-    if len(steps) > 1 and steps[1] in kinds:
-        del steps[1]  # pydantic names the chosen member of a union as a step of the path; it is no key of the file
+    kinds: Sequence[str] = ()
+    if (table := next((at for at, step in enumerate(steps) if step in forms), None)) is not None:
+        kinds = forms[steps[table]]
+        member = table + 2 if steps[table + 1 : table + 2] and steps[table + 1].isdigit() else table + 1
+        if steps[member : member + 1] and steps[member] in kinds:
+            del steps[member]  # pydantic names the chosen member of a union as a step of the path; it is no key
     path = ".".join(steps) or "(top level)"
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown entry"

@@ -20,6 +20,7 @@ from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
 from appliance.daemon.lock import locked
 from appliance.daemon.logs import is_journal_read
+from appliance.daemon.model import report_model
 from appliance.daemon.options import Options
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
@@ -27,7 +28,8 @@ from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.detector import Detector, open_detector
+from appliance.inference.detector import Detector
+from appliance.inference.ladder import open_best_detector
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 
@@ -109,7 +111,8 @@ class App:
         self._status = Status(
             device_id=device.resolved_id(),
             chains=self._chains,
-            model=asdict(model_info(next(iter(detectors.values())))),
+            model=asdict(model_info(next(iter(detectors.values()))))
+            | report_model([detector.running for detector in detectors.values()], self._board),
             messaging=self._messaging.figures,
             restarts=self._supervisor.restarts,
             board=self._board,
@@ -139,7 +142,9 @@ class App:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
         # the tracker keeps objects alive with weaker detections than are published
         low = self._settings.tracking.low_score
-        return {name: open_detector(self._settings.model, min_score=low) for name in enabled}
+        # what is compiled for this machine's accelerator may be thrown away at any time
+        cache = self._settings.device.state_dir / "compiled"
+        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""

@@ -63,10 +63,13 @@ def _with_camera(settings: Settings, camera: AnyCamera) -> Settings:
 
 def _override(values: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
     """Put options over the file's values, before they are checked together."""
+    if asked.model is not None and isinstance(model := values.get("model"), dict):
+        model.pop("artifact", None)  # that was one of the configured model's
     overrides = [
         ("device", "id", asked.device_id),
         ("device", "state_dir", asked.state_dir and str(asked.state_dir)),
         ("model", "use", asked.model),
+        ("model", "artifact", asked.artifact),
         ("messaging", "broker", asked.broker),
     ]
     for section, key, value in overrides:
@@ -83,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help=f"configuration file (default: {DEFAULT_PATH} where it exists)")
     add("--camera", metavar="SPEC", help="video, folder, rtsp:// address, /dev/videoN, picamera2 or synthetic")
-    add("--model", metavar="NAME|FILE", help="name of a model, an .onnx file, or NAME=FILE")
+    add("--model", metavar="NAME|FILE", help="name of a model, an .onnx or .tflite file, or NAME=FILE")
+    add("--artifact", metavar="FILE|PRECISION", help="which of the model's files; else the first that runs here")
     add("--broker", metavar="URL", help="mqtt://HOST[:PORT], mqtts://HOST[:PORT], embedded or none")
     add("--state-dir", type=Path, metavar="DIR", help="where the outbox and other state are kept")
     add("--device-id", metavar="ID", help="name of this device in topics")

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,11 @@ from appliance.core.manifest import (
     read_manifest,
 )
 from appliance.core.registry import load
-from appliance.inference.runtimes import RUNTIMES
+from appliance.inference.runtimes import NO_PLAN, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
-    from appliance.inference.runtimes import Session
+    from appliance.inference.runtimes import OpenedSession
 
 DEFAULT_MODEL: str = ModelSettings.model_fields["use"].default
 MOST_MODELS = 256  # in one folder
@@ -66,6 +66,7 @@ class LocatedModel:
         content: Its bytes.
         sha256: Of `content`, 64 hexadecimal digits.
         candidates: One when the manifest was named, else all that are known.
+        artifact: What the manifest says of the file; None for a bare file.
     """
 
     path: Path
@@ -73,16 +74,28 @@ class LocatedModel:
     content: bytes
     sha256: str
     candidates: tuple[ModelManifest, ...]
+    artifact: Artifact | None = None
 
-    def open(self, threads: int) -> "Session":
+    def open(self, threads: int, wanted: Plan = NO_PLAN) -> "OpenedSession":
         """Load it into its runtime.
+
+        Args:
+            threads: CPU threads of one inference.
+            wanted: What is to run it, in place of what the manifest says where it says anything.
 
         Raises:
             ModelError: It is broken.
-            UnsupportedError: The runtime is not installed here.
+            UnsupportedError: The runtime is not installed here, or nothing that may run it does so here.
         """
         runtime = load(RUNTIMES, self.format, "the model's format")()
-        session: Session = runtime.open(self.content, name=str(self.path), threads=threads)
+        plan = wanted
+        if self.artifact is not None:
+            plan = replace(
+                wanted,
+                providers=wanted.providers or self.artifact.providers,
+                delegate=wanted.delegate or self.artifact.delegate,
+            )
+        session: OpenedSession = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
         return session
 
 
@@ -92,11 +105,13 @@ class ResolvedModel:
 
     Attributes:
         path: The file.
+        format: Which runtime opens it.
         sha256: Of its content, 64 hexadecimal digits.
         binding: Its manifest, made to fit the file.
     """
 
     path: Path
+    format: str
     sha256: str
     binding: Binding
 
@@ -135,49 +150,69 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
 
     Args:
         settings: The ``[model]`` section.
-        precision: Which of a model's artifacts; None: the first whose file is there. A file is what it is.
+        precision: Which of a model's artifacts, in place of ``[model] artifact``; None for both: the first whose file
+            is there. A file is what it is.
 
     Raises:
         ConfigError: There is no such model, artifact or file.
         ModelError: The file is too large or not the one that its manifest names, or the manifest beside it is broken.
     """
+    choice = precision or settings.artifact
+    if (folder := _model_folder(settings)) is not None:
+        return locate_artifact(folder, choice)
+    if choice is not None:
+        raise ConfigError(
+            f"{settings.use} is a file, and one is of one precision; give the model's name or folder to choose"
+        )
     name, equals, file = settings.use.partition("=")
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
-        _refuse_choice(settings.use, precision)
         return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
     path = Path(settings.use).expanduser()
-    if _is_model_folder(settings.use):
-        return locate_artifact(path, precision)
-    if _is_file_name(settings.use):
-        _refuse_choice(settings.use, precision)
-        own = _manifest_beside(path)
-        known = (own,) if own else tuple(model.manifest for model in find_models(settings.directories))
-        return _locate_file(path, known)
-    return locate_artifact(_named(settings.use, settings.directories).folder, precision)
+    own = _manifest_beside(path)
+    if own is None:
+        return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
+    artifact = next(one for one in own.artifacts if one.file == path.name)
+    return _locate_file(path, (own.for_artifact(artifact),), artifact)
 
 
-def locate_artifact(folder: Path, precision: Precision | None = None) -> LocatedModel:
+def locate_artifact(folder: Path, choice: str | None = None) -> LocatedModel:
     """Choose and read one of a model's artifacts; see `read_artifact`.
 
     Args:
         folder: The model's; its name does not count.
-        precision: Which artifact; None: the first whose file is there.
+        choice: File's name, precision or format of the artifact; None: the first whose file is there.
 
     Raises:
-        ConfigError: There is none of that precision, or it cannot be read.
+        ConfigError: There is no such artifact, or it cannot be read.
         ModelError: The manifest is not accepted, or the file is another one than it names.
     """
     manifest = read_manifest(folder)
     there = artifacts_present(folder, manifest)
-    chosen = next((one for one in there if precision in {None, one.precision}), None)
+    chosen = next((one for one in there if _is_meant(one, choice)), None)
     if chosen is None:
-        kind = f"{precision} weights" if precision else "weights"
+        kind = f"{choice} weights" if choice else "weights"
         have = f"there are: {', '.join(one.precision for one in there)}"
         raise ConfigError(
             f"model {manifest.name!r} is known, but there are no {kind} for it in {folder}; "
             + (have if there else f"give a file: --model {manifest.name}=FILE.onnx")
         )
     return read_artifact(folder, manifest, chosen)
+
+
+def find_rungs(settings: ModelSettings) -> tuple[FoundModel, ...]:
+    """Give the artifacts of the model that ``[model] use`` names, best first; none where it names a file.
+
+    Those that ``[model] artifact`` does not mean are left out; their files need not be there.
+
+    Raises:
+        ConfigError: There is no such model.
+        ModelError: The manifest is not accepted.
+    """
+    folder = _model_folder(settings)
+    if folder is None:
+        return ()
+    manifest = read_manifest(folder)
+    return tuple(FoundModel(manifest, folder, one) for one in manifest.artifacts if _is_meant(one, settings.artifact))
 
 
 def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> LocatedModel:
@@ -193,7 +228,7 @@ def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> 
         raise ModelError(
             f"{path} is not the file that its manifest names: SHA-256 is {digest}, not {artifact.sha256}; copy it again"
         )
-    return LocatedModel(path, artifact.format, content, digest, (manifest,))
+    return LocatedModel(path, artifact.format, content, digest, (manifest.for_artifact(artifact),), artifact)
 
 
 def artifacts_present(folder: Path, manifest: ModelManifest) -> list[Artifact]:
@@ -209,7 +244,7 @@ def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Seque
     """
     bindings = [binding for each in located.candidates if (binding := bind(each, inputs, outputs)) is not None]
     if len(bindings) == 1:
-        return ResolvedModel(located.path, located.sha256, bindings[0])
+        return ResolvedModel(located.path, located.format, located.sha256, bindings[0])
     if bindings:
         names = [binding.manifest.name for binding in bindings]
         raise ModelError(
@@ -281,25 +316,31 @@ def _manifest_beside(path: Path) -> ModelManifest | None:
     return manifest if path.name in {artifact.file for artifact in manifest.artifacts} else None
 
 
-def _is_model_folder(use: str) -> bool:
-    return "/" in use and Path(use).expanduser().is_dir()
+def _model_folder(settings: ModelSettings) -> Path | None:
+    """Give the folder of the model that is named, by its name or its folder; None where a file is named."""
+    path = Path(settings.use).expanduser()
+    if "/" in settings.use and path.is_dir():
+        return path
+    name, equals, _ = settings.use.partition("=")
+    if (equals and re.fullmatch(MODEL_NAME, name)) or _is_file_name(settings.use):
+        return None
+    return _named(settings.use, settings.directories).folder
 
 
-def _refuse_choice(use: str, precision: Precision | None) -> None:
-    if precision is not None:
-        raise ConfigError(f"{use} is a file, and one is of one precision; give the model's name or folder to choose")
+def _is_meant(artifact: Artifact, choice: str | None) -> bool:
+    return choice in {None, artifact.file, artifact.precision, artifact.format}
 
 
 def _is_file_name(use: str) -> bool:
     return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).expanduser().is_file()
 
 
-def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedModel:
+def _locate_file(path: Path, candidates: tuple[ModelManifest, ...], artifact: Artifact | None = None) -> LocatedModel:
     kind = path.suffix.removeprefix(".")
     if kind not in RUNTIMES:
         raise ConfigError(f"[model] use: {path} is of no known format; known: {', '.join(f'.{k}' for k in RUNTIMES)}")
     content, digest = _read_weights(path)
-    return LocatedModel(path, kind, content, digest, candidates)
+    return LocatedModel(path, kind, content, digest, candidates, artifact)
 
 
 def _read_weights(path: Path) -> tuple[bytes, str]:

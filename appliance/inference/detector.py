@@ -2,7 +2,8 @@
 
 import math
 import time
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,19 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, EdgecamError, ModelError
 from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
+from appliance.core.providers import Delegate, default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
+from appliance.inference.running import Running
+from appliance.inference.runtimes import NO_PLAN, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from appliance.inference.decoders import Decoder
     from appliance.inference.runtimes import Session
 
@@ -32,10 +38,12 @@ class Detector:
         min_score: Lowest score of a detection, 0..1; None: the manifest's own.
         labels: Only these, or the labels of these groups, are looked for; empty: all the model knows.
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
+        running: What it runs on; None: nobody knows.
 
     Attributes:
         manifest: What the model is.
         digest: SHA-256 of its weights, 64 hexadecimal digits.
+        running: What it runs on.
         min_score: Lowest score of a detection, 0..1.
         last_inference_ms: Milliseconds that the model itself took for the last frame.
         last_total_ms: Milliseconds from the frame to its detections.
@@ -53,9 +61,11 @@ class Detector:
         min_score: float | None = None,
         labels: tuple[str, ...] = (),
         every_class: bool = False,
+        running: Running | None = None,
     ) -> None:
         self.manifest: ModelManifest = model.manifest
         self.digest = model.sha256
+        self.running = running or Running(model.path.name, model.format, ())
         self.min_score = self.manifest.decoder.min_score if min_score is None else min_score
         self.last_inference_ms = 0.0
         self.last_total_ms = 0.0
@@ -110,15 +120,29 @@ class Detector:
         started = time.perf_counter()
         outputs = self._session.run(self._inputs)
         self.last_inference_ms = (time.perf_counter() - started) * 1e3
+        self._check(outputs)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
             found = self._decoder.decode([outputs[at] for at in self._model.binding.outputs])
             if math.isfinite(found.boxes.sum() + found.scores.sum()):
                 return found
         raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
 
+    def _check(self, outputs: "Sequence[NDArray[Any]]") -> None:
+        """Look whether they are the outputs that the file promised; a decoder would stumble over others.
+
+        Raises:
+            ModelError: They are not.
+        """
+        promised = self._session.outputs
+        if len(outputs) != len(promised):
+            raise ModelError(f"{self._model.path} gave {len(outputs)} outputs for {len(promised)}; it is broken")
+        for spec, output in zip(promised, outputs, strict=True):
+            if not _fits(spec.shape, output.shape):
+                raise ModelError(f"{self._model.path} gave {output.shape} for {spec}; it or its runtime is broken")
+
 
 def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:
-    """Find, check, load and warm up the model that the settings name.
+    """Find, check, load and warm up the model that the settings name: its first artifact, or none.
 
     Args:
         settings: The ``[model]`` section.
@@ -128,7 +152,7 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
     Raises:
         ConfigError: There is no such model or file, or a label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
-        UnsupportedError: The runtime for its format is not installed here.
+        UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
     chosen = settings.min_score if min_score is None else min_score
     return load_detector(
@@ -137,6 +161,7 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
         min_score=chosen,
         labels=settings.labels,
         every_class=every_class,
+        plan=plan_of(settings),
     )
 
 
@@ -147,21 +172,52 @@ def load_detector(
     min_score: float | None = None,
     labels: tuple[str, ...] = (),
     every_class: bool = False,
+    plan: Plan = NO_PLAN,
 ) -> Detector:
     """Load and warm up a model whose file was read and checked; see `Detector` for the arguments.
+
+    Args:
+        located: The file.
+        threads: CPU threads of one inference.
+        min_score: Lowest score of a detection.
+        labels: Only these.
+        every_class: Give every class of a place.
+        plan: What is to run it, in place of what the manifest says where it says anything.
 
     Raises:
         ConfigError: A label is none of the model's.
         ModelError: The file is broken, or does not fit exactly one manifest.
-        UnsupportedError: The runtime for its format is not installed here.
+        UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
-    session = located.open(threads)
+    session = located.open(threads, plan)
     try:
         model = identify(located, session.inputs, session.outputs)
-        return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class)
+        running = Running(model.path.name, model.format, session.placements, session.shortfalls)
+        return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class, running=running)
     except EdgecamError:
         session.close()
         raise
+
+
+def _fits(promised: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    return promised == given or (
+        len(promised) == len(given)
+        and all(size is None or size == found for size, found in zip(promised, given, strict=True))
+    )
+
+
+def plan_of(settings: ModelSettings, cache: Path | None = None) -> Plan:
+    """Give what the owner asked for, which goes before what the manifest says.
+
+    Args:
+        settings: The ``[model]`` section.
+        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
+    """
+    return Plan(
+        providers=tuple(default_provider(name) for name in settings.providers),
+        delegate=Delegate(library=settings.delegate, options={}) if settings.delegate else None,
+        cache=cache,
+    )
 
 
 def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:

@@ -20,7 +20,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from appliance.core.clock import SystemClock
 from appliance.core.errors import ModelError
 from appliance.core.frame import Frame, PixelLayout
-from appliance.core.manifest import Label, Part, PlainFile, Score, Sha256
+from appliance.core.manifest import Label, PlainFile, Score, Sha256
+from appliance.core.part import Part
 from appliance.core.results import Detections
 from appliance.inference.detector import Detector
 

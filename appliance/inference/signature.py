@@ -106,7 +106,8 @@ def _unknown(whole: str, manifest: ModelManifest) -> ModelError:
 
 
 def _fits(pattern: TensorPattern, found: TensorSpec, manifest: ModelManifest) -> bool:
-    if found.dtype != pattern.dtype or len(found.shape) != len(pattern.shape):
+    is_converted = found.takes_float and pattern.dtype == "float32"
+    if (found.dtype != pattern.dtype and not is_converted) or len(found.shape) != len(pattern.shape):
         return False
     wanted = (axis(word, manifest) for word in pattern.shape)
     return all(size is None or size == want for size, want in zip(found.shape, wanted, strict=True))

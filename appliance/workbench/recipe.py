@@ -10,8 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
-from appliance.core.manifest import Label, Part, Source
+from appliance.core.manifest import Label, Source
 from appliance.core.mistakes import explain
+from appliance.core.part import Part
 
 MOST_RECIPE_BYTES = 64 << 10
 LEAST_RISE = 0.001  # from one share of multiply-adds to the next: they have folders by their per cent

@@ -61,3 +61,26 @@ def write_folder(folder: Path, weights: Mapping[str, bytes], labels: tuple[str, 
 def yolox(answer: NDArray[np.float32], size: int = 64) -> bytes:
     """Give the bytes of a YOLOX that gives `answer` for every picture."""
     return tiny_onnx.model({"images": (1, 3, size, size)}, {"output": answer})
+
+
+def write_ladder(directory: Path, *rungs: bytes, entries: dict[int, str] | None = None) -> Path:
+    """Write the model `stairs` with a file for each rung: r0.onnx, fp32; r1.onnx, int8; and so on.
+
+    Args:
+        directory: For models.
+        rungs: The files' contents.
+        entries: More lines for the artifacts with these numbers.
+    """
+    folder = directory / "stairs"
+    folder.mkdir(parents=True)
+    manifest = (bundled_models() / "yolox" / "manifest.toml").read_text(encoding="utf-8")
+    labels = bundled_models() / "labels" / "coco80.txt"
+    manifest = manifest.replace('name = "yolox"', 'name = "stairs"').replace("../labels/coco80.txt", str(labels))
+    for at, content in enumerate(rungs):
+        (folder / f"r{at}.onnx").write_bytes(content)
+        precision = ("fp32", "int8")[at % 2]
+        manifest += f'[[artifacts]]\nfile = "r{at}.onnx"\nformat = "onnx"\nprecision = "{precision}"\n'
+        manifest += f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nsize = {len(content)}\n'
+        manifest += (entries or {}).get(at, "")
+    (folder / "manifest.toml").write_text(manifest, encoding="utf-8")
+    return folder

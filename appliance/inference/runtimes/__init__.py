@@ -1,15 +1,53 @@
 """What runs a model: tensors in, tensors out, and no idea of their meaning."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from appliance.core.manifest import TensorSpec
+from appliance.core.providers import AnyProvider, Delegate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RUNTIMES: Final[Mapping[str, str]] = {"onnx": "appliance.inference.runtimes.onnx:OnnxRuntime"}
+RUNTIMES: Final[Mapping[str, str]] = {
+    "onnx": "appliance.inference.runtimes.onnx:OnnxRuntime",
+    "tflite": "appliance.inference.runtimes.litert:LiteRtRuntime",
+}
 """Runtime of each format of artifact; the class is imported when it is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a file is to be run, where the runtime has a choice.
+
+    Attributes:
+        providers: Of ONNX Runtime, best first; without ``cpu`` among them not the CPU alone. Empty: the CPU.
+        delegate: Of LiteRT; None: the CPU.
+        cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
+    """
+
+    providers: tuple[AnyProvider, ...] = ()
+    delegate: Delegate | None = None
+    cache: Path | None = None
+
+
+NO_PLAN: Final = Plan()
+"""On the CPU, and nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How much of a network one provider or delegate has taken.
+
+    Attributes:
+        provider: Its name: ``cpu``, ``cuda``, ``xnnpack``, ``libedgetpu``.
+        nodes: Nodes of the network that it runs; None: this version of the runtime cannot tell.
+    """
+
+    provider: str
+    nodes: int | None
 
 
 class Session(Protocol):
@@ -40,17 +78,31 @@ class Session(Protocol):
         """Let go of the model's memory."""
 
 
+class OpenedSession(Session, Protocol):
+    """A session as a runtime gives it: it also tells on what it runs."""
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """What runs it, in the order in which it was asked for."""
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """What was asked for and is not so, and why: a line each."""
+
+
 class Runtime(Protocol):
     """Loads models of one format."""
 
-    def open(self, model: bytes, *, name: str, threads: int) -> Session:
+    def open(self, model: bytes, *, name: str, threads: int, plan: Plan = NO_PLAN) -> OpenedSession:
         """Load a model.
 
         Args:
             model: The file's content; not needed after the call.
             name: What to call it in messages: the file's path.
             threads: CPU threads of one inference.
+            plan: How to run it, where there is a choice.
 
         Raises:
             ModelError: It is broken, or uses what this runtime does not know.
+            UnsupportedError: Nothing that may run it does so here.
         """

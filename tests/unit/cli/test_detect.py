@@ -7,8 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli.detect import detect
+from appliance.config import ModelSettings, Settings
 from appliance.core.errors import ConfigError, ModelError
-from tests.simulators.models import write_yolox, yolox_answer
+from tests.simulators import tiny_onnx
+from tests.simulators.models import write_ladder, write_yolox, yolox_answer
 
 PERSON, CAR = 0, 2
 
@@ -117,3 +119,18 @@ def test_an_unknown_model_and_a_broken_one_are_errors_of_their_kind(pictures: Pa
 @pytest.mark.parametrize("option", [("--min-score", "0"), ("--min-score", "2"), ("--every", "0"), ("--threads", "0")])
 def test_values_out_of_bounds_are_usage_errors(model: Path, pictures: Path, option: tuple[str, str]) -> None:
     assert run(pictures, "--model", model, *option).exit_code == 2
+
+
+def test_a_file_of_the_model_that_is_refused_is_told_apart_from_what_is_found(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ladder(tmp_path / "models", b"no model", tiny_onnx.model({"x": (1, 3, 64, 64)}, {"y": yolox_answer()}))
+    settings = Settings(model=ModelSettings(use="stairs", directories=(tmp_path / "models",)))
+    monkeypatch.setattr("appliance.cli.detect.load_configured", lambda: settings)
+    result = run(pictures)
+    assert result.exit_code == 0
+    assert "edgecam: r0.onnx was refused, r1.onnx runs: " in result.stderr
+    assert "refused" not in result.stdout
+    assert "refused" not in run(pictures, "--artifact", "int8").stderr
+    with pytest.raises(ModelError, match="is no model that ONNX Runtime can load"):
+        run(pictures, "--artifact", "fp32")

@@ -1,8 +1,10 @@
 """`edgecam status` as an operator meets it, from a real server and the daemon's own status."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from appliance.daemon.status import Status
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.detector import open_detector
+from appliance.inference.running import Refusal
 from appliance.messaging.worker import Messaging
 from tests.simulators.models import write_yolox, yolox_answer
 
@@ -37,6 +40,8 @@ def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
     camera = SyntheticCameraSettings(kind="synthetic")
     model = write_yolox(directory / "yolox.onnx", yolox_answer())
     with open_detector(ModelSettings(use=str(model))) as detector:
+        passed = Refusal("yolox.hef", "needs /dev/hailo0, which is not there", is_expected=True)
+        running = replace(detector.running, refused=(passed,))
         chain = build_chain(
             "door",
             camera,
@@ -52,7 +57,7 @@ def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
         figures = Status(
             device_id="porch",
             chains={"door": chain},
-            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef"},
+            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef", **running.facts()},
             messaging=messaging.figures,
             restarts=dict,
             board=board,
@@ -85,6 +90,8 @@ def test_one_screen_has_camera_model_broker_outbox_clock_and_machine(tmp_path: P
     rows = {line.split()[0]: line for line in said.splitlines() if line}
     assert "offline" in rows["door"]
     assert "yolox 1.0  0123456789ab" in rows["model"]
+    assert re.search(r"cpu \(\d+ nodes\)  yolox\.onnx", said)
+    assert "yolox.hef  needs /dev/hailo0, which is not there" in rows["passed"]
     assert "mqtt://127.0.0.1:1" in rows["broker"]
     assert "not connected" in rows["broker"]
     assert "0 waiting" in rows["outbox"]

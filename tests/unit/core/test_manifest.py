@@ -138,3 +138,60 @@ def test_manifests_are_read_without_numpy() -> None:
     code = f"import sys; from pathlib import Path; from appliance.core.manifest import read_manifest; \
 read_manifest(Path({str(OWN / 'yolox')!r})); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=OWN.parent, timeout=30, check=False).returncode == 0
+
+
+ARTIFACT = f'[[artifacts]]\nfile = "w.onnx"\nformat = "onnx"\nprecision = "fp16"\nsha256 = "{"0" * 64}"\nsize = 1\n'
+
+
+def test_an_artifact_says_what_may_run_it_in_which_order_and_how(tmp_path: Path) -> None:
+    providers = 'providers = [{ kind = "tensorrt", fp16 = true }, { kind = "cuda" }, { kind = "cpu" }]\n'
+    (artifact,) = read_manifest(write(tmp_path, GOOD + ARTIFACT + providers)).artifacts
+    assert [provider.kind for provider in artifact.providers] == ["tensorrt", "cuda", "cpu"]
+    assert artifact.providers[0].model_dump()["fp16"] is True
+    assert read_manifest(write(tmp_path, GOOD + ARTIFACT)).artifacts[0].providers == ()
+
+
+@pytest.mark.parametrize(
+    ("providers", "expected"),
+    [
+        (
+            '[{ kind = "rocm" }]',
+            r"artifacts\.0\.providers\.0\.kind: known: acl, coreml, cpu, cuda, openvino, qnn, tens",
+        ),
+        ('[{ kind = "cuda", fp16 = true }]', r"artifacts\.0\.providers\.0\.fp16: unknown entry"),
+        ('[{ kind = "xnnpack", threads = 0 }]', r"artifacts\.0\.providers\.0\.threads: .*\(got 0\)"),
+        ('[{ kind = "openvino", device = "GPU; rm" }]', r"artifacts\.0\.providers\.0\.device: "),
+        ('[{ kind = "cpu" }, { kind = "cpu" }]', r"artifacts\.0: providers: each must be there once"),
+    ],
+)
+def test_a_provider_that_is_not_accepted_says_what_is(tmp_path: Path, providers: str, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
+        read_manifest(write(tmp_path, f"{GOOD}{ARTIFACT}providers = {providers}\n"))
+
+
+TFLITE = ARTIFACT.replace("onnx", "tflite")
+
+
+def test_an_artifact_says_which_delegate_is_to_run_it(tmp_path: Path) -> None:
+    delegate = 'delegate = { library = "libedgetpu.so.1", options = { device = "usb" }, is_required = true }\n'
+    (artifact,) = read_manifest(write(tmp_path, GOOD + TFLITE + delegate)).artifacts
+    assert artifact.delegate is not None
+    assert artifact.delegate.model_dump() == {
+        "library": "libedgetpu.so.1",
+        "options": {"device": "usb"},
+        "is_required": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("artifact", "expected"),
+    [
+        (TFLITE + 'providers = [{ kind = "cpu" }]\n', "providers are for format onnx"),
+        (ARTIFACT + 'delegate = { library = "libedgetpu.so.1" }\n', "a delegate is for format tflite"),
+        (TFLITE + 'delegate = { library = "/tmp/libevil.so" }\n', "is a library of the system, without a folder"),
+        (TFLITE + 'delegate = { library = "lib.so", options = { "a b" = "c" } }\n', r"delegate\.options"),
+    ],
+)
+def test_what_does_not_belong_to_an_artifacts_runtime_is_refused(tmp_path: Path, artifact: str, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
+        read_manifest(write(tmp_path, GOOD + artifact))

@@ -55,3 +55,13 @@ def test_options_are_checked_like_the_file() -> None:
 def test_a_missing_configuration_tells_how_to_get_one() -> None:
     with pytest.raises(ConfigError, match="edgecam config default"):
         read_options(["--config", "/nowhere/edgecam.toml"])
+
+
+def test_another_model_takes_the_choice_among_the_files_of_the_first_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "edgecam.toml"
+    path.write_text('[model]\nuse = "stairs"\nartifact = "int8"\n[cameras.door]\nkind = "synthetic"\n')
+    said = ["--config", str(path)]
+    assert read_options(said).settings.model.artifact == "int8"
+    assert read_options([*said, "--artifact", "fp32"]).settings.model.artifact == "fp32"
+    assert read_options([*said, "--model", "other"]).settings.model.artifact is None
+    assert read_options([*said, "--model", "other", "--artifact", "fp16"]).settings.model.artifact == "fp16"

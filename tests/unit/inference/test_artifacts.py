@@ -202,8 +202,8 @@ def test_a_missing_file_or_directory_is_the_owners_to_mend(tmp_path: Path) -> No
 
 
 def test_a_file_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"is of no known format; known: \.onnx"):
-        locate_model(use(tmp_path / "model.tflite"))
+    with pytest.raises(ConfigError, match=r"is of no known format; known: \.onnx, \.tflite"):
+        locate_model(use(tmp_path / "model.pb"))
 
 
 def test_an_oversized_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -221,6 +221,15 @@ def test_a_truncated_file_is_one_clear_line() -> None:
     assert "bad_truncated.onnx is no model that ONNX Runtime can load" in message
     assert "Copy or export it again" in message
     assert "\n" not in message
+
+
+@needs("models/mobilenet_v1_0.25_128_quant.tflite")
+def test_a_tflite_file_is_opened_by_its_ending_and_told_by_its_tensors() -> None:
+    pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed: the extra litert")
+    with pytest.raises(
+        ModelError, match=r"fits no known model; it has input uint8\[1,128,128,3\] -> \S+ float32\[1,1001\]"
+    ):
+        resolve_model(use(MODELS / "mobilenet_v1_0.25_128_quant.tflite"))
 
 
 def test_a_folder_is_a_model_whatever_it_is_called_and_a_precision_chooses_among_its_artifacts(tmp_path: Path) -> None:

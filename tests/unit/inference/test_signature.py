@@ -87,3 +87,15 @@ def test_an_output_with_stated_axes_goes_before_an_open_one() -> None:
     binding = bind(two, [spec(1, 3, 64, 64)], [spec(None), spec(4)])
     assert binding is not None
     assert binding.outputs == (1, 0)
+
+
+def test_an_integer_input_that_takes_float_fits_a_manifest_in_float_and_one_in_bytes() -> None:
+    yolox = manifest("yolox", 96, 64)
+    in_bytes = yolox.signature.model_copy(
+        update={"input": TensorPattern(shape=(1, 3, "height", "width"), dtype="uint8")}
+    )
+    outputs = [spec(1, 8 * 12 + 4 * 6 + 2 * 3, 85)]
+    for takes_float, expected in ((True, [True, True]), (False, [False, True])):
+        found = TensorSpec(name="t", shape=(1, 3, 64, 96), dtype="uint8", takes_float=takes_float)
+        fitting = [bind(one, [found], outputs) for one in (yolox, yolox.model_copy(update={"signature": in_bytes}))]
+        assert [binding is not None for binding in fitting] == expected
