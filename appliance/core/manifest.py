@@ -4,20 +4,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from appliance.core.decoding import KINDS, AnyDecoder, NumberedSpec
 from appliance.core.errors import ModelError
+from appliance.core.part import Part
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_MANIFEST_BYTES = 256 << 10  # bounded before it is parsed: manifests and label files are some kilobytes
 MOST_MODEL_BYTES = 512 << 20  # the largest weights that a device of this class could hold in memory
-
-
-class Part(BaseModel):
-    """A table of the manifest: unknown keys are errors, values are frozen once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def _plain_file(name: str) -> str:
@@ -26,8 +22,6 @@ def _plain_file(name: str) -> str:
     return name
 
 
-Stride = Annotated[int, Field(ge=1, le=512)]
-Strides = Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -116,61 +110,6 @@ class InputSpec(Part):
         return self
 
 
-class DecoderSpec(Part):
-    """What all decoders have in common.
-
-    Attributes:
-        nms_iou: Of two boxes of one class that overlap more than this (IoU), the lower score goes.
-        min_score: Lowest score of a detection unless the owner sets another.
-        max_detections: At most so many in one frame.
-    """
-
-    nms_iou: Annotated[float, Field(ge=0.05, le=1.0)]
-    min_score: Annotated[float, Field(ge=0.01, le=1.0)]
-    max_detections: Annotated[int, Field(ge=1, le=1000)] = 300
-
-
-class YoloxSpec(DecoderSpec):
-    """YOLOX: one tensor of raw grid offsets, log sizes, objectness and class scores."""
-
-    kind: Literal["yolox"]
-    strides: Strides
-
-
-class NanodetSpec(DecoderSpec):
-    """NanoDet and PicoDet: per level a score tensor and a distribution over distances for each side.
-
-    Attributes:
-        strides: Of the levels, in the order of the signature: all score tensors, then all box tensors.
-        bins: Values of each side's distribution.
-    """
-
-    kind: Literal["nanodet"]
-    strides: Strides
-    bins: Annotated[int, Field(ge=2, le=64)]
-
-
-class FastestdetSpec(DecoderSpec):
-    """FastestDet: one map of objectness, box and class scores."""
-
-    kind: Literal["fastestdet"]
-    stride: Stride
-
-
-class DistancesSpec(DecoderSpec):
-    """Edgecam's own: one tensor of scores, one of each side's distance from the cell's centre, in cells.
-
-    Attributes:
-        strides: Of the levels, one after the other in both tensors.
-    """
-
-    kind: Literal["distances"]
-    strides: Strides
-
-
-AnyDecoder = Annotated[YoloxSpec | NanodetSpec | FastestdetSpec | DistancesSpec, Field(discriminator="kind")]
-
-
 class Source(Part):
     """Where a model comes from.
 
@@ -240,6 +179,15 @@ class ModelManifest(Part):
             raise ValueError("labels: each must be there once")
         return self
 
+    @model_validator(mode="after")
+    def _labels_have_numbers(self) -> Self:
+        if isinstance(self.decoder, NumberedSpec) and len(self.decoder.class_numbers) not in {0, len(self.labels)}:
+            raise ValueError(
+                f"decoder.class_numbers: {len(self.decoder.class_numbers)} for {len(self.labels)} labels; "
+                "give one for each, or none"
+            )
+        return self
+
     def for_size(self, width: int, height: int) -> Self:
         """Give the same manifest for a file whose input has another size, in pixels."""
         resized = self.input.model_copy(update={"width": width, "height": height})
@@ -287,16 +235,15 @@ def _read_text(path: Path) -> str:
 
 def _explain(detail: Any) -> str:
     """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
-    kinds = {"yolox", "nanodet", "fastestdet", "distances"}
     # pydantic names the chosen member of a union as a step of the path; it is no key of the file
-    steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in kinds)]
+    steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in KINDS)]
     path = ".".join(steps) or "(top level)"
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown entry"
     if detail["type"] == "missing":
         return f"{path}: is required"
     if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
-        return f"{path}.kind: known: {', '.join(sorted(kinds))}"
+        return f"{path}.kind: known: {', '.join(KINDS)}"
     given = detail["input"]
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
     message = detail["msg"].removeprefix("Value error, ")

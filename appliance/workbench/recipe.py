@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
-from appliance.core.manifest import Label, Part, Source
+from appliance.core.manifest import Label, Source
+from appliance.core.part import Part
 
 MOST_RECIPE_BYTES = 64 << 10
 COARSEST = 32  # stride of the network's last map: inputs are multiples of it
