@@ -26,6 +26,7 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Dtype = Literal["float32", "uint8"]
+AxisWord = int | Annotated[str, Field(max_length=64)]
 
 
 class TensorSpec(Part):
@@ -51,15 +52,25 @@ class TensorPattern(Part):
 
     Attributes:
         shape: For each axis a number, or a sum of the words that `appliance.inference.signature` explains:
-            ``height``, ``width``, ``rows(16)``, ``columns(16)``, ``cells(8,16,32)``, ``5+classes``.
+            ``height``, ``width``, ``rows(16)``, ``columns(16)``, ``cells(8,16,32)``, ``5+classes``; or ``any``.
         dtype: NumPy's name of the element type.
     """
 
-    shape: Annotated[tuple[int | Annotated[str, Field(max_length=64)], ...], Field(max_length=8)]
-    dtype: Dtype = "float32"
+    shape: Annotated[tuple[AxisWord, ...], Field(max_length=8)]
+    dtype: Literal["float32", "uint8", "int32", "int64"] = "float32"
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(str(size) for size in self.shape)}]"
+
+
+class ConstantPattern(TensorPattern):
+    """An input beside the picture that is the same for every frame, such as the size to tell boxes in.
+
+    Attributes:
+        values: Numbers or words as in `shape`, row by row.
+    """
+
+    values: Annotated[tuple[AxisWord, ...], Field(min_length=1, max_length=64)]
 
 
 class Signature(Part):
@@ -67,11 +78,16 @@ class Signature(Part):
 
     Attributes:
         input: The picture.
+        constants: Further inputs.
         outputs: In the order in which the decoder takes them.
+        tells_labels: A file with these tensors has these labels. If not, it could be anyone's with labels of its own:
+            it is taken for this model only where the model is named.
     """
 
     input: TensorPattern
+    constants: Annotated[tuple[ConstantPattern, ...], Field(max_length=8)] = ()
     outputs: Annotated[tuple[TensorPattern, ...], Field(min_length=1, max_length=32)]
+    tells_labels: bool = True
 
 
 class InputSpec(Part):

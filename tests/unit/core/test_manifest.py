@@ -1,9 +1,11 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from appliance.core.decoding import KINDS
 from appliance.core.errors import ModelError
 from appliance.core.manifest import TensorSpec, read_manifest
 
@@ -19,7 +21,7 @@ def write(folder: Path, content: str, labels: str = "person\ncar\n") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["fastestdet", "nanodet", "picodet", "yolox"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in OWN.glob("*/manifest.toml")))
 def test_every_family_of_ours_has_a_manifest_with_the_coco_labels(name: str) -> None:
     manifest = read_manifest(OWN / name)
     assert manifest.name == name
@@ -115,3 +117,45 @@ def test_manifests_are_read_without_numpy() -> None:
     code = f"import sys; from pathlib import Path; from appliance.core.manifest import read_manifest; \
 read_manifest(Path({str(OWN / 'yolox')!r})); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=OWN.parent, timeout=30, check=False).returncode == 0
+
+
+def test_the_page_of_models_names_every_decoder_and_family_and_its_example_is_a_manifest(tmp_path: Path) -> None:
+    page = (OWN.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9-]+)`", page))
+    assert named >= {*KINDS, *(path.parent.name for path in OWN.glob("*/manifest.toml"))}
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    manifest = read_manifest(write(tmp_path, GOOD[: GOOD.index("[decoder]")] + example))
+    assert manifest.decoder.kind == "yolov8"
+    assert str(manifest.signature.outputs[0]) == "float32[1,4+classes,cells(8,16,32)]"
+
+
+def test_class_numbers_are_for_all_labels_or_none(tmp_path: Path) -> None:
+    decoder = 'kind = "rows"\nclass_numbers = [1]\nnms_iou = 1.0\nmin_score = 0.3\n'
+    content = GOOD[: GOOD.index("[decoder]")] + "[decoder]\n" + decoder + GOOD[GOOD.index("[signature]") :]
+    with pytest.raises(ModelError, match="1 for 2 labels; give one for each, or none"):
+        read_manifest(write(tmp_path, content))
+    with pytest.raises(ModelError, match=r"decoder\.class_numbers: has one twice"):
+        read_manifest(write(tmp_path, content.replace("[1]", "[1, 1]")))
+
+
+@pytest.mark.parametrize(
+    ("decoder", "expected"),
+    [
+        (
+            'kind = "rows"\ncolumns = ["x1", "y1", "x2", "y2", "score"]',
+            "columns: needs x1, y1, x2, y2, score and class",
+        ),
+        ('kind = "listed"\nbox_order = "xyxy"\nunit = "pixels"\noutputs = ["boxes", "scores"]', "outputs: needs boxes"),
+        ('kind = "detr"\nactivation = "softmax"\nbackground = "none"', "activation softmax needs a background"),
+        ('kind = "ssd"\nactivation = "sigmoid"\nbackground = "none"\nlayers = []', r"decoder\.layers: "),
+        (
+            'kind = "ssd"\nactivation = "sigmoid"\nbackground = "none"\nlayers = [{stride=8, anchors=[[nan, 1.0]]}]',
+            r"decoder\.layers\.0\.anchors\.0\.0: ",
+        ),
+    ],
+)
+def test_a_decoder_that_could_not_work_is_refused(tmp_path: Path, decoder: str, expected: str) -> None:
+    table = f"[decoder]\n{decoder}\nnms_iou = 1.0\nmin_score = 0.3\n"
+    content = GOOD[: GOOD.index("[decoder]")] + table + GOOD[GOOD.index("[signature]") :]
+    with pytest.raises(ModelError, match=expected):
+        read_manifest(write(tmp_path, content))
