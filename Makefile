@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS
+export CAMERA MODEL BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES
 
-.PHONY: help setup run test lint format bench docs lock clean
+.PHONY: help setup run test lint format bench prove docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -41,6 +41,12 @@ format: .venv/.dev ## Format the code
 
 bench: .venv/.runtime ## Time the loop against the bare inference session (MODEL=file.onnx CLIP=clip.mp4 JSON=1)
 	@$(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} $${JSON:+--json}
+
+prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (MODEL=name|file.onnx|folder MINUTES=5)
+	@trouble=0; \
+	$(BIN)/python -m tests.proof.street $${MODEL:+--model "$$MODEL"} $${MINUTES:+--minutes "$$MINUTES"} || trouble=$$?; \
+	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} || trouble=$$?; \
+	exit $$trouble
 
 docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new

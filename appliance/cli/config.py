@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from appliance.cli.configured import is_there_or_hidden
-from appliance.config import DEFAULT_PATH, Settings, load_settings
+from appliance.config import DEFAULT_PATH, ModelSettings, Settings, check_labels, load_settings
+from appliance.core.vocabulary import Vocabulary
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), required=False)
 
@@ -21,10 +22,14 @@ def config() -> None:
 def check(file: Path | None) -> None:
     """Check FILE (/etc/edgecam/edgecam.toml when none is named); tell all that is not accepted at once.
 
+    Labels are checked too where the model is named; those of a bare file are known once it runs.
+
     Exit status: 0 it is good, 78 it is not.
     """
     path = file or DEFAULT_PATH
     settings = load_settings(path)
+    if (vocabulary := _vocabulary_of(settings.model)) is not None:
+        check_labels(settings, vocabulary)
     cameras = ", ".join(f"{name} ({camera.kind})" for name, camera in settings.cameras.items())
     click.echo(f"{path} is good")
     click.echo(f"  cameras  {cameras or 'none'}")
@@ -54,3 +59,11 @@ def print_default() -> None:
     from appliance.cli.reference import default_toml
 
     click.echo(default_toml(), nl=False)
+
+
+def _vocabulary_of(model: ModelSettings) -> Vocabulary | None:
+    from appliance.inference.artifacts import find_models
+
+    name = model.use.partition("=")[0]
+    known = {found.manifest.name: found.manifest for found in find_models(model.directories)}
+    return known[name].vocabulary if name in known else None

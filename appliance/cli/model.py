@@ -1,19 +1,25 @@
-"""`edgecam model`: which models can be used."""
+"""`edgecam model`: which models can be used, and whether one does here what it should."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from appliance.cli.configured import load_configured
+from appliance.core.errors import ModelError
+from appliance.core.manifest import Precision
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from appliance.inference.artifacts import LocatedModel
+    from appliance.inference.golden import GoldenVerdict
+
 
 @click.group()
 def model() -> None:
-    """Show the models that can be used."""
+    """Show the models that can be used, and check one."""
 
 
 @model.command("list")
@@ -61,7 +67,52 @@ def show_model(name: str, *, as_json: bool) -> None:
         return
     for key, value in summary.items():
         shown = ", ".join(value) if isinstance(value, list) else value
+        if isinstance(value, dict):
+            shown = "; ".join(f"{name} ({', '.join(members)})" for name, members in value.items())
         click.echo(f"{key:<16} {shown if shown not in (None, '') else '-'}")
+
+
+@model.command("check")
+@click.argument("name", metavar="NAME|FOLDER")
+@click.option("--precision", type=click.Choice(get_args(Precision)), help="Which artifact; else the one in use.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def check_model(context: click.Context, name: str, *, precision: Precision | None, as_json: bool) -> None:
+    """Run the model NAME on its golden frames: does it find here what it found where it was made?
+
+    Ends with status 65 when it does not, or when it cannot be told.
+    """
+    import cv2
+
+    from appliance.inference.artifacts import locate_model
+    from appliance.inference.detector import load_detector
+    from appliance.inference.golden import check_golden
+
+    settings = load_configured().model.model_copy(update={"use": name})
+    located = locate_model(settings, precision)
+    cv2.setNumThreads(settings.threads)
+    with load_detector(located, threads=settings.threads) as detector:
+        verdict = check_golden(detector, located.path.parent)
+    if as_json:
+        told = {"file": str(located.path), "sha256": located.sha256, "is_passed": verdict.is_passed}
+        click.echo(json.dumps(told | asdict(verdict)))
+    else:
+        _show_verdict(located, verdict)
+    if not verdict.is_passed:
+        context.exit(ModelError.exit_code)
+
+
+def _show_verdict(located: "LocatedModel", verdict: "GoldenVerdict") -> None:
+    for deviation in verdict.deviations:
+        click.echo(str(deviation))
+    outcome = "passed" if verdict.is_passed else "NOT passed"
+    missing = sum(deviation.what == "missing" for deviation in verdict.deviations)
+    unexpected = len(verdict.deviations) - missing
+    click.echo(
+        f"{located.path.name} {located.sha256[:12]}: {outcome}; in {verdict.frames} golden frames "
+        f"{verdict.expected - missing} of {verdict.expected} objects found, {unexpected} unexpected, "
+        f"at most {max(verdict.total_ms):.1f} ms a frame"
+    )
 
 
 def _find() -> Any:
@@ -88,4 +139,5 @@ def _summary(found: Any) -> dict[str, Any]:
         "weights": str(weights) if weights else None,
         "sha256": found.artifact.sha256 if found.artifact else None,
         "labels": list(manifest.labels),
+        "groups": {name: list(members) for name, members in manifest.vocabulary.groups.items()},
     }

@@ -12,6 +12,7 @@ from appliance.config.cameras import (
     Zone,
 )
 from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, public_address, setting
+from appliance.config.labels import check_labels, check_places
 from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
 from appliance.config.settings import (
     DEFAULT_PATH,
@@ -52,6 +53,8 @@ __all__ = [
     "Url",
     "V4l2CameraSettings",
     "Zone",
+    "check_labels",
+    "check_places",
     "load_settings",
     "parse_settings",
     "public_address",

@@ -17,7 +17,9 @@ class Zone(Section):
         accepts="a list of 3 to 64 corners [x, y], each number from 0 to 1",
         example=[[0.1, 0.5], [0.9, 0.5], [0.9, 1.0], [0.1, 1.0]],
     )
-    labels: tuple[str, ...] = setting((), "Only these labels count; empty: all.", max_length=100)
+    labels: tuple[str, ...] = setting(
+        (), "Only these labels, or groups of labels such as `vehicle`, count; empty: all.", max_length=100
+    )
     inertia: int = setting(
         3, "Frames in a row inside before an object counts as entered, or outside as left.", unit="frames", ge=1, le=100
     )
@@ -35,7 +37,9 @@ class Line(Section):
         accepts="a list of two points [x, y], each number from 0 to 1",
         example=[[0.0, 0.6], [1.0, 0.6]],
     )
-    labels: tuple[str, ...] = setting((), "Only these labels count; empty: all.", max_length=100)
+    labels: tuple[str, ...] = setting(
+        (), "Only these labels, or groups of labels such as `vehicle`, count; empty: all.", max_length=100
+    )
 
 
 class CameraSettings(Section):

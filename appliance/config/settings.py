@@ -46,7 +46,7 @@ class ModelSettings(Section):
 
     use: str = setting(
         "edgecam-nano",
-        "Name of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
+        "Name or folder of a model, path of an .onnx file, or NAME=FILE to say which manifest a file belongs to.",
         min_length=1,
         max_length=4096,
     )
@@ -55,7 +55,9 @@ class ModelSettings(Section):
         None, "Lowest score of a detection; none: the manifest's own.", example=0.35, ge=0.01, le=1.0
     )
     labels: tuple[str, ...] = setting(
-        (), "Only these labels are looked for; empty: all the model knows.", max_length=1000
+        (),
+        "Only these labels, or groups of labels such as `vehicle`, are looked for; empty: all the model knows.",
+        max_length=1000,
     )
     threads: int = setting(1, "CPU threads of one inference.", ge=1, le=64)
 
@@ -78,7 +80,11 @@ class TrackingSettings(Section):
         3, "Frames in which an object must be seen before it is reported.", unit="frames", ge=1, le=100
     )
     lost_after: float = setting(
-        2.0, "How long an object may be unseen before it ends.", unit="seconds", ge=0.1, le=600.0
+        2.0,
+        "How long an object may be unseen before it ends; where frames are far apart, at least three frames' time.",
+        unit="seconds",
+        ge=0.1,
+        le=600.0,
     )
     stationary_after: float = setting(
         10.0, "How long an object must stay in place to count as stationary.", unit="seconds", ge=1.0, le=3600.0

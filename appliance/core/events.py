@@ -47,7 +47,7 @@ class Event:
         type: start, update or end.
         camera: Name of the camera.
         object_id: The same in all events of this object, and never used again, restarts included.
-        label: The class most often seen for it, weighted by score.
+        label: The class most often seen for it, weighted by score, within the group most often seen.
         class_id: Index of `label` in the model's labels.
         score: Score in this frame, 0..1; at the end, the last one seen.
         best_score: Highest score so far, 0..1.
@@ -66,6 +66,7 @@ class Event:
         stationary: It has not moved for as long as the configuration asks.
         direction: Degrees clockwise from up in the picture, 0..360, of the way from its first sight to now; None
             when it has moved less than half its own size.
+        group: The group that `label` is in, if any: ``vehicle``.
     """
 
     type: EventType
@@ -89,3 +90,4 @@ class Event:
     crossings: tuple[Crossing, ...] = ()
     stationary: bool = False
     direction: float | None = None
+    group: str | None = None

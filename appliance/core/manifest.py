@@ -2,13 +2,15 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from appliance.core.decoding import KINDS, AnyDecoder, NumberedSpec
 from appliance.core.errors import ModelError
+from appliance.core.mistakes import explain
 from appliance.core.part import Part
+from appliance.core.vocabulary import Vocabulary, default_groups
 
 MANIFEST_NAME = "manifest.toml"
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -18,15 +20,19 @@ MOST_MODEL_BYTES = 512 << 20  # the largest weights that a device of this class 
 
 def _plain_file(name: str) -> str:
     if Path(name).name != name or name in {".", ".."}:
-        raise ValueError("is a plain file name, beside the manifest")
+        raise ValueError("is a plain file name, without a folder")
     return name
 
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
+Members = Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
 Dtype = Literal["float32", "uint8"]
 AxisWord = int | Annotated[str, Field(max_length=64)]
+Precision = Literal["fp32", "fp16", "int8", "mixed"]
+PlainFile = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class TensorSpec(Part):
@@ -151,10 +157,10 @@ class Artifact(Part):
         size: Bytes.
     """
 
-    file: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
+    file: PlainFile
     format: Literal["onnx"]
-    precision: Literal["fp32", "fp16", "int8", "mixed"]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    precision: Precision
+    sha256: Sha256
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]
 
 
@@ -168,6 +174,7 @@ class ModelManifest(Part):
         title: One line for people.
         task: What it gives.
         labels: Names of its classes, by class id; in the file a list or the path of a text file, one a line.
+        groups: Labels that count as one, by the name of the group; None: those that Edgecam knows, see `vocabulary`.
         licence: SPDX expression for the weights.
         source: Provenance.
         input: How a picture becomes its input.
@@ -182,6 +189,7 @@ class ModelManifest(Part):
     title: Annotated[str, Field(min_length=1, max_length=200)]
     task: Literal["detect"]
     labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
+    groups: Annotated[dict[Label, Members], Field(max_length=100)] | None = None
     licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+() -]{1,200}$")]
     source: Source
     input: InputSpec
@@ -203,6 +211,24 @@ class ModelManifest(Part):
                 "give one for each, or none"
             )
         return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_labels(self) -> Self:
+        grouped: list[str] = []
+        for name, members in (self.groups or {}).items():
+            if name in self.labels:
+                raise ValueError(f"groups: {name!r} is a label; a group needs a name of its own")
+            if strangers := [label for label in members if label not in self.labels]:
+                raise ValueError(f"groups: {name!r} has {', '.join(map(repr, strangers))}, which are no labels")
+            grouped += members
+        if len(set(grouped)) != len(grouped):
+            raise ValueError("groups: a label is in one group at the most, and once")
+        return self
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What of it can be named in the configuration, and is named in messages."""
+        return Vocabulary(self.labels, default_groups(self.labels) if self.groups is None else self.groups)
 
     def for_size(self, width: int, height: int) -> Self:
         """Give the same manifest for a file whose input has another size, in pixels."""
@@ -231,9 +257,7 @@ def read_manifest(path: Path) -> ModelManifest:
     try:
         return ModelManifest.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
-        raise ModelError("\n  ".join([f"{file}: {count}:", *lines])) from error
+        raise ModelError(explain(error, file, {"decoder": KINDS})) from error
 
 
 def _read_text(path: Path) -> str:
@@ -247,20 +271,3 @@ def _read_text(path: Path) -> str:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is no UTF-8 text: {error}") from error
-
-
-def _explain(detail: Any) -> str:
-    """Give one error as ``decoder.nms_iou: what is accepted (got …)``."""
-    # pydantic names the chosen member of a union as a step of the path; it is no key of the file
-    steps = [str(step) for at, step in enumerate(detail["loc"]) if not (at == 1 and step in KINDS)]
-    path = ".".join(steps) or "(top level)"
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown entry"
-    if detail["type"] == "missing":
-        return f"{path}: is required"
-    if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
-        return f"{path}.kind: known: {', '.join(KINDS)}"
-    given = detail["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}{shown}"

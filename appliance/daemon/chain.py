@@ -52,6 +52,9 @@ def build_chain(
         board: Health board.
         publish: Takes a message; never blocks.
         tell: Takes an event and its message, for people who look on.
+
+    Raises:
+        ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
     """
     manifest, tracking = detector.manifest, settings.tracking
     min_score = manifest.decoder.min_score if settings.model.min_score is None else settings.model.min_score
@@ -67,7 +70,7 @@ def build_chain(
     )
     scene = Scene(
         name,
-        manifest.labels,
+        manifest.vocabulary,
         tracking,
         camera.zones,
         camera.lines,
@@ -84,7 +87,6 @@ def build_chain(
         model=model_info(detector),
         min_score=min_score,
         detections_interval=settings.messaging.detections_interval,
-        lost_after=tracking.lost_after,
         publish=publish,
         tell=tell,
     )

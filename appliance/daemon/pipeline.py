@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from appliance.core.events import Event
@@ -13,7 +13,7 @@ from appliance.core.metrics import RollingFigures
 from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.messaging.payloads import ModelInfo, counts_message, detections_message, event_message
-from appliance.tracking.scene import Scene
+from appliance.tracking.scene import Scene, SceneStep
 
 TAKE = 0.5  # seconds between two looks at whether to stop while no frame comes
 COUNTS_INTERVAL = 1.0  # least seconds between two `counts` messages: a crowd would flood the broker
@@ -41,7 +41,6 @@ class Pipeline:
         model: What messages say of the model.
         min_score: Lowest score of a published detection; the tracker sees lower ones too.
         detections_interval: Least seconds between two `detections` messages; 0: every frame.
-        lost_after: Seconds without a frame after which open objects end.
         publish: Takes a message; never blocks.
         tell: Takes an event and its message, for people who look on.
     """
@@ -58,7 +57,6 @@ class Pipeline:
         model: ModelInfo,
         min_score: float,
         detections_interval: float,
-        lost_after: float,
         publish: Callable[[Message], None],
         tell: Callable[[Event, Message], None],
     ) -> None:
@@ -71,9 +69,9 @@ class Pipeline:
         self.objects = 0
         self._camera, self._slot, self._source_ended = camera, slot, source_ended
         self._detector, self._scene, self._labels, self._model = detector, scene, labels, model
-        self._min_score, self._interval, self._lost_after = min_score, detections_interval, lost_after
+        self._min_score, self._interval = min_score, detections_interval
         self._publish, self._tell = publish, tell
-        self._counts: tuple[Mapping[str, int], Mapping[str, Mapping[str, int]]] | None = None
+        self._counts: Message | None = None
         self._counts_at = self._detections_at = float("-inf")
         self._seen_ns: int | None = None  # CLOCK_BOOTTIME of the last frame
 
@@ -108,7 +106,7 @@ class Pipeline:
         self._send(seen.events)
         now = time.monotonic()
         if now - self._counts_at >= COUNTS_INTERVAL:
-            self._tell_counts((seen.counts, seen.zone_counts), now)
+            self._tell_counts(seen, now)
         if now - self._detections_at >= self._interval:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
@@ -126,17 +124,18 @@ class Pipeline:
             self._publish(message)
             self._tell(event, message)
 
-    def _tell_counts(self, counts: tuple[Mapping[str, int], Mapping[str, Mapping[str, int]]], now: float) -> None:
+    def _tell_counts(self, seen: SceneStep, now: float) -> None:
+        counts = counts_message(self._camera, seen.counts, seen.zone_counts, seen.group_counts, seen.zone_group_counts)
         if counts != self._counts:
             self._counts, self._counts_at = counts, now
-            self._publish(counts_message(self._camera, *counts))
+            self._publish(counts)
 
     def _end_what_is_out_of_sight(self) -> None:
         """A camera that shows nothing for longer than an object may be unseen ends its objects."""
         if self._seen_ns is None:
             return
         age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._seen_ns
-        if age_ns > self._lost_after * 1e9:
+        if age_ns > self._scene.lost_after * 1e9:
             self._finish()
 
     def _finish(self) -> None:
@@ -146,4 +145,4 @@ class Pipeline:
         left = self._scene.finish()
         self._send(left.events)
         self.objects = 0
-        self._tell_counts((left.counts, left.zone_counts), time.monotonic())
+        self._tell_counts(left, time.monotonic())

@@ -21,6 +21,7 @@ from appliance.core.manifest import (
     MOST_MODEL_BYTES,
     Artifact,
     ModelManifest,
+    Precision,
     TensorSpec,
     read_manifest,
 )
@@ -127,36 +128,77 @@ def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
     return list(found.values())
 
 
-def locate_model(settings: ModelSettings) -> LocatedModel:
-    """Find and read what ``[model] use`` names: a model, a file, or NAME=FILE.
+def locate_model(settings: ModelSettings, precision: Precision | None = None) -> LocatedModel:
+    """Find and read what ``[model] use`` names: a model, its folder, a file, or NAME=FILE.
 
     A file beside a manifest that names it is what that manifest says; another may be of any family that is known.
 
+    Args:
+        settings: The ``[model]`` section.
+        precision: Which of a model's artifacts; None: the first whose file is there. A file is what it is.
+
     Raises:
-        ConfigError: There is no such model or file.
+        ConfigError: There is no such model, artifact or file.
         ModelError: The file is too large or not the one that its manifest names, or the manifest beside it is broken.
     """
     name, equals, file = settings.use.partition("=")
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
+        _refuse_choice(settings.use, precision)
         return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
+    path = Path(settings.use).expanduser()
+    if _is_model_folder(settings.use):
+        return locate_artifact(path, precision)
     if _is_file_name(settings.use):
-        path = Path(settings.use).expanduser()
+        _refuse_choice(settings.use, precision)
         own = _manifest_beside(path)
         known = (own,) if own else tuple(model.manifest for model in find_models(settings.directories))
         return _locate_file(path, known)
-    model = _named(settings.use, settings.directories)
-    if model.artifact is None or model.weights is None:
+    return locate_artifact(_named(settings.use, settings.directories).folder, precision)
+
+
+def locate_artifact(folder: Path, precision: Precision | None = None) -> LocatedModel:
+    """Choose and read one of a model's artifacts; see `read_artifact`.
+
+    Args:
+        folder: The model's; its name does not count.
+        precision: Which artifact; None: the first whose file is there.
+
+    Raises:
+        ConfigError: There is none of that precision, or it cannot be read.
+        ModelError: The manifest is not accepted, or the file is another one than it names.
+    """
+    manifest = read_manifest(folder)
+    there = artifacts_present(folder, manifest)
+    chosen = next((one for one in there if precision in {None, one.precision}), None)
+    if chosen is None:
+        kind = f"{precision} weights" if precision else "weights"
+        have = f"there are: {', '.join(one.precision for one in there)}"
         raise ConfigError(
-            f"model {model.manifest.name!r} is known, but there are no weights for it in {model.folder}; "
-            f"give a file: --model {model.manifest.name}=FILE.onnx"
+            f"model {manifest.name!r} is known, but there are no {kind} for it in {folder}; "
+            + (have if there else f"give a file: --model {manifest.name}=FILE.onnx")
         )
-    content, digest = _read_weights(model.weights)
-    if digest != model.artifact.sha256:
+    return read_artifact(folder, manifest, chosen)
+
+
+def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> LocatedModel:
+    """Read an artifact of a manifest and check that it is the file that the manifest names.
+
+    Raises:
+        ConfigError: It cannot be read.
+        ModelError: It is another file than the manifest names.
+    """
+    path = folder / artifact.file
+    content, digest = _read_weights(path)
+    if digest != artifact.sha256:
         raise ModelError(
-            f"{model.weights} is not the file that its manifest names: SHA-256 is {digest}, "
-            f"not {model.artifact.sha256}; copy it again"
+            f"{path} is not the file that its manifest names: SHA-256 is {digest}, not {artifact.sha256}; copy it again"
         )
-    return LocatedModel(model.weights, model.artifact.format, content, digest, (model.manifest,))
+    return LocatedModel(path, artifact.format, content, digest, (manifest,))
+
+
+def artifacts_present(folder: Path, manifest: ModelManifest) -> list[Artifact]:
+    """Give those of a manifest's artifacts whose files are there, best choice first."""
+    return [artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file()]
 
 
 def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
@@ -221,8 +263,7 @@ def _read_model(folder: Path) -> FoundModel:
         raise ModelError(
             f"{folder / MANIFEST_NAME}: name is {manifest.name!r}; it must be the folder's, {folder.name!r}"
         )
-    present = (artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file())
-    return FoundModel(manifest, folder, next(present, None))
+    return FoundModel(manifest, folder, next(iter(artifacts_present(folder, manifest)), None))
 
 
 def _named(name: str, directories: Iterable[Path]) -> FoundModel:
@@ -246,6 +287,15 @@ def _manifest_beside(path: Path) -> ModelManifest | None:
         return None
     manifest = read_manifest(path.parent)
     return manifest if path.name in {artifact.file for artifact in manifest.artifacts} else None
+
+
+def _is_model_folder(use: str) -> bool:
+    return "/" in use and Path(use).expanduser().is_dir()
+
+
+def _refuse_choice(use: str, precision: Precision | None) -> None:
+    if precision is not None:
+        raise ConfigError(f"{use} is a file, and one is of one precision; give the model's name or folder to choose")
 
 
 def _is_file_name(use: str) -> bool:

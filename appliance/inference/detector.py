@@ -13,7 +13,7 @@ from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
 from appliance.core.registry import load
 from appliance.core.results import Detections
-from appliance.inference.artifacts import ResolvedModel, identify, locate_model
+from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
@@ -30,7 +30,7 @@ class Detector:
         model: What the loaded file is.
         session: The loaded file; closed by `close`.
         min_score: Lowest score of a detection, 0..1; None: the manifest's own.
-        labels: Only these are looked for; empty: all the model knows.
+        labels: Only these, or the labels of these groups, are looked for; empty: all the model knows.
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Attributes:
@@ -41,7 +41,7 @@ class Detector:
         last_total_ms: Milliseconds from the frame to its detections.
 
     Raises:
-        ConfigError: A label is none of the model's.
+        ConfigError: A label is neither one of the model's nor a group.
         ModelError: It cannot be run, or gives numbers that are not finite.
     """
 
@@ -128,26 +128,49 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
 
     Raises:
-        ConfigError: There is no such model or file, or a label is none of the model's.
+        ConfigError: There is no such model or file, or a label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here.
     """
-    located = locate_model(settings)
-    session = located.open(settings.threads)
+    chosen = settings.min_score if min_score is None else min_score
+    return load_detector(
+        locate_model(settings),
+        threads=settings.threads,
+        min_score=chosen,
+        labels=settings.labels,
+        every_class=every_class,
+    )
+
+
+def load_detector(
+    located: LocatedModel,
+    *,
+    threads: int = 1,
+    min_score: float | None = None,
+    labels: tuple[str, ...] = (),
+    every_class: bool = False,
+) -> Detector:
+    """Load and warm up a model whose file was read and checked; see `Detector` for the arguments.
+
+    Raises:
+        ConfigError: A label is none of the model's.
+        ModelError: The file is broken, or does not fit exactly one manifest.
+        UnsupportedError: The runtime for its format is not installed here.
+    """
+    session = located.open(threads)
     try:
         model = identify(located, session.inputs, session.outputs)
-        chosen = settings.min_score if min_score is None else min_score
-        return Detector(model, session, min_score=chosen, labels=settings.labels, every_class=every_class)
+        return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class)
     except EdgecamError:
         session.close()
         raise
 
 
 def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:
-    unknown = [label for label in labels if label not in manifest.labels]
-    if unknown:
+    vocabulary = manifest.vocabulary
+    if unknown := vocabulary.unknown(labels):
         raise ConfigError(
-            f"[model] labels: {', '.join(map(repr, unknown))} not among those of {manifest.name!r}; "
-            f"known: {', '.join(manifest.labels)}"
+            f"[model] labels: {', '.join(map(repr, unknown))} not known to {manifest.name!r}; "
+            f"accepted: {vocabulary.described()}"
         )
-    return np.array([not labels or label in labels for label in manifest.labels])
+    return np.array(vocabulary.wanted(labels))

@@ -151,6 +151,7 @@ def event_message(event: Event, model: ModelInfo) -> Message:
         "type": event.type.value,
         "object_id": event.object_id,
         "label": event.label,
+        "group": event.group,
         "class_id": event.class_id,
         "score": round(event.score, 4),
         "best_score": round(event.best_score, 4),
@@ -229,15 +230,28 @@ def status_message(camera: str, state: str, why: str = "") -> Message:
     return Message(topics.status(camera), {"state": state, "why": why}, retain=True, qos=1, camera=camera)
 
 
-def counts_message(camera: str, counts: Mapping[str, int], zone_counts: Mapping[str, Mapping[str, int]]) -> Message:
+def counts_message(
+    camera: str,
+    counts: Mapping[str, int],
+    zone_counts: Mapping[str, Mapping[str, int]],
+    group_counts: Mapping[str, int],
+    zone_group_counts: Mapping[str, Mapping[str, int]],
+) -> Message:
     """Give the retained message that says how many objects are in view.
 
     Args:
         camera: The camera's name.
         counts: How many per label.
         zone_counts: How many per zone and label.
+        group_counts: How many per group of labels.
+        zone_group_counts: How many per zone and group.
     """
-    body = {"counts": dict(counts), "zones": {zone: dict(inside) for zone, inside in zone_counts.items()}}
+    body = {
+        "counts": dict(counts),
+        "zones": {zone: dict(inside) for zone, inside in zone_counts.items()},
+        "groups": dict(group_counts),
+        "zone_groups": {zone: dict(inside) for zone, inside in zone_group_counts.items()},
+    }
     return Message(topics.counts(camera), body, retain=True, qos=1, camera=camera)
 
 

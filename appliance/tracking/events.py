@@ -55,7 +55,8 @@ class TrackedObject(NamedTuple):
 
     Attributes:
         object_id: As in its events.
-        label: The class most often seen for it, weighted by score.
+        label: The class most often seen for it, weighted by score, within the group most often seen.
+        group: The group that `label` is in, if any.
         class_id: Index of `label` in the model's labels.
         score: 0..1.
         box: xyxy in pixels of the source frame.
@@ -66,6 +67,7 @@ class TrackedObject(NamedTuple):
 
     object_id: str
     label: str
+    group: str | None
     class_id: int
     score: float
     box: Box
@@ -91,6 +93,7 @@ class Life:
         "_told_ns",
         "best_score",
         "camera",
+        "group",
         "label",
         "object_id",
     )
@@ -99,6 +102,7 @@ class Life:
         self.camera = camera
         self.object_id = ""
         self.label = ""
+        self.group: str | None = None
         self.best_score = first.score
         self._first = self._last = first
         self._timing = timing
@@ -118,16 +122,17 @@ class Life:
         """The zones it is in, in order of entry."""
         return tuple(self._presence.since_ns)
 
-    def see(self, sight: Sight, label: str, holding: list[bool], sides: list[int]) -> None:
+    def see(self, sight: Sight, label: str, group: str | None, holding: list[bool], sides: list[int]) -> None:
         """Take in one sight.
 
         Args:
             sight: How it looks in this frame.
             label: Of ``sight.class_id``.
+            group: The group that `label` is in, if any.
             holding: For each zone whether it stands in it.
             sides: For each line the side on which it stands; see `Lines.sides`.
         """
-        self._last, self.label = sight, label
+        self._last, self.label, self.group = sight, label, group
         self.best_score = max(self.best_score, sight.score)
         if holding and (changes := self._presence.see(holding, sight.mono_ns)):
             self._changes += changes
@@ -145,12 +150,15 @@ class Life:
         return event
 
     def updates(self) -> Sequence[Event]:
-        """Tell what has changed since the last event, if there is a reason to."""
-        if self._last.mono_ns - self._told_ns >= self._timing.update_interval_ns:
-            if self.label != self._told_label:
-                self._changes.append(Change.RELABELLED)
-            if self.best_score > self._told_best:
-                self._changes.append(Change.BETTER_SCORE)
+        """Tell what has changed since the last event, if there is a reason to.
+
+        Another label is told with whatever else there is to tell; by itself it is a reason as seldom as a better score.
+        """
+        is_due = self._last.mono_ns - self._told_ns >= self._timing.update_interval_ns
+        if self.label != self._told_label and (is_due or self._changes):
+            self._changes.append(Change.RELABELLED)
+        if is_due and self.best_score > self._told_best:
+            self._changes.append(Change.BETTER_SCORE)
         if not self._changes:
             return ()
         event = self._event(EventType.UPDATE, tuple(dict.fromkeys(self._changes)), tuple(self._crossings))
@@ -172,6 +180,7 @@ class Life:
         return TrackedObject(
             self.object_id,
             self.label,
+            self.group,
             last.class_id,
             last.score,
             last.box,
@@ -188,6 +197,7 @@ class Life:
             camera=self.camera,
             object_id=self.object_id,
             label=self.label,
+            group=self.group,
             class_id=last.class_id,
             score=last.score,
             best_score=self.best_score,

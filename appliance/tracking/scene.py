@@ -1,23 +1,19 @@
 """What goes on in front of one camera: detections in, events and counts out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.config import Line, TrackingSettings, Zone
+from appliance.config import Line, TrackingSettings, Zone, check_places
 from appliance.core.events import Event
 from appliance.core.results import Detections
+from appliance.core.vocabulary import Vocabulary
 from appliance.tracking.events import Life, Sight, Timing, TrackedObject
+from appliance.tracking.kinship import Kinship
 from appliance.tracking.tracker import Tracker, Tracks
 from appliance.tracking.zones import Lines, Passage, Presence, Zones
-
-# Labels that detectors take for one another from frame to frame.
-KINDS = (
-    frozenset({"bus", "car", "truck", "van", "vehicle"}),
-    frozenset({"bicycle", "motorbike", "motorcycle", "scooter"}),
-)
 
 # (x, y of the centre, y of the foot, mean of width and height) = xyxy @ _TO_PLACES
 _TO_PLACES = np.array(((0.5, 0.0, 0.0, -0.5), (0.0, 0.5, 0.0, -0.5), (0.5, 0.0, 0.0, 0.5), (0.0, 0.5, 1.0, 0.5)))
@@ -32,12 +28,16 @@ class SceneStep:
         objects: Every object that has started and not ended, seen in this frame or not, oldest first.
         counts: How many of `objects` there are of each label; a label once seen stays, at 0.
         zone_counts: The same for every zone.
+        group_counts: How many there are of each group of labels; a group once seen stays, at 0.
+        zone_group_counts: The same for every zone.
     """
 
     events: tuple[Event, ...] = ()
     objects: tuple[TrackedObject, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     zone_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    group_counts: Mapping[str, int] = field(default_factory=dict)
+    zone_group_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Scene:
@@ -50,7 +50,7 @@ class Scene:
     def __init__(
         self,
         camera: str,
-        labels: Sequence[str],
+        vocabulary: Vocabulary,
         settings: TrackingSettings,
         zones: Mapping[str, Zone],
         lines: Mapping[str, Line],
@@ -62,25 +62,35 @@ class Scene:
 
         Args:
             camera: Name of the camera.
-            labels: What the model knows, in the order of its class ids.
+            vocabulary: The model's labels and groups.
             settings: Of the tracker.
             zones: Of this camera, by name.
             lines: Of this camera, by name.
             high_score: Detections from this score on may become objects.
             run: Different for every start of the daemon, so that no object's id is ever used again.
+
+        Raises:
+            ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
         """
-        self._camera, self._labels, self._run = camera, tuple(labels), run
+        check_places(camera, zones, lines, vocabulary)
+        self._camera, self._run = camera, run
+        self._names = [(label, vocabulary.group_of(label)) for label in vocabulary.labels]
         self._timing = Timing(round(settings.stationary_after * 1e9), round(settings.update_interval * 1e9))
-        self._zones, self._lines = Zones(zones, labels), Lines(lines, labels)
-        self._tracker = Tracker(settings, high_score, kinds=kinds_of(labels))
+        self._zones, self._lines = Zones(zones, vocabulary), Lines(lines, vocabulary)
+        self._tracker = Tracker(settings, high_score, kinship=Kinship(vocabulary))
         self._lives: dict[int, Life] = {}
         self._started = 0
         self._last_ns = 0
         self._size: tuple[int, int] | None = None
         self._to_places = _TO_PLACES
-        self._labels_seen: dict[str, None] = {}
-        self._zone_labels_seen: dict[str, dict[str, None]] = {name: {} for name in self._zones.names}
+        self._tally = _Tally()
+        self._zone_tallies = {name: _Tally() for name in self._zones.names}
         self._quiet = self._summary([], [])
+
+    @property
+    def lost_after(self) -> float:
+        """Seconds that an object may be unseen before it ends: as configured, or longer where frames are far apart."""
+        return self._tracker.lost_after_ns / 1e9
 
     def step(self, detections: Detections, *, width: int, height: int, time_ns: int, mono_ns: int) -> SceneStep:
         """Take in the next frame.
@@ -94,6 +104,7 @@ class Scene:
         """
         mono_ns = self._last_ns = max(mono_ns, self._last_ns)
         if not self._lives and not len(detections):
+            self._tracker.update(detections, mono_ns)  # it has nothing, and learns how far apart the frames are
             return self._quiet
         if self._size != (width, height):
             self._resize(width, height)
@@ -110,7 +121,7 @@ class Scene:
                 objects.append(life.as_object(is_visible=is_seen))
         step = self._summary(events, objects)
         if not self._lives:
-            self._quiet = SceneStep(counts=step.counts, zone_counts=step.zone_counts)
+            self._quiet = replace(step, events=(), objects=())
         return step
 
     def finish(self) -> SceneStep:
@@ -145,7 +156,8 @@ class Scene:
             if life is None:
                 life = Life(self._camera, sight, self._timing, Presence(self._zones), Passage(self._lines))
                 self._lives[track] = life
-            life.see(sight, self._labels[class_id], held, side)
+            label, group = self._names[class_id]
+            life.see(sight, label, group, held, side)
 
     def _where(
         self, boxes: NDArray[np.float64], feet: NDArray[np.float64], class_ids: NDArray[np.int32]
@@ -174,22 +186,34 @@ class Scene:
         return [life.end()] if life.has_started else []
 
     def _summary(self, events: list[Event], objects: list[TrackedObject]) -> SceneStep:
-        counts = dict.fromkeys(self._labels_seen, 0)
-        zone_counts = {zone: dict.fromkeys(seen, 0) for zone, seen in self._zone_labels_seen.items()}
+        inside: dict[str, list[TrackedObject]] = {zone: [] for zone in self._zone_tallies}
         for thing in objects:
-            counts[thing.label] = counts.get(thing.label, 0) + 1
-            self._labels_seen[thing.label] = None
             for zone in thing.zones:
-                zone_counts[zone][thing.label] = zone_counts[zone].get(thing.label, 0) + 1
-                self._zone_labels_seen[zone][thing.label] = None
-        return SceneStep(tuple(events), tuple(objects), counts, zone_counts)
+                inside[zone].append(thing)
+        counts, group_counts = self._tally.count(objects)
+        zone_counts = {zone: tally.count(inside[zone]) for zone, tally in self._zone_tallies.items()}
+        return SceneStep(
+            tuple(events),
+            tuple(objects),
+            counts,
+            {zone: labels for zone, (labels, _) in zone_counts.items()},
+            group_counts,
+            {zone: groups for zone, (_, groups) in zone_counts.items()},
+        )
 
 
-def kinds_of(labels: Sequence[str]) -> NDArray[np.int32]:
-    """Number the labels so that those easily taken for one another have the same number: shape (C,)."""
-    numbers = list(range(len(labels)))
-    for kind in KINDS:
-        members = [at for at, label in enumerate(labels) if label.lower() in kind]
-        for member in members:
-            numbers[member] = members[0]
-    return np.array(numbers, np.int32)
+class _Tally:
+    """How many objects there are of each label and of each group; one that was seen once stays, at 0."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, int] = {}
+        self._groups: dict[str, int] = {}
+
+    def count(self, objects: Iterable[TrackedObject]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        labels, groups = dict.fromkeys(self._labels, 0), dict.fromkeys(self._groups, 0)
+        for thing in objects:
+            labels[thing.label] = labels.get(thing.label, 0) + 1
+            if thing.group is not None:
+                groups[thing.group] = groups.get(thing.group, 0) + 1
+        self._labels, self._groups = labels, groups
+        return labels, groups

@@ -9,16 +9,20 @@ from appliance.config import TrackingSettings
 from appliance.core.results import Detections
 from appliance.tracking.assignment import Pairs, assign
 from appliance.tracking.kalman import KalmanFilters
+from appliance.tracking.kinship import Kinship
+from appliance.tracking.pace import Pace
 
 LEAST_LOW_IOU = 0.5  # ByteTrack, section 4: the second stage trusts weak boxes only where they fit well
 KIN_WORTH = 0.9  # IoU between a car and a truck counts for this much: a car's own detection wins a tie
 STRANGER_WORTH = 0.4  # between a person and a dog: only a box in the very same place is the same object
-TWIN_IOU = 0.7  # above the NMS of detectors: a box of another class this close to a known object is that object
+TWIN_IOU = 0.7  # above the NMS of detectors: a box this close to a known object is that object
+KIN_TWIN_IOU = 0.5  # the same for boxes of two labels that are kin, which no NMS has compared; docs/adr/0006
 STRAY = 1.0  # sizes a second that a track may be away from where it is expected: a walker's pace is 0.8 heights
 MOST_STRAY = 0.5  # sizes; beyond that the neighbour is as near as the object itself
 _OUTWARDS = np.array((-1.0, -1.0, 1.0, 1.0))
 LEAST_AREA = 1e-9  # pixels²; keeps two empty boxes from dividing by zero
 _WORTHS = np.array((STRANGER_WORTH, KIN_WORTH, 1.0))  # by how much two classes agree: not, in kind, in full
+LOYALTY = 1.1  # another label needs so many times the votes of the present one: a van between two labels keeps its own
 MOST_TENTATIVE_MISSES = 1  # a detector that flickers is given one frame; noise rarely comes back to its place
 
 
@@ -58,21 +62,19 @@ class Tracker:
     track that was lost: with it a track is interrupted a quarter as often on the crowds of the tests.
     """
 
-    def __init__(
-        self, settings: TrackingSettings, high_score: float, *, kinds: NDArray[np.int32] | None = None
-    ) -> None:
+    def __init__(self, settings: TrackingSettings, high_score: float, *, kinship: Kinship | None = None) -> None:
         """Start with no tracks.
 
         Args:
             settings: How to match, confirm and lose.
             high_score: Detections from this score on are matched first and may start a track.
-            kinds: Shape (C,): classes with the same number are easily taken for one another. None: each stands alone.
+            kinship: Which classes are easily taken for one another. None: each stands alone.
         """
         self._settings = settings
         self._high_score = high_score
         self._low_score = min(settings.low_score, high_score)
-        self._lost_after_ns = round(settings.lost_after * 1e9)
-        self._kinds = kinds
+        self._pace = Pace(settings.lost_after)
+        self._kinship = kinship
         self._next_id = 1
         self._last_ns = 0
         self._oldest_sight_ns = 0  # the earliest of _last_seen_ns, or before
@@ -88,20 +90,26 @@ class Tracker:
         self._confirmed = np.empty(0, np.bool_)
         self._nothing = self._tracks(self._ids)
 
+    @property
+    def lost_after_ns(self) -> int:
+        """How long a track may be unseen before it ends: as configured, or longer where frames are far apart."""
+        return self._pace.lost_after_ns
+
     def update(self, detections: Detections, mono_ns: int) -> Tracks:
-        """Take in the next frame.
+        """Take in the next frame, even if nothing was found in it.
 
         Args:
             detections: What was found, weak ones included down to `low_score`; frame size as before.
             mono_ns: When, on a clock that never steps; a frame from before the last one counts as simultaneous.
         """
+        self._pace.step(mono_ns)
         if not len(self._ids) and not len(detections):
             return self._nothing
-        mono_ns = max(mono_ns, self._last_ns)
+        mono_ns, lost_after_ns = max(mono_ns, self._last_ns), self._pace.lost_after_ns
         seconds, self._last_ns = (mono_ns - self._last_ns) / 1e9, mono_ns
         ended = self._ids[:0]
-        if mono_ns - self._oldest_sight_ns > self._lost_after_ns:
-            ended = self._drop(self._last_seen_ns < mono_ns - self._lost_after_ns)
+        if mono_ns - self._oldest_sight_ns > lost_after_ns:
+            ended = self._drop(self._last_seen_ns < mono_ns - lost_after_ns)
         if len(self._ids):
             self._filters.predict(seconds, self._misses.nonzero()[0])
         count, boxes = len(self._ids), detections.boxes.astype(np.float64)
@@ -186,12 +194,9 @@ class Tracker:
     def _worths(self, class_ids: NDArray[np.int32]) -> NDArray[np.float64]:
         """Tell what an overlap counts for between each track and each detection, by their classes: shape (N, M)."""
         same = self._class_ids[:, None] == class_ids
-        kin = self._kinds_of(self._class_ids)[:, None] == self._kinds_of(class_ids)
+        kin = same if self._kinship is None else self._kinship.kin[self._class_ids[:, None], class_ids]
         worths: NDArray[np.float64] = _WORTHS.take(same.view(np.int8) + kin.view(np.int8))
         return worths
-
-    def _kinds_of(self, class_ids: NDArray[np.int32]) -> NDArray[np.int32]:
-        return class_ids if self._kinds is None else self._kinds.take(class_ids)
 
     def _see(
         self,
@@ -216,7 +221,14 @@ class Tracker:
         if missing > 0:
             self._votes = np.pad(self._votes, ((0, 0), (0, missing)))
         self._votes[rows, class_ids] += scores
-        self._class_ids[rows] = self._votes.take(rows, axis=0).argmax(axis=1)
+        votes = self._votes.take(rows, axis=0)
+        # who holds half of all votes keeps the place whatever the rest says, and nearly all do in nearly every frame
+        is_open = (votes.argmax(axis=1) != self._class_ids[rows]) | (2.0 * votes.max(axis=1) < votes.sum(axis=1))
+        if not is_open.any():
+            return
+        rows, votes = rows[is_open], votes[is_open]
+        votes[np.arange(len(rows)), self._class_ids[rows]] *= LOYALTY
+        self._class_ids[rows] = votes.argmax(axis=1) if self._kinship is None else self._kinship.elect(votes)
 
     def _newcomers(
         self,
@@ -230,9 +242,10 @@ class Tracker:
         Detectors suppress overlapping boxes within a class only: one van is often a car and a truck at once.
         """
         others = np.concatenate((found, unmatched))
-        kinds = self._kinds_of(class_ids)
-        is_twin = overlaps(boxes[unmatched], boxes[others]) >= TWIN_IOU
-        is_twin &= kinds[unmatched][:, None] == kinds[others]
+        theirs, all_of_them = class_ids[unmatched][:, None], class_ids[others]
+        same = theirs == all_of_them
+        kin = same if self._kinship is None else self._kinship.kin[theirs, all_of_them]
+        is_twin = kin & (overlaps(boxes[unmatched], boxes[others]) >= np.where(same, TWIN_IOU, KIN_TWIN_IOU))
         # among newcomers the better score stays: detections come by falling score, so only earlier ones count
         is_twin[:, len(found) :] &= unmatched[:, None] > unmatched
         return unmatched[~is_twin.any(axis=1)]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from appliance.config import Line, Zone
 from appliance.core.events import Change, Crossing
+from appliance.core.vocabulary import Vocabulary
 
 LINE_MARGIN = 0.05  # heights of the object's box: nearer to a line it is on neither side, so jitter crosses nothing
 
@@ -44,15 +45,15 @@ def _odd(points: NDArray[np.float64], edges: NDArray[np.float64], starts: NDArra
 class Zones:
     """The zones of one camera."""
 
-    def __init__(self, zones: Mapping[str, Zone], labels: Sequence[str]) -> None:
-        """Prepare the zones of a camera whose model knows `labels`."""
+    def __init__(self, zones: Mapping[str, Zone], vocabulary: Vocabulary) -> None:
+        """Prepare the zones of a camera whose model has this vocabulary."""
         self.names = tuple(zones)
         self.inertia = tuple(zone.inertia for zone in zones.values())
         self.dwell_ns = tuple(round(zone.dwell * 1e9) for zone in zones.values())
         edges = [_edges(np.array(zone.points)) for zone in zones.values()]
         self._edges = np.concatenate([np.empty((4, 0)), *edges], axis=1)
         self._starts = np.cumsum([0, *(edge.shape[1] for edge in edges)])[:-1]
-        self._counts_for = _table([zone.labels for zone in zones.values()], labels)
+        self._counts_for = _table([zone.labels for zone in zones.values()], vocabulary)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -130,14 +131,14 @@ class Presence:
 class Lines:
     """The lines of one camera."""
 
-    def __init__(self, lines: Mapping[str, Line], labels: Sequence[str]) -> None:
-        """Prepare the lines of a camera whose model knows `labels`."""
+    def __init__(self, lines: Mapping[str, Line], vocabulary: Vocabulary) -> None:
+        """Prepare the lines of a camera whose model has this vocabulary."""
         self.names = tuple(lines)
         ends = np.array([line.points for line in lines.values()]).reshape(-1, 2, 2)
         self._firsts, self._ways = ends[:, 0], ends[:, 1] - ends[:, 0]
         self._size: tuple[int, int] | None = None  # of the frame that the next two are for
         self._normals, self._offsets = np.empty((2, 0)), np.empty(0)
-        self.counts_for = _table([line.labels for line in lines.values()], labels).tolist()
+        self.counts_for = _table([line.labels for line in lines.values()], vocabulary).tolist()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -218,7 +219,7 @@ class Passage:
         return crossings
 
 
-def _table(wanted: Sequence[Sequence[str]], labels: Sequence[str]) -> NDArray[np.bool_]:
+def _table(wanted: Sequence[Sequence[str]], vocabulary: Vocabulary) -> NDArray[np.bool_]:
     """Tell for each class which of the places want it: shape (classes, places)."""
-    rows = [[not names or label in names for names in wanted] for label in labels]
-    return np.array(rows, np.bool_).reshape(len(labels), len(wanted))
+    columns = [vocabulary.wanted(names) for names in wanted]
+    return np.array(columns, np.bool_).reshape(len(wanted), len(vocabulary.labels)).T

@@ -3,16 +3,18 @@
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, UnsupportedError
+from appliance.core.files import write_atomically
+from appliance.core.manifest import Precision
 from appliance.workbench.progress import with_progress
 
 if TYPE_CHECKING:
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
 
     from appliance.core.frame import Frame
     from appliance.inference.detector import Detector
+    from appliance.workbench.judgement import Judgement
 
 FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")  # the first of COCOeval.stats, in its order
 NO_FIGURE = -1.0  # what pycocotools gives where there is nothing to find
+_WORST = 5  # kinds of mistakes shown; --json gives all
+LEAST_SCORE: Final = 0.01  # as is usual: the whole curve counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,13 @@ class LabelAccuracy:
         boxes: Objects of this label in the pictures, crowds left out.
         ap: Average precision over IoU 0.50 to 0.95, 0..1; -1 without boxes.
         ap50: Average precision at IoU 0.50, 0..1; -1 without boxes.
+        by_size: `ap50` of small, medium and large boxes; -1 without any.
     """
 
     boxes: int
     ap: float
     ap50: float
+    by_size: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,9 @@ class Dataset:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 self.truth = COCO(str(folder / "instances.json"))
             self.categories = {one["name"]: int(one["id"]) for one in self.truth.loadCats(self.truth.getCatIds())}
+            for one in self.truth.anns.values():  # some programs leave out what COCO's own evaluation must have
+                one.setdefault("iscrowd", 0)
+                one.setdefault("area", one["bbox"][2] * one["bbox"][3])
         except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise ConfigError(f"{folder} has no instances.json in COCO's format beside images/: {error}") from error
 
@@ -94,37 +104,90 @@ class Dataset:
         chosen = sorted(self.truth.getImgIds())[:limit]
         return [(one["id"], self.folder / "images" / one["file_name"]) for one in self.truth.loadImgs(chosen)]
 
+    def name(self, picture: int) -> str:
+        """Give the file name of a picture."""
+        return str(self.truth.imgs[picture]["file_name"])
+
+    def objects(self, picture: int) -> list[dict[str, Any]]:
+        """Give what is in a picture, in COCO's form: category_id, bbox, area, iscrowd."""
+        return list(self.truth.loadAnns(self.truth.getAnnIds(imgIds=[picture])))
+
 
 @click.command()
+@click.argument("model", metavar="MODEL")
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", required=True, metavar="NAME|FILE|NAME=FILE", help="The detector.")
-@click.option("--min-score", type=click.FloatRange(0.01, 1.0), default=0.01, show_default=True, help="Lowest score.")
+@click.option("--precision", type=click.Choice(get_args(Precision)), help="Which artifact of MODEL; else its first.")
 @click.option(
-    "--best-class", is_flag=True, help="Only the best class of a place, as the daemon does; else all of them."
+    "--confusion",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PICTURE.png",
+    help="Draw what was taken for what.",
+)
+@click.option(
+    "--min-score", type=click.FloatRange(0.01, 1.0), default=LEAST_SCORE, show_default=True, help="Lowest score for AP."
+)
+@click.option(
+    "--best-class", is_flag=True, help="For AP only the best class of a place, as the daemon does; else all of them."
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def evaluate(
-    dataset: Path, *, model: str, min_score: float, best_class: bool, limit: int | None, threads: int, as_json: bool
+    model: str,
+    dataset: Path,
+    *,
+    precision: Precision | None,
+    confusion: Path | None,
+    min_score: float,
+    best_class: bool,
+    limit: int | None,
+    threads: int,
+    as_json: bool,
 ) -> None:
-    """Measure a detector on DATASET, a folder with instances.json (COCO) and images/."""
+    """Measure the detector MODEL on DATASET, a folder with instances.json (COCO) and images/.
+
+    MODEL is a model's name, its folder, an .onnx file, or NAME=FILE. Labels that only one of the two knows count for
+    nothing. What was taken for what is counted at the score and in the way that the device uses.
+    """
     import cv2
 
-    from appliance.inference.detector import open_detector
+    from appliance.inference.artifacts import locate_model
+    from appliance.workbench.judgement import judge
 
     truth = Dataset(dataset)
     cv2.setNumThreads(threads)
-    settings = ModelSettings(use=model, threads=threads)
-    with open_detector(settings, min_score=min_score, every_class=not best_class) as detector:
-        accuracy = measure(detector, truth, limit)
+    located = locate_model(ModelSettings(use=model), precision)
+    found = judge(located, truth, limit, threads=threads, min_score=min_score, every_class=not best_class)
+    if confusion:
+        write_confusion(found, confusion)
     if as_json:
-        click.echo(json.dumps(asdict(accuracy)))
+        click.echo(json.dumps({"file": str(located.path), "size": len(located.content), **found.as_values()}))
     else:
-        _show(accuracy)
+        _show(found)
 
 
-def measure(detector: "Detector", dataset: Dataset, limit: int | None = None, title: str = "pictures") -> Accuracy:
+def write_confusion(found: "Judgement", path: Path) -> None:
+    """Draw a matrix of confusion into a PNG file.
+
+    Raises:
+        ConfigError: The file's name does not end with .png.
+        StorageError: It cannot be written.
+    """
+    from appliance.workbench.heatmap import confusion_png
+
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"{path}: the picture is drawn as PNG; give a name that ends with .png")
+    title = f"{found.accuracy.model} {found.accuracy.digest[:12]} on {Path(found.accuracy.dataset).name}"
+    write_atomically(path, confusion_png(found.confusion, title))
+
+
+def measure(
+    detector: "Detector",
+    dataset: Dataset,
+    limit: int | None = None,
+    title: str = "pictures",
+    watch: "Callable[[int, Frame], None] | None" = None,
+) -> Accuracy:
     """Run a detector over a dataset and compare.
 
     Args:
@@ -132,20 +195,24 @@ def measure(detector: "Detector", dataset: Dataset, limit: int | None = None, ti
         dataset: The pictures and the truth.
         limit: Only the first so many pictures.
         title: Of the progress bar.
+        watch: Called with the id of each picture and its frame when the detector is through with it.
 
     Raises:
         ConfigError: A picture cannot be read, or the model knows none of the dataset's labels.
         ModelError: The model cannot be run.
     """
     pictures = dataset.pictures(limit)
-    known = {label: dataset.categories[label] for label in detector.manifest.labels if label in dataset.categories}
-    if not known or not pictures:
-        raise ConfigError(f"{dataset.folder} has no picture, or no label that {detector.manifest.name!r} knows")
+    known = known_labels(detector, dataset)
+    if not pictures:
+        raise ConfigError(f"{dataset.folder} has no picture")
     found: list[dict[str, Any]] = []
     times: list[float] = []
     for picture, path in with_progress(pictures, title):
-        found += _detect(detector, picture, path, known)
+        frame = read_frame(path)
+        found += _detect(detector, picture, frame, known)
         times.append(detector.last_inference_ms)
+        if watch is not None:
+            watch(picture, frame)
     figures, labels = compare(dataset, found, [picture for picture, _ in pictures], known)
     return Accuracy(
         model=detector.manifest.name,
@@ -158,6 +225,18 @@ def measure(detector: "Detector", dataset: Dataset, limit: int | None = None, ti
         unknown=tuple(label for label in dataset.categories if label not in known),
         inference_ms=median(times),
     )
+
+
+def known_labels(detector: "Detector", dataset: Dataset) -> dict[str, int]:
+    """Give the labels that both know, with the dataset's ids, in the order of the model's.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    known = {label: dataset.categories[label] for label in detector.manifest.labels if label in dataset.categories}
+    if not known:
+        raise ConfigError(f"{dataset.folder} has no label that {detector.manifest.name!r} knows")
+    return known
 
 
 def compare(
@@ -174,24 +253,27 @@ def compare(
     Returns:
         The figures, and the accuracy of each label.
     """
+    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    if not found:
-        return dict.fromkeys(FIGURES, 0.0), {label: LabelAccuracy(0, 0.0, 0.0) for label in known}
     with contextlib.redirect_stdout(io.StringIO()):
-        comparison = COCOeval(dataset.truth, dataset.truth.loadRes(list(found)), "bbox")
+        results = dataset.truth.loadRes(list(found)) if found else COCO()  # loadRes fails where there is nothing
+        comparison = COCOeval(dataset.truth, results, "bbox")
         comparison.params.imgIds = list(pictures)
         comparison.params.catIds = sorted(known.values())
         comparison.evaluate()
         comparison.accumulate()
         comparison.summarize()
-    # precision: IoU thresholds x recalls x categories x areas (all first) x most detections (100 last)
-    precision = comparison.eval["precision"][:, :, :, 0, -1]
+    # precision: IoU thresholds x recalls x categories x areas (all, small, medium, large) x most detections (100 last)
+    precision = comparison.eval["precision"][..., -1]
     labels = {}
     for label, category in known.items():
         of_label = precision[:, :, comparison.params.catIds.index(category)]
         boxes = dataset.truth.getAnnIds(imgIds=list(pictures), catIds=[category], iscrowd=False)
-        labels[label] = LabelAccuracy(len(boxes), _mean(of_label), _mean(of_label[0]))
+        small, medium, large = (_mean(of_label[0, :, area]) for area in (1, 2, 3))
+        labels[label] = LabelAccuracy(
+            len(boxes), _mean(of_label[..., 0]), _mean(of_label[0, :, 0]), (small, medium, large)
+        )
     return dict(zip(FIGURES, map(float, comparison.stats), strict=False)), labels
 
 
@@ -200,8 +282,8 @@ def _mean(precision: Any) -> float:
     return float(counted.mean()) if counted.size else NO_FIGURE
 
 
-def _detect(detector: "Detector", picture: int, path: Path, known: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    found = detector.detect(read_frame(path))
+def _detect(detector: "Detector", picture: int, frame: "Frame", known: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    found = detector.detect(frame)
     for box, score, class_id in zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True):
         category = known.get(detector.manifest.labels[class_id])
         if category is not None:
@@ -230,11 +312,14 @@ def as_frame(image: "NDArray[np.uint8]") -> "Frame":
     return Frame(image, PixelLayout.BGR, width, height, "picture", 0, stamp.time, stamp.mono_ns)
 
 
-def _show(accuracy: Accuracy) -> None:
+def _show(found: "Judgement") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from appliance.workbench.card_text import describe
+
     console = Console()
+    accuracy, confusion = found.accuracy, found.confusion
     console.print(f"{accuracy.model} {accuracy.digest[:12]} on {accuracy.dataset}: {accuracy.pictures} pictures")
     table = Table(box=None, pad_edge=False)
     for column in ("label", "boxes", "AP", "AP50"):
@@ -245,6 +330,16 @@ def _show(accuracy: Accuracy) -> None:
     console.print(table)
     console.print("  ".join(f"{name} {percent(value)}" for name, value in accuracy.figures.items()))
     console.print(f"median {accuracy.inference_ms:.1f} ms a picture; scores from {accuracy.min_score:g}")
+    wrong = confusion.detections - confusion.right
+    console.print(
+        f"as the device reports, scores from {confusion.min_score:g}: "
+        f"{confusion.right} of {confusion.objects} found, {wrong} of {confusion.detections} detections wrong"
+    )
+    for mistake in found.mistakes[:_WORST]:
+        click.echo(f"  {describe(mistake).replace('**', '')}")
+    without = [label for label, one in accuracy.labels.items() if not one.boxes]
+    if without:
+        console.print(f"not in these pictures, counted in no mean: {', '.join(without)}")
     if accuracy.unknown:
         console.print(f"not known to the model, left out: {', '.join(accuracy.unknown)}")
 

@@ -4,8 +4,11 @@ import click
 
 from appliance import __version__
 from appliance.core.command import run_command
+from appliance.workbench.bundle import bundle
+from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.golden import golden
 from appliance.workbench.quantize import quantize
 from appliance.workbench.train import train
 
@@ -16,7 +19,7 @@ def workbench() -> None:
     """Make, quantize and measure models on a workstation, with the device's own code."""
 
 
-for command in (evaluate, compare, quantize, train):
+for command in (bundle, card, compare, evaluate, golden, quantize, train):
     workbench.add_command(command)
 
 

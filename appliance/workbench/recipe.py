@@ -4,12 +4,13 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Source
+from appliance.core.mistakes import explain
 from appliance.core.part import Part
 
 MOST_RECIPE_BYTES = 64 << 10
@@ -248,17 +249,4 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        count = f"{len(lines)} entr{'ies are' if len(lines) > 1 else 'y is'} not accepted"
-        raise ConfigError("\n  ".join([f"{path}: {count}:", *lines])) from error
-
-
-def _explain(detail: Any) -> str:
-    path = ".".join(str(step) for step in detail["loc"]) or "(top level)"
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown entry"
-    if detail["type"] == "missing":
-        return f"{path}: is required"
-    given = detail["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{path}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+        raise ConfigError(explain(error, path)) from error

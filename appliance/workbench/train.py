@@ -38,6 +38,7 @@ STOPPED = 75  # exit status: not done, go on with --resume; EX_TEMPFAIL of sysex
 )
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--iterations", type=click.IntRange(1), help="So many steps in place of the recipe's.")
+@click.option("--until", type=click.IntRange(1), help="Stop after this step, short of the schedule's end.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 @click.pass_context
@@ -52,6 +53,7 @@ def train(
     start: Path | None,
     resume: bool,
     iterations: int | None,
+    until: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -71,12 +73,13 @@ def train(
         start=start,
         resume=resume,
         threads=threads,
+        until=until,
     )
     if as_json:
         click.echo(json.dumps(report.as_values()))
     else:
         _show(report)
-    if not report.is_done:
+    if not report.is_done and report.step != until:
         context.exit(STOPPED)
 
 

@@ -118,12 +118,11 @@ def factory(model_path: str | os.PathLike[str]) -> tuple[Step, Step]:
         slot=Latest(),
         source_ended=threading.Event(),
         detector=detector,
-        scene=Scene("bench", manifest.labels, TrackingSettings(), {}, {}, high_score=min_score, run="bench"),
+        scene=Scene("bench", manifest.vocabulary, TrackingSettings(), {}, {}, high_score=min_score, run="bench"),
         labels=manifest.labels,
         model=ModelInfo(manifest.name, manifest.version, detector.digest),
         min_score=min_score,
         detections_interval=1.0,
-        lost_after=2.0,
         publish=sink.publish,
         tell=lambda _event, _message: None,
     )

@@ -1,5 +1,8 @@
 """Simulated detectors: model files of the known families that answer every picture alike, and a folder of manifests."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,5 +32,32 @@ def yolox_answer(*found: tuple[int, int, float]) -> NDArray[np.float32]:
 
 def write_yolox(path: Path, answer: NDArray[np.float32], size: int = 64) -> Path:
     """Write a YOLOX that gives `answer` for every picture."""
-    path.write_bytes(tiny_onnx.model({"images": (1, 3, size, size)}, {"output": answer}))
+    path.write_bytes(yolox(answer, size))
     return path
+
+
+def write_folder(folder: Path, weights: Mapping[str, bytes], labels: tuple[str, ...] = ()) -> Path:
+    """Write a model's folder: a YOLOX manifest under the folder's name, with artifacts by precision, best first.
+
+    Args:
+        folder: Where to.
+        weights: Bytes of each artifact.
+        labels: The model's; empty: COCO's 80.
+    """
+    folder.mkdir(parents=True)
+    family = bundled_models() / "yolox" / "manifest.toml"
+    known = (bundled_models() / "labels" / "coco80.txt").read_text(encoding="utf-8").split("\n")
+    chosen = json.dumps(list(labels) or [label for label in known if label])
+    text = family.read_text(encoding="utf-8").replace('name = "yolox"', f'name = "{folder.name}"')
+    text = text.replace('"../labels/coco80.txt"', chosen)
+    for precision, content in weights.items():
+        (folder / f"{precision}.onnx").write_bytes(content)
+        text += f'\n[[artifacts]]\nfile = "{precision}.onnx"\nformat = "onnx"\nprecision = "{precision}"\n'
+        text += f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nsize = {len(content)}\n'
+    (folder / "manifest.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def yolox(answer: NDArray[np.float32], size: int = 64) -> bytes:
+    """Give the bytes of a YOLOX that gives `answer` for every picture."""
+    return tiny_onnx.model({"images": (1, 3, size, size)}, {"output": answer})

@@ -236,6 +236,14 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(tmp_path: Path, mon
             heard("STOPPING=1")
 
 
+MISNAMED = """
+[cameras.street]
+kind = "synthetic"
+[cameras.street.zones.road]
+points = [[0.0, 0.4], [1.0, 0.4], [1.0, 1.0]]
+labels = ["vehicel"]
+"""
+
 BROKEN: list[tuple[str, list[str], str, int, str]] = [
     ("garbage in the configuration", [], "cameras = 7\n[model\n", 78, "no valid TOML"),
     ("settings that are not accepted", [], "[model]\nthreads = 'many'\n[x]\n", 78, "2 settings are not accepted"),
@@ -245,6 +253,7 @@ BROKEN: list[tuple[str, list[str], str, int, str]] = [
     ("a state directory that cannot be", ["--state-dir", "/dev/null/state"], "", 74, "--state-dir"),
     ("a number without end", [], "[model]\nthreads = " + "9" * 5000 + "\n", 78, "no valid TOML"),
     ("a configuration without cameras", ["--camera", ""], "", 78, "no camera is configured"),
+    ("a zone for a label that is none", ["--camera", ""], MISNAMED, 78, "'vehicel' not known to the model"),
     ("a password in an address", ["--broker", "mqtt://me:secret@host"], "", 78, "password"),
 ]
 

@@ -214,12 +214,10 @@ def _halves(writer: GraphWriter, _: Halves, inputs: list[str], name: str, __: fx
 
 
 def _shuffle(writer: GraphWriter, _: Shuffle, inputs: list[str], name: str, node: fx.Node) -> None:
-    batch, channels, height, width = node.meta["tensor_meta"].shape
-    pairs = torch.tensor([batch, 2, channels // 2, height, width]).numpy()
-    whole = torch.tensor([batch, channels, height, width]).numpy()
-    writer.node("Reshape", [*inputs, writer.weight(f"{name}.pairs_shape", pairs)], [f"{name}.pairs"])
-    writer.node("Transpose", [f"{name}.pairs"], [f"{name}.turned"], perm=[0, 2, 1, 3, 4])
-    writer.node("Reshape", [f"{name}.turned", writer.weight(f"{name}.shape", whole)], [name])
+    # not reshaped, turned and reshaped: around that, kernels for 8 bits turn every map to channels last and back
+    channels = node.meta["tensor_meta"].shape[1]
+    order = torch.arange(channels).reshape(2, channels // 2).t().reshape(-1).numpy()
+    writer.node("Gather", [*inputs, writer.weight(f"{name}.order", order)], [name], axis=1)
 
 
 def _cells(writer: GraphWriter, _: Cells, inputs: list[str], name: str, node: fx.Node) -> None:

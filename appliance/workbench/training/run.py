@@ -76,6 +76,7 @@ def run(
     threads: int,
     teacher: ModelSettings | None = None,
     start: Path | None = None,
+    until: int | None = None,
 ) -> Report:
     """Train, or go on training.
 
@@ -88,6 +89,7 @@ def run(
         threads: CPU threads.
         teacher: The detector that the recipe learns from.
         start: Folder of a run, or exported file, of the same network, with whose weights this one begins.
+        until: Stop after this step, as if told to.
 
     Raises:
         ConfigError: The corpus, the teacher or the checkpoint cannot be used, or there is a run already and `resume`
@@ -115,8 +117,14 @@ def run(
         _say(f"going on after step {training.step}")
     stop = threading.Event()
     with _stopped_by_signals(stop), _progress(recipe, training.step) as progress:
+
+        def step(done: int) -> None:
+            progress(done)
+            if done == until:
+                stop.set()
+
         watch = Watch(
-            step=progress,
+            step=step,
             point=lambda point: _tell(folder, training.curve, point),
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
             evaluate=lambda network, step: _evaluate(

@@ -41,9 +41,25 @@ def run(*arguments: str) -> str:
 
 
 def test_check_sums_a_good_file_up(file: Path) -> None:
+    file.write_text('[model]\nuse = "detector.onnx"\n' + CAMERA)  # whose labels are known once it runs
     said = run("check", str(file))
     assert said.splitlines()[0] == f"{file} is good"
     assert "door (rtsp)" in said
+
+
+@pytest.mark.parametrize("model", ["yolox", "yolox=detector.onnx"])
+def test_check_knows_the_labels_of_a_model_that_is_named(file: Path, model: str) -> None:
+    head = f'[model]\nuse = "{model}"\nlabels = ["vehicle", "lorry"]\n'
+    file.write_text(head + CAMERA)
+    with pytest.raises(ConfigError) as caught:
+        run("check", str(file))
+    first, second, accepted = str(caught.value).splitlines()
+    assert first == "[model] labels: 'lorry' not known to the model"
+    assert second.startswith("  [cameras.door.zones.lawn] labels: 'ca\"t")
+    assert accepted.startswith("  accepted: labels person, bicycle, car")
+    assert accepted.endswith("; groups vehicle (car, motorcycle, bus, truck)")
+    file.write_text((head + CAMERA).replace(', "lorry"', "").replace(', "ca\\"t\\u007f"', ', "vehicle"'))
+    assert run("check", str(file)).startswith(f"{file} is good")
 
 
 def test_check_refuses_with_all_mistakes_in_one_error(file: Path) -> None:

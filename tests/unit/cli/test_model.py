@@ -1,8 +1,19 @@
 """`edgecam model` as an operator meets it."""
 
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli.model import model
+from appliance.core.errors import ModelError
+from appliance.inference.golden import Tolerance
+from appliance.workbench.golden_frames import make_golden, own_frames
+from tests.simulators.models import write_folder, yolox, yolox_answer
 
 FAMILIES = [
     "d-fine",
@@ -33,3 +44,43 @@ def test_a_name_that_is_not_known_is_a_mistake_on_the_command_line_and_the_known
     done = run("show", "yolo")
     assert done.exit_code == 2
     assert ", ".join(FAMILIES) in " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Path:
+    """A model's folder with golden frames for what its int8 artifact finds."""
+    folder = write_folder(tmp_path / "mine", {"int8": yolox(yolox_answer((0, 2, 0.9)))})
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames" / "black.png"), np.zeros((64, 64, 3), np.uint8))
+    make_golden(folder, own_frames(tmp_path / "frames"), Tolerance())
+    return folder
+
+
+def test_a_model_that_does_what_it_did_passes_its_check(checked: Path) -> None:
+    done = run("check", str(checked))
+    assert (done.exit_code, done.stdout.count("passed")) == (0, 1)
+    assert "1 of 1 objects found, 0 unexpected" in done.stdout
+    told = json.loads(run("check", str(checked), "--precision", "int8", "--json").stdout)
+    assert (told["is_passed"], told["expected"], told["deviations"]) == (True, 1, [])
+
+
+def test_a_model_that_sees_something_else_fails_its_check_with_the_status_of_a_broken_model(checked: Path) -> None:
+    golden = checked / "golden" / "golden.json"
+    golden.write_text(golden.read_text(encoding="utf-8").replace('"car"', '"bus"'), encoding="utf-8")
+    done = run("check", str(checked))
+    assert done.exit_code == 65
+    assert "black.png: bus 0.90 at 0, 0, 8, 8 is missing" in done.stdout
+    assert "NOT passed" in done.stdout
+    done = run("check", str(checked), "--json")
+    assert (done.exit_code, json.loads(done.stdout)["is_passed"]) == (65, False)
+
+
+def test_a_model_without_golden_frames_is_not_passed_in_silence(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", {"fp32": yolox(yolox_answer())})
+    with pytest.raises(ModelError, match=r"golden\.json is missing"):
+        run("check", str(folder))
+
+
+def test_a_model_shows_the_groups_that_can_be_named_beside_its_labels() -> None:
+    assert re.search(r"(?m)^groups +vehicle \(car, motorcycle, bus, truck\)$", run("show", "yolox").stdout)
+    assert json.loads(run("show", "yolox", "--json").stdout)["groups"]["vehicle"][0] == "car"

@@ -84,6 +84,38 @@ def test_a_label_twice_is_refused_for_detections_would_be_told_apart_by_nothing(
         read_manifest(write(tmp_path, GOOD, "person\nperson\n"))
 
 
+GROUPS = '[groups]\nvehicle = ["car", "van"]\nanimal = ["dog"]\n'
+
+
+def test_a_manifest_can_say_which_labels_count_as_one(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, GOOD + GROUPS, "person\ncar\ndog\nvan\nbus\n"))
+    assert manifest.vocabulary.groups == {"vehicle": ("car", "van"), "animal": ("dog",)}
+    none = read_manifest(write(tmp_path, GOOD + "[groups]\n", "person\ncar\n"))
+    assert none.vocabulary.groups == {}
+
+
+def test_a_manifest_that_does_not_say_has_vehicles_where_its_labels_are_some() -> None:
+    groups = read_manifest(OWN / "yolox").vocabulary.groups
+    assert groups == {"vehicle": ("car", "motorcycle", "bus", "truck")}
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ('vehicle = ["car", "lorry"]', "groups: 'vehicle' has 'lorry', which are no labels"),
+        ('dog = ["car"]', "groups: 'dog' is a label; a group needs a name of its own"),
+        ('a = ["car", "van"]\nb = ["car"]', "groups: a label is in one group at the most, and once"),
+        ('a = ["car", "car"]', "groups: a label is in one group at the most, and once"),
+        ("a = []", "groups.a: "),
+        ('a = "car"', "groups.a: "),
+    ],
+)
+def test_a_group_that_cannot_be_one_is_refused(tmp_path: Path, groups: str, expected: str) -> None:
+    with pytest.raises(ModelError, match="1 entry is not accepted") as caught:
+        read_manifest(write(tmp_path, f"{GOOD}[groups]\n{groups}\n", "person\ncar\ndog\nvan\n"))
+    assert expected in str(caught.value)
+
+
 @pytest.mark.parametrize("file", ["../weights.onnx", "/etc/passwd", "a/b.onnx", ".."])
 def test_an_artifact_outside_its_folder_is_refused(tmp_path: Path, file: str) -> None:
     artifact = f'[[artifacts]]\nfile = "{file}"\nformat = "onnx"\nprecision = "fp32"\nsha256 = "{"0" * 64}"\nsize = 1\n'

@@ -1,4 +1,6 @@
 import threading
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,6 +11,7 @@ from appliance.core.frame import Frame, PixelLayout
 from appliance.core.latest import Latest
 from appliance.core.message import Message  # noqa: TC001 - read as what the list holds
 from appliance.core.results import Detections
+from appliance.core.vocabulary import Vocabulary
 from appliance.daemon.pipeline import Pipeline
 from appliance.messaging.payloads import ModelInfo
 from appliance.tracking.scene import Scene
@@ -45,12 +48,11 @@ class Stage:
             slot=self.slot,
             source_ended=self.ended,
             detector=detector or Seeing(),
-            scene=Scene("door", ("person",), settings, {}, {}, high_score=0.5, run="r"),
+            scene=Scene("door", Vocabulary(("person",)), settings, {}, {}, high_score=0.5, run="r"),
             labels=("person",),
             model=ModelInfo("m", "1", "d"),
             min_score=0.5,
             detections_interval=interval,
-            lost_after=settings.lost_after,
             publish=self.messages.append,
             tell=lambda event, _message: self.events.append(event),
         )
@@ -152,6 +154,16 @@ def test_the_last_frame_of_a_slow_source_is_worked_through() -> None:
     stage.pipeline._slot = Slow()
     stage.pipeline.run(threading.Event())
     assert stage.pipeline.frames == 1
+
+
+def test_a_camera_of_a_frame_in_five_seconds_does_not_end_its_objects_between_them() -> None:
+    stage = Stage()
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    for number in range(4):
+        stage.pipeline.step(replace(frame(number), mono_ns=now_ns - (4 + 5 * (3 - number)) * 10**9))
+    stage.pipeline._end_what_is_out_of_sight()
+    assert [event.type for event in stage.events][:1] == [EventType.START]
+    assert EventType.END not in {event.type for event in stage.events}
 
 
 def test_a_camera_that_shows_nothing_for_long_ends_its_objects() -> None:

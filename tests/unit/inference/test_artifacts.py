@@ -12,7 +12,8 @@ from appliance.core.manifest import read_manifest
 from appliance.inference.artifacts import bundled_models, find_models, locate_model, resolve_model
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
-from tests.simulators.models import write_yolox, yolox_answer
+from tests.simulators.models import write_folder, write_yolox, yolox_answer
+from tests.simulators.models import yolox as yolox_bytes
 
 MODELS = SHARED / "models"
 FAMILIES = (
@@ -257,3 +258,26 @@ def test_a_file_whose_labels_its_tensors_do_not_tell_is_what_its_owner_says(tmp_
     path = list_file(tmp_path / "some.onnx")
     resolved = resolve_model(use(f"d-fine={path}"))
     assert resolved.binding.constants[0].values == (64, 64)
+
+
+def test_a_folder_is_a_model_whatever_it_is_called_and_a_precision_chooses_among_its_artifacts(tmp_path: Path) -> None:
+    weights = {"int8": yolox_bytes(yolox_answer()), "fp32": yolox_bytes(yolox_answer((0, 0, 0.5)))}
+    folder = write_folder(tmp_path / "first", weights).rename(tmp_path / "candidate")
+    assert locate_model(use(folder)).path == folder / "int8.onnx"
+    assert locate_model(use(folder), "fp32").content == weights["fp32"]
+    (folder / "int8.onnx").unlink()
+    assert locate_model(use(folder)).path == folder / "fp32.onnx"
+    with pytest.raises(ConfigError, match=r"no int8 weights for it in .*; there are: fp32"):
+        locate_model(use(folder), "int8")
+
+
+def test_a_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read .*manifest\.toml"):
+        locate_model(use(tmp_path))
+
+
+def test_a_precision_cannot_be_chosen_of_a_file(yolox: Path) -> None:
+    with pytest.raises(ConfigError, match="one is of one precision"):
+        locate_model(use(yolox), "fp32")
+    with pytest.raises(ConfigError, match="one is of one precision"):
+        locate_model(use(f"yolox={yolox}"), "fp32")

@@ -13,7 +13,7 @@ from appliance.inference.detector import Detector, open_detector
 from tests.shared_data import SHARED, needs
 from tests.simulators.models import write_yolox, yolox_answer
 
-PERSON, CAR, DOG = 0, 2, 16
+PERSON, CAR, TRUCK, DOG = 0, 2, 7, 16
 BUS_PICTURE = SHARED / "models" / "sample_bus.jpg"
 
 
@@ -52,8 +52,16 @@ def test_only_the_labels_asked_for_are_looked_for(tmp_path: Path) -> None:
     assert found.class_ids.tolist() == [CAR]
 
 
+def test_a_group_asks_for_all_of_its_labels(tmp_path: Path) -> None:
+    sights = ((0, CAR, 0.6), (9, PERSON, 0.9), (36, TRUCK, 0.7))
+    found = detector(tmp_path, *sights, labels=("vehicle",)).detect(frame(64, 64))
+    assert found.class_ids.tolist() == [TRUCK, CAR]
+
+
 def test_an_unknown_label_is_the_owners_to_mend_and_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"labels: 'cat burglar' not among those of 'yolox'; known: person, bicycle"):
+    with pytest.raises(
+        ConfigError, match=r"labels: 'cat burglar' not known to 'yolox'; accepted: labels person, bicycle"
+    ):
         detector(tmp_path, labels=("car", "cat burglar"))
 
 

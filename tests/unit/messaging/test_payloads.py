@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -61,8 +62,9 @@ def frame() -> Frame:
 
 def test_field_names_and_their_order_are_frozen() -> None:
     envelope = ["v", "id", "gen", "seq", "boot", "time", "mono_ns", "clock", "camera", "model"]
-    own = ["type", "object_id", "label", "class_id", "score", "best_score", "box", "box_n", "width", "height"]
+    own = ["type", "object_id", "label", "group", "class_id", "score", "best_score", "box", "box_n", "width"]
     own += [
+        "height",
         "start_time",
         "duration",
         "changes",
@@ -97,11 +99,20 @@ def test_other_payloads_have_frozen_field_names_too() -> None:
         }
     ]
     assert list(rendered(payloads.status_message("door", "stalled", "no frame"))) == [*head, "camera", "state", "why"]
-    assert list(rendered(payloads.counts_message("door", {"car": 1}, {}))) == [*head, "camera", "counts", "zones"]
+    counts = rendered(
+        payloads.counts_message("door", {"car": 1}, {"gate": {}}, {"vehicle": 1}, {"gate": {"vehicle": 0}})
+    )
+    assert list(counts) == [*head, "camera", "counts", "zones", "groups", "zone_groups"]
+    assert (counts["groups"], counts["zone_groups"]) == ({"vehicle": 1}, {"gate": {"vehicle": 0}})
     assert list(payloads.gap_body(3, 1, 9, [(1, 2), (9, 9)], "rows")) == ["from", "to", "count", "reason", "ranges"]
     late = json.loads(payloads.encode_late(b'{"v":1}', 7.26))
     assert late == {"v": 1, "replay": True, "queued_s": 7.3}
     assert json.loads(payloads.encode_late(b'{"v":1}', None)) == {"v": 1, "replay": True}
+
+
+def test_an_event_tells_the_group_of_its_label_or_that_there_is_none() -> None:
+    truck = replace(EVENT, label="truck", group="vehicle")
+    assert [rendered(payloads.event_message(event, MODEL))["group"] for event in (EVENT, truck)] == [None, "vehicle"]
 
 
 def test_boxes_are_rounded_in_pixels_and_normalised() -> None:
@@ -124,7 +135,7 @@ def test_topics_retain_and_quality_of_service_are_as_documented() -> None:
             Priority.DETAIL,
         ),
         (payloads.status_message("door", "online"), "door/status", False, True, 1, Priority.EVENT),
-        (payloads.counts_message("door", {}, {}), "door/counts", False, True, 1, Priority.EVENT),
+        (payloads.counts_message("door", {}, {}, {}, {}), "door/counts", False, True, 1, Priority.EVENT),
         (payloads.health_message({}), "health", False, True, 1, Priority.EVENT),
         (payloads.info_message({}), "info", False, True, 1, Priority.EVENT),
     ]

@@ -8,9 +8,11 @@ import numpy as np
 from appliance.config import Line, TrackingSettings, Zone
 from appliance.core.events import Change, Event, EventType
 from appliance.core.results import Detections
+from appliance.core.vocabulary import Vocabulary, default_groups
 from appliance.tracking.scene import Scene, SceneStep
 
 LABELS = ("person", "bicycle", "car", "dog", "bus", "truck")
+VOCABULARY = Vocabulary(LABELS, default_groups(LABELS))
 UTC_NS = 1_790_000_000_000_000_000
 
 
@@ -49,7 +51,9 @@ class Stage:
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.scene = Scene("door", LABELS, self.settings, dict(self.zones), dict(self.lines), high_score=0.4, run="r1")
+        self.scene = Scene(
+            "door", VOCABULARY, self.settings, dict(self.zones), dict(self.lines), high_score=0.4, run="r1"
+        )
 
     def play(self, *actors: Actor, times: int = 1) -> SceneStep:
         """Show the same actors in so many frames; give the last step."""

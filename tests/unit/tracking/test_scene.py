@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.config import Line, TrackingSettings, Zone
+from appliance.core.errors import ConfigError
 from appliance.core.events import Change, Crossing, Event, EventType
 from appliance.core.results import Detections
 from appliance.tracking.scene import Scene, SceneStep
-from tests.unit.tracking.stage import LABELS, UTC_NS, Actor, Stage
+from tests.unit.tracking.stage import LABELS, UTC_NS, VOCABULARY, Actor, Stage
 
 LEFT_HALF = Zone(points=((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
 MIDDLE = Line(points=((0.5, 0.0), (0.5, 1.0)))  # drawn downwards: its right hand is the left of the picture
@@ -77,7 +78,7 @@ def test_what_flashes_up_leaves_no_trace() -> None:
     step = stage.play(times=40)
     stage.close()
     assert stage.events == []
-    assert step == SceneStep(counts={}, zone_counts={"left": {}})
+    assert step == SceneStep(zone_counts={"left": {}}, zone_group_counts={"left": {}})
 
 
 def test_two_people_who_cross_keep_their_identities() -> None:
@@ -119,6 +120,78 @@ def test_a_car_taken_for_a_truck_stays_the_same_car() -> None:
     assert [(event.type, event.label) for event in stage.events] == [(EventType.START, "car"), (EventType.END, "car")]
 
 
+def test_a_vehicle_whose_label_wavers_tells_its_group_and_is_not_told_again_and_again() -> None:
+    stage = Stage(TrackingSettings(update_interval=0.5))
+    random = np.random.default_rng(11)
+    for at in range(300):
+        # as often the one as the other: by the sum of scores alone the lead would change hands many times
+        label = "car" if random.random() < 0.5 else "truck"
+        stage.play(Actor(200 + at, 500, wide=160, high=90, label=label, score=0.6))
+    stage.close()
+    assert [event.type for event in stage.events if event.type is not EventType.UPDATE] == [
+        EventType.START,
+        EventType.END,
+    ]
+    assert {event.group for event in stage.events} == {"vehicle"}
+    assert stage.changes().count(Change.RELABELLED) <= 2
+
+
+def test_a_new_label_is_told_with_whatever_else_is_told() -> None:
+    stage = Stage(zones={"left": LEFT_HALF})
+    stage.play(Actor(600, 500, wide=160, high=90, label="truck"), times=4)
+    stage.play(Actor(560, 500, wide=160, high=90, label="car"), times=6)
+    stage.play(Actor(490, 500, wide=160, high=90, label="car"), times=3)
+    (update,) = stage.of(EventType.UPDATE)
+    assert (update.label, update.changes) == ("car", (Change.ZONE_ENTERED, Change.RELABELLED))
+
+
+def test_most_votes_of_a_group_win_over_most_votes_of_a_label() -> None:
+    stage = Stage()
+    shape = Actor(300, 500, wide=160, high=90)
+    for label in ("car", "dog", "truck", "dog", "bus", "dog", "car"):
+        stage.play(replace(shape, label=label))
+    step = stage.play(replace(shape, label="truck"))
+    assert [(thing.label, thing.group) for thing in step.objects] == [("car", "vehicle")]
+
+
+def test_a_zone_and_a_line_for_a_group_see_all_of_its_labels_and_keep_them_through_a_change_of_label() -> None:
+    stage = Stage(
+        zones={"parking": LEFT_HALF.model_copy(update={"labels": ("vehicle",)})},
+        lines={"middle": MIDDLE.model_copy(update={"labels": ("vehicle",)})},
+    )
+    for at in range(40):
+        vehicle = Actor(700 - 10 * at, 500, wide=160, high=90, label="car" if at % 20 < 10 else "truck")
+        step = stage.play(vehicle, Actor(700 - 10 * at, 900))
+    assert (step.counts, step.group_counts) == ({"car": 1, "person": 1}, {"vehicle": 1})
+    assert (step.zone_counts, step.zone_group_counts) == ({"parking": {"car": 1}}, {"parking": {"vehicle": 1}})
+    stage.close()
+    (crossing,) = [event for event in stage.events if event.crossings]
+    assert crossing.group == "vehicle"
+    assert stage.changes().count(Change.ZONE_ENTERED) == 1
+    assert Change.ZONE_LEFT not in stage.changes()
+
+
+def test_counts_of_a_group_stay_at_zero_once_the_last_has_gone() -> None:
+    stage = Stage(zones={"left": LEFT_HALF})
+    stage.play(Actor(300, 500, wide=160, high=90, label="bus"), times=5)
+    step = stage.play(times=30)
+    assert (step.group_counts, step.zone_group_counts) == ({"vehicle": 0}, {"left": {"vehicle": 0}})
+    assert stage.play().group_counts == {"vehicle": 0}
+
+
+def test_all_that_zones_and_lines_name_and_the_model_does_not_know_is_told_with_what_is_accepted() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Stage(
+            zones={"left": LEFT_HALF.model_copy(update={"labels": ("vehicle", "lorry", "cat")})},
+            lines={"gate": MIDDLE.model_copy(update={"labels": ("Person",)}), "way": MIDDLE},
+        )
+    assert str(caught.value).splitlines() == [
+        "[cameras.door.zones.left] labels: 'lorry', 'cat' not known to the model",
+        "  [cameras.door.lines.gate] labels: 'Person' not known to the model",
+        "  accepted: labels person, bicycle, car, dog, bus, truck; groups vehicle (car, bus, truck)",
+    ]
+
+
 def test_a_van_that_is_a_car_and_a_truck_at_once_is_one_object() -> None:
     stage = Stage()
     for at in range(10):
@@ -143,6 +216,28 @@ def test_a_walker_seen_twice_a_second_is_one_object() -> None:
     stage.close()
     assert [event.type for event in stage.events] == [EventType.START, EventType.END]
     assert stage.events[1].duration == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize("seconds", [2.5, 60.0])
+def test_frames_far_apart_still_make_objects_that_may_be_missed_twice(seconds: float) -> None:
+    stage = Stage(TrackingSettings(lost_after=2.0), seconds=seconds)
+    stage.play(times=3)
+    stage.play(Actor(300, 500), times=4)
+    stage.play(times=2)
+    stage.play(Actor(300, 500))
+    assert EventType.END not in {event.type for event in stage.events}
+    assert stage.scene.lost_after == pytest.approx(3 * seconds)
+    stage.play(times=4)
+    assert [event.type for event in stage.events if event.type is not EventType.UPDATE] == [
+        EventType.START,
+        EventType.END,
+    ]
+
+
+def test_frames_close_together_leave_the_time_as_it_is_configured() -> None:
+    stage = Stage(TrackingSettings(lost_after=2.0))
+    stage.play(Actor(300, 500), times=20)
+    assert stage.scene.lost_after == 2.0
 
 
 def test_after_a_pause_of_the_camera_all_objects_are_new() -> None:
@@ -328,7 +423,7 @@ def test_finishing_ends_all_and_the_scene_can_go_on() -> None:
 
 
 def test_all_people_gone_and_nothing_seen_gives_nothing() -> None:
-    scene = Scene("door", LABELS, TrackingSettings(), {}, {}, high_score=0.4, run="r1")
+    scene = Scene("door", VOCABULARY, TrackingSettings(), {}, {}, high_score=0.4, run="r1")
     first = scene.step(Detections.empty(), width=10, height=10, time_ns=0, mono_ns=0)
     assert first is scene.step(Detections.empty(), width=10, height=10, time_ns=1, mono_ns=1)
 

@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 
 from appliance.config import TrackingSettings
 from appliance.core.results import Detections
-from appliance.tracking.scene import kinds_of
+from appliance.tracking.kinship import Kinship
 from appliance.tracking.tracker import Tracker, Tracks, overlaps
-from tests.unit.tracking.stage import LABELS, Actor, detections
+from tests.unit.tracking.stage import VOCABULARY, Actor, detections
 
 TENTH = 100_000_000
 
 
 def track(frames: list[list[Actor]], settings: TrackingSettings | None = None) -> list[Tracks]:
-    tracker = Tracker(settings or TrackingSettings(), 0.4, kinds=kinds_of(LABELS))
+    tracker = Tracker(settings or TrackingSettings(), 0.4, kinship=Kinship(VOCABULARY))
     return [tracker.update(detections(actors), (at + 1) * TENTH) for at, actors in enumerate(frames)]
 
 
@@ -67,7 +67,7 @@ def test_a_car_beside_a_truck_takes_its_own_detection() -> None:
     assert last.boxes[last.class_ids == 2][0, 0] == pytest.approx(318 - 75)
 
 
-@pytest.mark.parametrize(("label", "tracks"), [("truck", [1]), ("dog", [1, 2])])
+@pytest.mark.parametrize(("label", "tracks"), [("truck", [1]), ("dog", [1, 2]), ("bicycle", [1, 2])])
 def test_a_jump_is_followed_to_a_kindred_label_only(label: str, tracks: list[int]) -> None:
     jump = Actor(380, 500, wide=160, high=90, label=label)  # overlaps by a third
     last = track([[Actor(300, 500, wide=160, high=90, label="car")]] * 3 + [[jump]])[-1]
@@ -78,6 +78,17 @@ def test_its_own_label_wins_a_tie() -> None:
     looks = [Actor(290, 500, wide=150, label="truck", score=0.9), Actor(310, 500, wide=150, label="car", score=0.5)]
     last = track([[Actor(300, 500, wide=150, label="car")]] * 3 + [looks])[-1]
     assert last.scores[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("label", "beside", "tracks"),
+    [("truck", 50, 1), ("truck", 54, 2), ("car", 32, 2), ("dog", 32, 2)],  # 160 wide: IoU of 0.52, 0.495, 0.67, 0.67
+)
+def test_two_labels_of_a_group_are_one_object_where_they_overlap_by_half(label: str, beside: int, tracks: int) -> None:
+    car = Actor(300, 500, wide=160, high=90, label="car")
+    both = [car, Actor(300 + beside, 500, wide=160, high=90, label=label, score=0.6)]
+    assert len(track([both] * 4)[-1]) == tracks
+    assert len(track([[car]] * 3 + [both] * 4)[-1]) == tracks
 
 
 def test_a_twin_of_another_kind_is_an_object_of_its_own() -> None:

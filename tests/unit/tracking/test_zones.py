@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from appliance.config import Line, Zone
 from appliance.core.events import Change, Crossing
+from appliance.core.vocabulary import Vocabulary
 from appliance.tracking.zones import Lines, Passage, Presence, Zones, inside
 
-LABELS = ("person", "car")
+VOCABULARY = Vocabulary(("person", "car", "truck"), {"vehicle": ("car", "truck")})
 SQUARE = np.array(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)))
 POINTS = st.tuples(st.floats(0, 1), st.floats(0, 1))
 
@@ -43,7 +44,7 @@ def test_a_polygon_without_area_holds_nothing() -> None:
 
 
 def zones(*wanted: Zone) -> Zones:
-    return Zones({f"zone{at}": zone for at, zone in enumerate(wanted)}, LABELS)
+    return Zones({f"zone{at}": zone for at, zone in enumerate(wanted)}, VOCABULARY)
 
 
 def square(**values: object) -> Zone:
@@ -51,10 +52,15 @@ def square(**values: object) -> Zone:
 
 
 def test_zones_hold_only_the_labels_they_are_for() -> None:
-    some = zones(square(), square(labels=("car",)), square(labels=("dog",)))
-    points = np.array(((0.5, 0.5), (0.5, 0.5), (0.9, 0.5)))
-    held = some.holding(points, np.array((0, 1, 1), np.int32))
-    assert held.tolist() == [[True, False, False], [True, True, False], [False, False, False]]
+    some = zones(square(), square(labels=("car",)), square(labels=("vehicle",)), square(labels=("person", "truck")))
+    points = np.array(((0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.9, 0.5)))
+    held = some.holding(points, np.array((0, 1, 2, 1), np.int32))
+    assert held.tolist() == [
+        [True, False, False, True],
+        [True, True, True, False],
+        [True, False, True, True],
+        [False, False, False, False],
+    ]
 
 
 def test_several_zones_are_told_as_each_alone() -> None:
@@ -91,7 +97,7 @@ def test_a_new_visit_is_told_anew_but_listed_once() -> None:
 
 def walk(line: Line, path: list[tuple[float, float]], high: float = 0.1, size: tuple[int, int] = (1000, 500)) -> str:
     """Give the directions in which someone who goes along the path crosses the line."""
-    lines = Lines({"line": line}, LABELS)
+    lines = Lines({"line": line}, VOCABULARY)
     passage = Passage(lines)
     told = ""
     for point in path:
@@ -133,7 +139,7 @@ def test_a_line_of_no_length_is_never_crossed() -> None:
 
 
 def test_a_line_counts_only_its_labels() -> None:
-    lines = Lines({"line": DOWN.model_copy(update={"labels": ("car",)})}, LABELS)
+    lines = Lines({"line": DOWN.model_copy(update={"labels": ("car",)})}, VOCABULARY)
     told = []
     for class_id in (0, 1):
         passage = Passage(lines)
@@ -150,7 +156,7 @@ def test_directions_alternate_along_a_full_line(
     assume(math.dist(first, last) > 0.05)
     # extended far beyond the picture there is no way around it, so that in and out take turns
     way = np.subtract(last, first)
-    lines = Lines({"line": Line(points=(first, last))}, LABELS)
+    lines = Lines({"line": Line(points=(first, last))}, VOCABULARY)
     lines._firsts, lines._ways = lines._firsts - 1000 * way, lines._ways * 2001
     passage, told, settled = Passage(lines), [], []
     for point in path:

@@ -118,6 +118,16 @@ def silent() -> Watch:
     )
 
 
+def test_a_run_can_be_told_where_to_stop(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "run"), "--json"]
+    first = CliRunner().invoke(train, [*arguments, "--until", "7"], catch_exceptions=False)
+    report = json.loads(first.stdout)
+    assert (first.exit_code, report["step"], report["is_done"]) == (0, 7, False)
+    assert read_checkpoint(tmp_path / "run").step == 7
+    rest = CliRunner().invoke(train, [*arguments, "--resume"], catch_exceptions=False)
+    assert (rest.exit_code, json.loads(rest.stdout)["step"]) == (0, 12)
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     start(recipe_file, corpus, folder)

@@ -1,0 +1,86 @@
+"""The command that puts a trained model and its 8-bit form into one folder, as the device takes it."""
+
+import hashlib
+import re
+import tempfile
+from pathlib import Path
+
+import click
+
+from appliance.config import ModelSettings
+from appliance.core.errors import ConfigError, ModelError, StorageError
+from appliance.core.files import write_atomically
+from appliance.core.manifest import MANIFEST_NAME, read_manifest
+
+_ARTIFACTS = "[[artifacts]]"
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--int8",
+    "in_8_bits",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What `quantize` made of it; the device takes it first.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder, named as the model is.")
+@click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score of a detection, else the model's.")
+def bundle(model: Path, *, in_8_bits: Path, out: Path, min_score: float | None) -> None:
+    """Write MODEL, a folder that `train` wrote, and its 8-bit form into one folder, each checked by running it."""
+    manifest = read_manifest(model)
+    if manifest.name != out.name:
+        raise ConfigError(f"--out {out} must be named as the model is: {manifest.name}")
+    present = [artifact for artifact in manifest.artifacts if (model / artifact.file).is_file()]
+    if [artifact.precision for artifact in manifest.artifacts] != ["fp32"] or not present:
+        raise ConfigError(f"{model} is no folder that `edgecam-workbench train` wrote: it must have one fp32 artifact")
+    name = f"{manifest.name}-int8.onnx"
+    contents = {name: _read(in_8_bits), present[0].file: _read(model / present[0].file)}
+    text = _with_artifact((model / MANIFEST_NAME).read_text(encoding="utf-8"), name, contents[name])
+    if min_score is not None:
+        text = re.sub(r"(?m)^min_score = .*$", f"min_score = {min_score:g}", text)
+    files = {**contents, MANIFEST_NAME: text.encode()}
+    with tempfile.TemporaryDirectory(prefix="edgecam-bundle-") as folder:
+        trial = Path(folder) / out.name
+        _write(trial, files)
+        for file in contents:
+            _check(trial / file)
+    _write(out, files)
+    for artifact in read_manifest(out).artifacts:
+        click.echo(f"{artifact.precision:<5} {artifact.size:>9} bytes  {artifact.file}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _with_artifact(text: str, file: str, content: bytes) -> str:
+    """Add an artifact before the first: the device takes the first one that it can run."""
+    digest = hashlib.sha256(content).hexdigest()
+    block = (
+        f'{_ARTIFACTS}\nfile = "{file}"\nformat = "onnx"\nprecision = "int8"\n'
+        f'sha256 = "{digest}"\nsize = {len(content)}\n\n'
+    )
+    before, mark, after = text.partition(_ARTIFACTS)
+    return before + block + mark + after
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror}") from error
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+
+
+def _check(path: Path) -> None:
+    from appliance.inference.detector import open_detector
+
+    try:
+        open_detector(ModelSettings(use=str(path))).close()
+    except ModelError as error:
+        raise ModelError(f"nothing was written: {path.name} does not run: {error}") from error

@@ -1,0 +1,276 @@
+"""The measured sections of a model card, as Markdown. Pure: figures in, text out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from appliance.core.manifest import ModelManifest
+from appliance.workbench.confusion import BACKGROUND, Confusion, Mistake
+from appliance.workbench.costs import Costs
+from appliance.workbench.evaluate import FIGURES, NO_FIGURE, Accuracy, percent
+from appliance.workbench.judgement import Judgement
+from appliance.workbench.table import markdown
+
+WORST = 10  # kinds of mistakes that are described
+_MOST_COLUMNS = 12  # labels up to which a matrix is readable as a table
+_SIZES = ("small", "medium", "large")
+_MOST_LABELS = 20  # that are named one by one
+_ABOUT_ACCURACY = (
+    "Average precision as COCO defines it, in per cent; small objects have less than 32 x 32 pixels, large ones "
+    "96 x 96 and more. Pictures went the device's own way: preprocessing, runtime, decoder, suppression of overlaps. "
+    "A label counts where the model knows it and something in the pictures has it; `-`: there is nothing to find."
+)
+_ABOUT_FAILURES = (
+    "A place has its best label only, scores begin with the manifest's lowest. A detection is right when it overlaps "
+    "an object of its label by half or more (IoU 0.5)."
+)
+_TITLES = dict(zip(FIGURES, ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large"), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFigures:
+    """What is known of an artifact.
+
+    Attributes:
+        file: Its name.
+        precision: Of its weights and activations.
+        sha256: 64 hexadecimal digits.
+        size: Bytes.
+        parameters: Of the network; None: not known.
+        multiply_adds: For one picture; None: not known.
+        judgements: By dataset.
+    """
+
+    file: str
+    precision: str
+    sha256: str
+    size: int
+    parameters: int | None
+    multiply_adds: int | None
+    judgements: Mapping[str, Judgement]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that a card is written from.
+
+    Attributes:
+        manifest: Of the model.
+        datasets: SHA-256 of truth and pictures, by name.
+        artifacts: Best choice first.
+        golden: Number of golden frames.
+        versions: Of what computed, by name.
+        command: What was asked for.
+    """
+
+    manifest: ModelManifest
+    datasets: Mapping[str, str]
+    artifacts: Sequence[ArtifactFigures]
+    golden: int
+    versions: Mapping[str, str]
+    command: str
+
+
+def model_section(measured: Measured) -> str:
+    """Tell what the model is, and its files."""
+    manifest = measured.manifest
+    shape = manifest.input
+    facts = [
+        ("name", f"`{manifest.name}` {manifest.version}"),
+        ("labels", ", ".join(manifest.labels)),
+        ("input", f"{shape.width} x {shape.height}, {shape.dtype}, {shape.colour.upper()}, {shape.fit}"),
+        ("lowest score", f"{manifest.decoder.min_score:g}"),
+        ("licence", manifest.licence),
+        ("origin", manifest.source.url),
+        *([("after", manifest.source.paper)] if manifest.source.paper else []),
+        *([("notes", manifest.source.notes)] if manifest.source.notes else []),
+        *([("golden frames", f"{measured.golden}: `edgecam model check {manifest.name}`")] if measured.golden else []),
+    ]
+    files = [
+        (
+            f"`{one.file}`",
+            one.precision,
+            str(one.size),
+            "not known" if one.parameters is None else f"{one.parameters / 1e6:.3f} M",
+            "not known" if one.multiply_adds is None else f"{one.multiply_adds / 1e6:.0f} M",
+            f"`{one.sha256[:16]}`",
+        )
+        for one in measured.artifacts
+    ]
+    listed = "\n".join(f"- {key}: {value}" for key, value in facts)
+    columns = ("file", "precision", "bytes", "parameters", "multiply-adds", "SHA-256 begins")
+    return f"## The model\n\n{listed}\n\n{markdown(columns, files)}"
+
+
+def accuracy_section(measured: Measured) -> str:
+    """Tell average precision on each dataset, and what is lost by fewer bits."""
+    parts = [
+        "## Accuracy",
+        _ABOUT_ACCURACY,
+    ]
+    for name, digest in measured.datasets.items():
+        accuracies = [(one.precision, one.judgements[name].accuracy) for one in measured.artifacts]
+        accuracies.sort(key=lambda one: one[0] != "fp32")  # what the others are compared with comes first
+        first = accuracies[0][1]
+        count = f"{first.pictures} pictures; SHA-256 of truth and pictures begins `{digest[:16]}`."
+        parts += [f"### {name}", f"{count} {_scope(measured, first)}", _figures(accuracies), _labels(accuracies)]
+        parts += ["AP50 by size:", _sizes(accuracies)]
+    return "\n\n".join(parts)
+
+
+def failure_section(measured: Measured, pictures: Mapping[str, str]) -> str:
+    """Tell where the model fails: what its first artifact takes for what, as the device reports it.
+
+    Args:
+        measured: All figures.
+        pictures: Where the picture of each dataset's matrix is, seen from the page.
+    """
+    first = measured.artifacts[0]
+    parts = [
+        "## Where it fails",
+        f"What `{first.file}` reports on a device. {_ABOUT_FAILURES}",
+    ]
+    for name in measured.datasets:
+        found = first.judgements[name]
+        matrix = found.confusion
+        wrong = matrix.detections - matrix.right
+        found_text = f"{matrix.right} of {matrix.objects} objects found ({_share(matrix.right, matrix.objects)})"
+        wrong_text = f"{wrong} of {matrix.detections} detections wrong ({_share(wrong, matrix.detections)})"
+        parts += [
+            f"### {name}: what was taken for what",
+            f"{found_text}; {wrong_text}; scores from {matrix.min_score:g}.",
+            f"![What was taken for what on {name}]({pictures[name]})",
+        ]
+        if len(matrix.labels) <= _MOST_COLUMNS + 1:
+            parts.append(_matrix(matrix))
+        if found.mistakes:
+            worst = "\n".join(f"{at}. {describe(one)}" for at, one in enumerate(found.mistakes[:WORST], start=1))
+            parts += ["The most frequent mistakes:", worst]
+    return "\n\n".join(parts)
+
+
+def cost_section(costs: Costs) -> str:
+    """Tell time, and energy where it was measured."""
+    columns = ["model", "ms a frame", "ms network alone"]
+    has_reference = costs.rows[-1].ratio is not None
+    columns += ["by reference"] if has_reference else []
+    columns += ["joules a frame"] if not costs.energy_absent else []
+    rows = []
+    for one in costs.rows:
+        cells = [f"`{one.name}`", f"{one.frame_ms:.1f}", f"{one.model_ms:.1f}"]
+        cells += [f"{one.ratio:.2f}"] if one.ratio is not None else []
+        cells += [f"{one.joules:.3f}"] if one.joules is not None else []
+        rows.append(cells)
+    how = (
+        f"CPU time on one thread of: {costs.processor}; medians over {costs.frames} frames, which the models were "
+        "given in turn. A frame's time is from the picture to its detections."
+    )
+    if has_reference:
+        how += f" The last row, `{costs.rows[-1].name}`, is the reference; the ratio is the median over frames."
+    energy = "Energy is what the whole processor took, by its own counter, while each model ran alone for some time."
+    if costs.energy_absent:
+        energy = f"Energy: not measured here: {costs.energy_absent}."
+    return "\n\n".join(("## Time and energy", how, markdown(columns, rows), energy))
+
+
+def method_section(measured: Measured) -> str:
+    """Tell how the figures can be had again."""
+    versions = ", ".join(f"{name} {version}" for name, version in measured.versions.items())
+    how = (
+        f"FOLDER is the dataset whose SHA-256 is told above. With {versions}. The same weights, pictures and versions "
+        "give the same figures on the same kind of processor; times differ."
+    )
+    return f"## How this was measured\n\n```sh\n{measured.command}\n```\n\n{how}"
+
+
+def describe(mistake: Mistake) -> str:
+    """Tell a kind of mistake in a sentence, with how often and where for example."""
+    name, other = f"**{mistake.label}**", f"**{mistake.taken_for}**"
+    text = {
+        "missed, crowded": f"{name} among others, which overlap it, not found",
+        "missed, small": f"small {name} not found",
+        "missed, medium": f"medium-sized {name} not found",
+        "missed, large": f"large {name} not found",
+        "misplaced": f"{name} found with a box that overlaps it by less than half",
+        "confused": f"{name} taken for {other}",
+        "twice": f"{name} reported twice",
+        "partly again": f"{name} reported once more for a part of one, or beside it",
+        "second name": f"{name} reported as {other} too",
+        "nothing there": f"{name} reported where none is marked",
+    }[mistake.kind]
+    unit = {"second name": f"detections of {mistake.taken_for}", "missed, crowded": "such", "missed, small": "such"}
+    unit |= {"missed, medium": "such", "missed, large": "such", "misplaced": "in all", "confused": "in all"}
+    example = f" For example {mistake.examples[0]}." if mistake.examples else ""
+    return f"{text}: {mistake.count} of {mistake.among} {unit.get(mistake.kind, 'detections')}.{example}"
+
+
+def _scope(measured: Measured, accuracy: Accuracy) -> str:
+    missing = [label for label in measured.manifest.labels if label not in accuracy.labels]
+    missing += [label for label, one in accuracy.labels.items() if not one.boxes]
+    told = "All of the model's labels are there."
+    if missing:
+        named = ", ".join(missing) if len(missing) <= _MOST_LABELS else f"{len(missing)} of the model's labels"
+        told = f"Not marked there, counted in no mean: {named}."
+    if accuracy.unknown:
+        told += f" Labels of the set that the model does not know, left out: {len(accuracy.unknown)}."
+    return told
+
+
+def _figures(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
+    rows = [(precision, *(percent(one.figures[key]) for key in FIGURES)) for precision, one in accuracies]
+    base = dict(accuracies).get("fp32")
+    rows += [
+        (f"{precision} - fp32", *(_difference(one.figures[key], base.figures[key]) for key in FIGURES))
+        for precision, one in accuracies
+        if base is not None and precision != "fp32"
+    ]
+    return markdown(("", *_TITLES.values()), rows)
+
+
+def _labels(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
+    base = dict(accuracies).get("fp32")
+    others = [precision for precision, _ in accuracies if base is not None and precision != "fp32"]
+    columns = ["label", "boxes"]
+    for precision, _ in accuracies:
+        columns += [f"{precision} AP", f"{precision} AP50"]
+    columns += [f"{precision} - fp32 AP50" for precision in others]
+    rows = []
+    for label in _by_boxes(accuracies[0][1]):
+        each = {precision: one.labels[label] for precision, one in accuracies}
+        cells = [text for one in each.values() for text in (percent(one.ap), percent(one.ap50))]
+        cells += [_difference(each[precision].ap50, each["fp32"].ap50) for precision in others]
+        rows.append((label, str(accuracies[0][1].labels[label].boxes), *cells))
+    return markdown(columns, rows)
+
+
+def _sizes(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
+    columns = ["label", *(f"{precision} {size}" for precision, _ in accuracies for size in _SIZES)]
+    rows = [
+        (label, *(percent(value) for _, one in accuracies for value in one.labels[label].by_size))
+        for label in _by_boxes(accuracies[0][1])
+    ]
+    return markdown(columns, rows)
+
+
+def _by_boxes(accuracy: Accuracy) -> list[str]:
+    """Give the labels of which there are boxes, the most frequent first."""
+    there = {label: one.boxes for label, one in accuracy.labels.items() if one.boxes}
+    return sorted(there, key=lambda label: -there[label])
+
+
+def _matrix(confusion: Confusion) -> str:
+    columns = ("is \\ detected as", *confusion.labels)
+    rows = [
+        (label, *(str(count) if count else "" for count in counts))
+        for label, counts in zip(confusion.labels, confusion.counts, strict=True)
+    ]
+    note = f"`{BACKGROUND}`: as a column not found, as a row nothing is marked there."
+    ignored = f" {confusion.ignored} detections in regions to ignore count nowhere." if confusion.ignored else ""
+    return f"{markdown(columns, rows)}\n\n{note}{ignored}"
+
+
+def _difference(one: float, base: float) -> str:
+    return "-" if NO_FIGURE in {one, base} else f"{(one - base) * 100:+.1f}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole * 100:.0f} %" if whole else "-"

@@ -1,0 +1,83 @@
+"""The proof on the clip in which people cross one by one, and that it fails when it should."""
+
+import pytest
+
+from appliance.config import ModelSettings, Settings
+from appliance.core.events import Event, EventType
+from tests.proof.clip import CLIP, FPS, PEOPLE, for_people, judge, run_clip
+from tests.proof.watch import FIRST, is_default_bundled, open_model
+from tests.shared_data import SHARED, needs
+
+UNBUNDLED = "no detector is bundled yet: models/edgecam-nano has no weights; `make prove MODEL=…` takes another"
+
+MODELS = [
+    pytest.param("models/yolox_nano_416_coco80.onnx", 3, marks=needs("models/yolox_nano_416_coco80.onnx")),
+    pytest.param("", 2, marks=pytest.mark.skipif(not is_default_bundled(), reason=UNBUNDLED), id=ModelSettings().use),
+]
+"""A detector, relative to `SHARED` or the bundled one, and every how many of the clip's ten frames a second it sees."""
+
+
+@pytest.mark.timeout(600)
+@needs(CLIP)
+@pytest.mark.parametrize(("model", "every"), MODELS)
+def test_everybody_who_crosses_is_one_person_and_the_empty_room_is_nobody(model: str, every: int) -> None:
+    settings = for_people(Settings())
+    with open_model(str(SHARED / model) if model else "", settings) as detector:
+        verdict = run_clip(detector, settings, every=every)
+    assert verdict.holds, f"\n{verdict.table()}"
+    # and for most of their time: a track of a few frames would be one with start and end too
+    for (came, went), [(_, (first, last))] in zip(PEOPLE, verdict.objects, strict=True):
+        assert last - first >= 0.75 * (went - came), f"\n{verdict.table()}"
+
+
+def life(name: str, first: float, last: float, label: str = "person") -> list[Event]:
+    """Give start and end of an object that was seen from one frame to another."""
+    return [
+        Event(
+            type=kind,
+            camera="camera",
+            object_id=name,
+            label=label,
+            class_id=0,
+            score=0.8,
+            best_score=0.8,
+            box=(0.0, 0.0, 10.0, 10.0),
+            width=768,
+            height=432,
+            time_ns=0,
+            mono_ns=FIRST.mono_ns + round(at / FPS * 1e9),
+            start_time_ns=0,
+            duration=(at - first) / FPS,
+        )
+        for kind, at in ((EventType.START, first), (EventType.END, last))
+    ]
+
+
+def everybody() -> list[list[Event]]:
+    return [life(f"p{at}", came + 3, went - 3) for at, (came, went) in enumerate(PEOPLE)]
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "holds"),
+    [
+        ([], 0, True),
+        ([], 1, False),  # somebody is not told
+        ([life("x", 300, 340)], 0, False),  # two for one
+        ([life("x", 300, 340, "car")], 0, False),
+        ([life("x", 10, 40)], 0, False),  # the empty room
+        ([life("x", 1361, 1370)], 0, False),
+        ([life("x", 227, 700)], 2, False),  # one for two
+    ],
+)
+def test_only_one_person_for_each_and_none_for_nobody_will_do(
+    more: list[list[Event]], less: int, *, holds: bool
+) -> None:
+    lives = everybody()
+    verdict = judge([event for one in lives[:1] + lives[1 + less :] + more for event in one])
+    assert verdict.holds is holds
+
+
+def test_a_person_under_another_label_is_not_told() -> None:
+    lives = everybody()
+    lives[2] = life("p2", PEOPLE[2][0], PEOPLE[2][1], "bicycle")
+    assert not judge([event for one in lives for event in one]).holds

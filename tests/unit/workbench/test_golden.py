@@ -1,0 +1,89 @@
+"""`edgecam-workbench golden` and what a device makes of it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from appliance.core.errors import ConfigError, ModelError
+from appliance.inference.golden import MOST_FRAME_BYTES, MOST_FRAMES, read_golden
+from appliance.workbench.golden import golden
+from appliance.workbench.golden_frames import drawn_frames
+from tests.simulators.models import write_folder, yolox, yolox_answer
+
+CAR = 2
+
+
+def make(*arguments: object) -> str:
+    return CliRunner().invoke(golden, [str(one) for one in arguments], catch_exceptions=False).stdout
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for at in range(2):
+        cv2.imwrite(str(folder / f"{at}.png"), np.full((64, 64, 3), 40 * at, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    weights = {"int8": yolox(yolox_answer((0, CAR, 0.7))), "fp32": yolox(yolox_answer((0, CAR, 0.9)))}
+    return write_folder(tmp_path / "mine", weights)
+
+
+def test_each_artifact_has_its_own_expectation_and_a_device_confirms_it(model: Path, pictures: Path) -> None:
+    told = json.loads(make(model, "--frames", pictures, "--json"))
+    assert told["frames"] == ["0.png", "1.png"]
+    scores = [one.frames[0][0].score for one in read_golden(model).artifacts]
+    assert scores == pytest.approx([0.7, 0.9])
+
+
+def test_the_same_model_and_pictures_give_the_same_bytes_and_others_replace_them(model: Path, pictures: Path) -> None:
+    make(model, "--frames", pictures)
+    first = {path.name: path.read_bytes() for path in (model / "golden").iterdir()}
+    make(model, "--frames", pictures)
+    assert {path.name: path.read_bytes() for path in (model / "golden").iterdir()} == first
+    (model / "golden" / "by-hand.txt").write_text("kept", encoding="utf-8")
+    (pictures / "0.png").rename(pictures / "2.png")
+    make(model, "--frames", pictures)
+    assert sorted(path.name for path in (model / "golden").iterdir()) == [
+        "1.png",
+        "2.png",
+        "by-hand.txt",
+        "golden.json",
+    ]
+
+
+def test_a_model_that_sees_nothing_gets_no_golden_frames(tmp_path: Path, pictures: Path) -> None:
+    blind = write_folder(tmp_path / "blind", {"fp32": yolox(yolox_answer((0, CAR, 0.36)))})
+    with pytest.raises(ModelError, match="they would prove nothing"):
+        make(blind, "--frames", pictures)
+    assert not (blind / "golden").exists()
+
+
+def test_a_family_without_weights_is_told(tmp_path: Path, pictures: Path) -> None:
+    with pytest.raises(ConfigError, match="has no weights"):
+        make(write_folder(tmp_path / "none", {}), "--frames", pictures)
+
+
+def test_pictures_that_a_device_would_not_accept_are_refused(model: Path, pictures: Path) -> None:
+    (pictures / "0.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=r"0\.png is not accepted"):
+        make(model, "--frames", pictures)
+    for at in range(MOST_FRAMES + 1):
+        cv2.imwrite(str(pictures / f"{at}.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ConfigError, match=f"accepted: 1 to {MOST_FRAMES}"):
+        make(model, "--frames", pictures)
+
+
+def test_drawn_frames_are_small_distinct_and_the_same_each_time(model: Path) -> None:
+    files = drawn_frames().files
+    make(model)  # draws them again
+    assert {one.name: one.read_bytes() for one in (model / "golden").glob("*.png")} == files
+    assert len(set(files.values())) == len(files) == 6
+    assert max(map(len, files.values())) < MOST_FRAME_BYTES // 8
