@@ -150,8 +150,9 @@ def check_scores(manifest: ModelManifest, scores: NDArray[np.float32]) -> None:
     Raises:
         ModelError: One is too high.
     """
-    if (scores > _HIGHEST_SCORE).any():
-        raise unlike(manifest, f"gave scores up to {np.nanmax(scores):.4g}, which must lie between 0 and 1")
+    is_too_high = scores > _HIGHEST_SCORE
+    if is_too_high.any():
+        raise unlike(manifest, f"gave scores up to {scores[is_too_high].max():.4g}, which must lie between 0 and 1")
 
 
 def unlike(manifest: ModelManifest, what: str) -> ModelError:

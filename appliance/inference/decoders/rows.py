@@ -53,6 +53,7 @@ class RowsDecoder:
         ends = (rows[:, batch] < 0).nonzero()[0]
         if len(ends):
             rows = rows[: ends[0]]
-        if (rows[:, batch] > 0).any():
-            raise unlike(self._manifest, f"gave a row for picture {np.nanmax(rows[:, batch]):g} of a batch of one")
+        others = rows[rows[:, batch] > 0, batch]
+        if len(others):
+            raise unlike(self._manifest, f"gave a row for picture {others.max():g} of a batch of one")
         return rows, np.where(np.isnan(rows[:, batch]), np.nan, rows[:, self._score])
