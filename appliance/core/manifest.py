@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from appliance.core.decoding import KINDS, AnyDecoder, NumberedSpec
 from appliance.core.errors import ModelError
 from appliance.core.mistakes import explain
 from appliance.core.part import Part
@@ -24,13 +25,12 @@ def _plain_file(name: str) -> str:
     return name
 
 
-Stride = Annotated[int, Field(ge=1, le=512)]
-Strides = Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Members = Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
 Dtype = Literal["float32", "uint8"]
+AxisWord = int | Annotated[str, Field(max_length=64)]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
 PlainFile = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -61,15 +61,25 @@ class TensorPattern(Part):
 
     Attributes:
         shape: For each axis a number, or a sum of the words that `appliance.inference.signature` explains:
-            ``height``, ``width``, ``rows(16)``, ``columns(16)``, ``cells(8,16,32)``, ``5+classes``.
+            ``height``, ``width``, ``rows(16)``, ``columns(16)``, ``cells(8,16,32)``, ``5+classes``; or ``any``.
         dtype: NumPy's name of the element type.
     """
 
-    shape: Annotated[tuple[int | Annotated[str, Field(max_length=64)], ...], Field(max_length=8)]
-    dtype: Dtype = "float32"
+    shape: Annotated[tuple[AxisWord, ...], Field(max_length=8)]
+    dtype: Literal["float32", "uint8", "int32", "int64"] = "float32"
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(str(size) for size in self.shape)}]"
+
+
+class ConstantPattern(TensorPattern):
+    """An input beside the picture that is the same for every frame, such as the size to tell boxes in.
+
+    Attributes:
+        values: Numbers or words as in `shape`, row by row.
+    """
+
+    values: Annotated[tuple[AxisWord, ...], Field(min_length=1, max_length=64)]
 
 
 class Signature(Part):
@@ -77,11 +87,16 @@ class Signature(Part):
 
     Attributes:
         input: The picture.
+        constants: Further inputs.
         outputs: In the order in which the decoder takes them.
+        tells_labels: A file with these tensors has these labels. If not, it could be anyone's with labels of its own:
+            it is taken for this model only where the model is named.
     """
 
     input: TensorPattern
+    constants: Annotated[tuple[ConstantPattern, ...], Field(max_length=8)] = ()
     outputs: Annotated[tuple[TensorPattern, ...], Field(min_length=1, max_length=32)]
+    tells_labels: bool = True
 
 
 class InputSpec(Part):
@@ -118,62 +133,6 @@ class InputSpec(Part):
         if self.dtype == "uint8" and (any(self.mean) or set(self.std) != {1.0}):
             raise ValueError("mean and std need dtype float32")
         return self
-
-
-class DecoderSpec(Part):
-    """What all decoders have in common.
-
-    Attributes:
-        nms_iou: Of two boxes of one class that overlap more than this (IoU), the lower score goes.
-        min_score: Lowest score of a detection unless the owner sets another.
-        max_detections: At most so many in one frame.
-    """
-
-    nms_iou: Annotated[float, Field(ge=0.05, le=1.0)]
-    min_score: Annotated[float, Field(ge=0.01, le=1.0)]
-    max_detections: Annotated[int, Field(ge=1, le=1000)] = 300
-
-
-class YoloxSpec(DecoderSpec):
-    """YOLOX: one tensor of raw grid offsets, log sizes, objectness and class scores."""
-
-    kind: Literal["yolox"]
-    strides: Strides
-
-
-class NanodetSpec(DecoderSpec):
-    """NanoDet and PicoDet: per level a score tensor and a distribution over distances for each side.
-
-    Attributes:
-        strides: Of the levels, in the order of the signature: all score tensors, then all box tensors.
-        bins: Values of each side's distribution.
-    """
-
-    kind: Literal["nanodet"]
-    strides: Strides
-    bins: Annotated[int, Field(ge=2, le=64)]
-
-
-class FastestdetSpec(DecoderSpec):
-    """FastestDet: one map of objectness, box and class scores."""
-
-    kind: Literal["fastestdet"]
-    stride: Stride
-
-
-class DistancesSpec(DecoderSpec):
-    """Edgecam's own: one tensor of scores, one of each side's distance from the cell's centre, in cells.
-
-    Attributes:
-        strides: Of the levels, one after the other in both tensors.
-    """
-
-    kind: Literal["distances"]
-    strides: Strides
-
-
-DECODERS = ("distances", "fastestdet", "nanodet", "yolox")
-AnyDecoder = Annotated[YoloxSpec | NanodetSpec | FastestdetSpec | DistancesSpec, Field(discriminator="kind")]
 
 
 class Source(Part):
@@ -297,6 +256,20 @@ class ModelManifest(Part):
         return self
 
     @model_validator(mode="after")
+    def _labels_have_numbers(self) -> Self:
+        decoders = {"decoder": self.decoder}
+        for at, artifact in enumerate(self.artifacts):
+            if artifact.decoder is not None:
+                decoders[f"artifacts.{at}.decoder"] = artifact.decoder
+        for table, decoder in decoders.items():
+            if isinstance(decoder, NumberedSpec) and len(decoder.class_numbers) not in {0, len(self.labels)}:
+                raise ValueError(
+                    f"{table}.class_numbers: {len(decoder.class_numbers)} for {len(self.labels)} labels; "
+                    "give one for each, or none"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _groups_are_of_labels(self) -> Self:
         grouped: list[str] = []
         for name, members in (self.groups or {}).items():
@@ -346,7 +319,8 @@ def read_manifest(path: Path) -> ModelManifest:
     try:
         return ModelManifest.model_validate(values)
     except ValidationError as error:
-        raise ModelError(explain(error, file, {"decoder": DECODERS, "providers": sorted(PROVIDERS)})) from error
+        forms = {"decoder": KINDS, "providers": sorted(PROVIDERS)}
+        raise ModelError(explain(error, file, forms)) from error
 
 
 def _read_text(path: Path) -> str:

@@ -240,11 +240,19 @@ def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Seque
     """Find the one manifest that fits a file's inputs and outputs.
 
     Raises:
-        ModelError: None fits, or more than one.
+        ModelError: None fits, or more than one, or one whose labels these tensors do not tell and that was not named.
     """
     bindings = [binding for each in located.candidates if (binding := bind(each, inputs, outputs)) is not None]
+    guessed = [each.manifest.name for each in bindings if not each.manifest.signature.tells_labels]
+    if len(located.candidates) > 1:  # it was not named
+        bindings = [each for each in bindings if each.manifest.signature.tells_labels]
     if len(bindings) == 1:
         return ResolvedModel(located.path, located.format, located.sha256, bindings[0])
+    if not bindings and guessed:
+        raise ModelError(
+            f"{located.path} could be {' or '.join(guessed)}, or have other labels: its outputs do not tell; "
+            f"say so if it is: --model {guessed[0]}={located.path}"
+        )
     if bindings:
         names = [binding.manifest.name for binding in bindings]
         raise ModelError(
@@ -357,4 +365,6 @@ def _read_weights(path: Path) -> tuple[bytes, str]:
 
 
 def _describe(manifest: ModelManifest) -> str:
-    return f"{manifest.signature.input} -> {', '.join(map(str, manifest.signature.outputs))}"
+    signature = manifest.signature
+    inputs = ", ".join(map(str, (signature.input, *signature.constants)))
+    return f"{inputs} -> {', '.join(map(str, signature.outputs))}"

@@ -73,6 +73,8 @@ class Detector:
         self._session = session
         self._preprocessor = Preprocessor(self.manifest.input)
         self._inputs = {model.binding.input: self._preprocessor.tensor}
+        for one in model.binding.constants:
+            self._inputs[one.name] = np.array(one.values, one.dtype).reshape(one.shape)
         kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
         choice = Choice(self.min_score, _wanted(self.manifest, labels), every_class)
         self._decoder: Decoder = kind(self.manifest, choice)

@@ -17,7 +17,7 @@ def model(
     inputs: Mapping[str, Shape],
     outputs: Mapping[str, NDArray[Any]],
     *,
-    input_dtype: str = "float32",
+    input_dtype: str | Mapping[str, str] = "float32",
     weights_are_inputs: bool = False,
 ) -> bytes:
     """Give the bytes of a model that takes `inputs` and answers with `outputs`.
@@ -25,14 +25,15 @@ def model(
     Args:
         inputs: Shape by name; a word leaves an axis open.
         outputs: Answer by name.
-        input_dtype: Element type of the inputs.
+        input_dtype: Element type of the inputs, of all or by name.
         weights_are_inputs: List the stored tensors among the inputs too, as some exporters do.
     """
     stored = b"".join(_field(5, _tensor(f"{name}_stored", value)) for name, value in outputs.items())
     nodes = b"".join(
         _field(1, _field(1, f"{n}_stored".encode()) + _field(2, n.encode()) + _field(4, b"Identity")) for n in outputs
     )
-    taken = b"".join(_field(11, _value(name, shape, input_dtype)) for name, shape in inputs.items())
+    dtypes = dict.fromkeys(inputs, input_dtype) if isinstance(input_dtype, str) else input_dtype
+    taken = b"".join(_field(11, _value(name, shape, dtypes[name])) for name, shape in inputs.items())
     if weights_are_inputs:
         taken += b"".join(_field(11, _value(f"{n}_stored", v.shape, str(v.dtype))) for n, v in outputs.items())
     given = b"".join(_field(12, _value(name, value.shape, str(value.dtype))) for name, value in outputs.items())

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.decoding import DistancesSpec
 from appliance.core.errors import ModelError
-from appliance.core.manifest import DistancesSpec, ModelManifest
+from appliance.core.manifest import ModelManifest
 from appliance.core.results import Detections
 from appliance.inference.decoders import Choice, corners, grid
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.decoding import FastestdetSpec
 from appliance.core.errors import ModelError
-from appliance.core.manifest import FastestdetSpec, ModelManifest
+from appliance.core.manifest import ModelManifest
 from appliance.core.results import Detections
 from appliance.inference.decoders import Choice, corners, grid
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from appliance.config import ModelSettings
+from appliance.core.decoding import DistancesSpec, NanodetSpec, YoloxSpec
 from appliance.core.errors import ConfigError, UnsupportedError
 from appliance.core.files import write_atomically
-from appliance.core.manifest import DistancesSpec, NanodetSpec, YoloxSpec
 from appliance.inference.decoders import grid
 from appliance.inference.detector import Detector, open_detector
 from appliance.workbench.evaluate import as_frame

@@ -1,12 +1,15 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from appliance.core.decoding import KINDS
 from appliance.core.errors import ModelError
 from appliance.core.manifest import TensorSpec, read_manifest
 
+KNOWN = "decoder.kind: known: detr, distances, fastestdet, listed, nanodet, rows, ssd, yolov5, yolov8, yolox"
 OWN = Path(__file__).resolve().parents[3] / "models"
 GOOD = (OWN / "yolox" / "manifest.toml").read_text(encoding="utf-8").replace("../labels/coco80.txt", "labels.txt")
 
@@ -18,7 +21,7 @@ def write(folder: Path, content: str, labels: str = "person\ncar\n") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["fastestdet", "nanodet", "picodet", "yolox"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in OWN.glob("*/manifest.toml")))
 def test_every_family_of_ours_has_a_manifest_with_the_coco_labels(name: str) -> None:
     manifest = read_manifest(OWN / name)
     assert manifest.name == name
@@ -54,8 +57,16 @@ def test_all_errors_are_told_at_once_with_their_key_paths(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('kind = "yolox"', 'kind = "yolo9"', "decoder.kind: known: distances, fastestdet, nanodet, yolox"),
-        ('kind = "yolox"\n', "", "decoder.kind: known: distances, fastestdet, nanodet, yolox"),
+        (
+            'kind = "yolox"',
+            'kind = "yolo9"',
+            KNOWN,
+        ),
+        (
+            'kind = "yolox"\n',
+            "",
+            KNOWN,
+        ),
         ("schema = 1", "schema = 2", "schema: "),
         ("pad = 114", "pad = 114\nstd = [0.0, 1.0, 1.0]", "std must lie between"),
         ('dtype = "float32"\ncolour', 'dtype = "uint8"\nmean = [1.0, 0.0, 0.0]\ncolour', "need dtype float32"),
@@ -195,3 +206,59 @@ def test_an_artifact_says_which_delegate_is_to_run_it(tmp_path: Path) -> None:
 def test_what_does_not_belong_to_an_artifacts_runtime_is_refused(tmp_path: Path, artifact: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected):
         read_manifest(write(tmp_path, GOOD + artifact))
+
+
+def test_the_page_of_models_names_every_decoder_and_family_and_its_example_is_a_manifest(tmp_path: Path) -> None:
+    page = (OWN.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9-]+)`", page))
+    assert named >= {*KINDS, *(path.parent.name for path in OWN.glob("*/manifest.toml"))}
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    manifest = read_manifest(write(tmp_path, GOOD[: GOOD.index("[decoder]")] + example))
+    assert manifest.decoder.kind == "yolov8"
+    assert str(manifest.signature.outputs[0]) == "float32[1,4+classes,cells(8,16,32)]"
+
+
+def test_class_numbers_are_for_all_labels_or_none(tmp_path: Path) -> None:
+    decoder = 'kind = "rows"\nclass_numbers = [1]\nnms_iou = 1.0\nmin_score = 0.3\n'
+    content = GOOD[: GOOD.index("[decoder]")] + "[decoder]\n" + decoder + GOOD[GOOD.index("[signature]") :]
+    with pytest.raises(ModelError, match="1 for 2 labels; give one for each, or none"):
+        read_manifest(write(tmp_path, content))
+    with pytest.raises(ModelError, match=r"decoder\.class_numbers: has one twice"):
+        read_manifest(write(tmp_path, content.replace("[1]", "[1, 1]")))
+
+
+def test_class_numbers_of_an_artifact_s_own_decoder_are_for_all_labels_or_none_too(tmp_path: Path) -> None:
+    own = 'decoder = { kind = "rows", class_numbers = [NUMBERS], nms_iou = 1.0, min_score = 0.3 }\n'
+    with pytest.raises(ModelError, match=r"artifacts\.0\.decoder\.class_numbers: 1 for 2 labels; give one for each"):
+        read_manifest(write(tmp_path, GOOD + ARTIFACT + own.replace("NUMBERS", "1")))
+    (artifact,) = read_manifest(write(tmp_path, GOOD + ARTIFACT + own.replace("NUMBERS", "1, 17"))).artifacts
+    assert artifact.decoder is not None
+    assert artifact.decoder.kind == "rows"
+
+
+def test_what_an_artifact_s_own_decoder_lacks_is_told_by_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"artifacts\.0\.decoder\.min_score: is required"):
+        read_manifest(write(tmp_path, GOOD + ARTIFACT + 'decoder = { kind = "rows", nms_iou = 1.0 }\n'))
+
+
+@pytest.mark.parametrize(
+    ("decoder", "expected"),
+    [
+        (
+            'kind = "rows"\ncolumns = ["x1", "y1", "x2", "y2", "score"]',
+            "columns: needs x1, y1, x2, y2, score and class",
+        ),
+        ('kind = "listed"\nbox_order = "xyxy"\nunit = "pixels"\noutputs = ["boxes", "scores"]', "outputs: needs boxes"),
+        ('kind = "detr"\nactivation = "softmax"\nbackground = "none"', "activation softmax needs a background"),
+        ('kind = "ssd"\nactivation = "sigmoid"\nbackground = "none"\nlayers = []', r"decoder\.layers: "),
+        (
+            'kind = "ssd"\nactivation = "sigmoid"\nbackground = "none"\nlayers = [{stride=8, anchors=[[nan, 1.0]]}]',
+            r"decoder\.layers\.0\.anchors\.0\.0: ",
+        ),
+    ],
+)
+def test_a_decoder_that_could_not_work_is_refused(tmp_path: Path, decoder: str, expected: str) -> None:
+    table = f"[decoder]\n{decoder}\nnms_iou = 1.0\nmin_score = 0.3\n"
+    content = GOOD[: GOOD.index("[decoder]")] + table + GOOD[GOOD.index("[signature]") :]
+    with pytest.raises(ModelError, match=expected):
+        read_manifest(write(tmp_path, content))

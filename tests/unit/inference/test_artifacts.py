@@ -16,6 +16,16 @@ from tests.simulators.models import write_folder, write_yolox, yolox_answer
 from tests.simulators.models import yolox as yolox_bytes
 
 MODELS = SHARED / "models"
+FAMILIES = (
+    "d-fine",
+    "efficientdet",
+    "fastestdet",
+    "nanodet",
+    "picodet",
+    "rf-detr",
+    "ssd-mobilenet",
+    "yolox",
+)
 
 
 def add_model(directory: Path, name: str, weights: bytes | None = None, sha256: str | None = None) -> Path:
@@ -46,8 +56,8 @@ def yolox(tmp_path: Path) -> Path:
 
 def test_our_own_families_are_found_and_say_that_they_have_no_weights() -> None:
     found = {model.manifest.name: model.weights for model in find_models()}
-    assert {"fastestdet", "nanodet", "picodet", "yolox"} <= found.keys()
-    assert all(found[name] is None for name in ("fastestdet", "nanodet", "picodet", "yolox"))
+    assert set(FAMILIES) <= found.keys()
+    assert all(found[name] is None for name in FAMILIES)
 
 
 def test_models_are_listed_without_numpy_or_a_runtime() -> None:
@@ -152,7 +162,7 @@ def test_a_family_without_weights_asks_for_a_file() -> None:
 
 def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yolox: Path) -> None:
     add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes())
-    with pytest.raises(ConfigError, match=r"use is 'nosuch'; known: my-yolox \(ready\), fastestdet \(no weights\)"):
+    with pytest.raises(ConfigError, match=r"use is 'nosuch'; known: my-yolox \(ready\), d-fine \(no weights\)"):
         locate_model(use("nosuch", tmp_path / "mine"))
 
 
@@ -230,6 +240,33 @@ def test_a_tflite_file_is_opened_by_its_ending_and_told_by_its_tensors() -> None
         ModelError, match=r"fits no known model; it has input uint8\[1,128,128,3\] -> \S+ float32\[1,1001\]"
     ):
         resolve_model(use(MODELS / "mobilenet_v1_0.25_128_quant.tflite"))
+
+
+def list_file(path: Path, **dtypes: str) -> Path:
+    """Write a file whose tensors are those of D-FINE as deployed, and of many others."""
+    answers = {
+        "labels": np.zeros((1, 3), np.int64),
+        "boxes": np.zeros((1, 3, 4), np.float32),
+        "scores": np.zeros((1, 3), np.float32),
+    }
+    inputs = {"images": (1, 3, 64, 64), "orig_target_sizes": (1, 2)}
+    dtypes = {"images": "float32", "orig_target_sizes": "int64", **dtypes}
+    path.write_bytes(tiny_onnx.model(inputs, answers, input_dtype=dtypes))
+    return path
+
+
+def test_a_file_whose_labels_its_tensors_do_not_tell_is_not_guessed_at(tmp_path: Path) -> None:
+    path = list_file(tmp_path / "some.onnx")
+    with pytest.raises(ModelError) as caught:
+        resolve_model(use(path))
+    assert "could be d-fine, or have other labels: its outputs do not tell" in str(caught.value)
+    assert f"--model d-fine={path}" in str(caught.value)
+
+
+def test_a_file_whose_labels_its_tensors_do_not_tell_is_what_its_owner_says(tmp_path: Path) -> None:
+    path = list_file(tmp_path / "some.onnx")
+    resolved = resolve_model(use(f"d-fine={path}"))
+    assert resolved.binding.constants[0].values == (64, 64)
 
 
 def test_a_folder_is_a_model_whatever_it_is_called_and_a_precision_chooses_among_its_artifacts(tmp_path: Path) -> None:

@@ -145,3 +145,42 @@ def test_every_real_model_sees_the_bus_and_the_people_where_they_are(file: str) 
     ):
         slack = np.array([x2 - x1, y2 - y1] * 2) / 4
         assert any(name == label and (np.abs(box - (x1, y1, x2, y2)) < slack).all() for name, box in seen), label
+
+
+def test_an_input_beside_the_picture_is_given_its_constant(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    # as D-FINE is deployed: boxes are told in pixels of the size that it is given
+    parts = np.array([[[0.25, 0.5, 0.5, 0.75]]], np.float32)
+    nodes = [
+        helper.make_node("Cast", ["size"], ["real"], to=kinds.FLOAT),
+        helper.make_node("Concat", ["real", "real"], ["corners"], axis=1),
+        helper.make_node("Mul", ["parts", "corners"], ["boxes"]),
+        helper.make_node("Identity", ["class"], ["labels"]),
+        helper.make_node("Identity", ["score"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "set",
+        [
+            helper.make_tensor_value_info("size", kinds.INT64, [1, 2]),
+            helper.make_tensor_value_info("images", kinds.FLOAT, [1, 3, 32, 64]),
+        ],
+        [
+            helper.make_tensor_value_info("labels", kinds.INT64, [1, 1]),
+            helper.make_tensor_value_info("boxes", kinds.FLOAT, [1, 1, 4]),
+            helper.make_tensor_value_info("scores", kinds.FLOAT, [1, 1]),
+        ],
+        [
+            onnx.numpy_helper.from_array(parts, "parts"),
+            onnx.numpy_helper.from_array(np.array([[CAR]], np.int64), "class"),
+            onnx.numpy_helper.from_array(np.array([[0.9]], np.float32), "score"),
+        ],
+    )
+    path = tmp_path / "set.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    with open_detector(ModelSettings.model_validate({"use": f"d-fine={path}"})) as one:
+        found = one.detect(frame(640, 640))
+    assert found.boxes.tolist() == [[160, 320, 320, 480]]
+    assert found.class_ids.tolist() == [CAR]

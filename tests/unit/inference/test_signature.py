@@ -2,7 +2,7 @@ import pytest
 
 from appliance.core.errors import ModelError
 from appliance.core.manifest import Signature, TensorPattern, TensorSpec
-from appliance.inference.signature import axis, bind
+from appliance.inference.signature import Constant, axis, bind
 from tests.simulators.models import manifest
 
 
@@ -99,3 +99,49 @@ def test_an_integer_input_that_takes_float_fits_a_manifest_in_float_and_one_in_b
         found = TensorSpec(name="t", shape=(1, 3, 64, 96), dtype="uint8", takes_float=takes_float)
         fitting = [bind(one, [found], outputs) for one in (yolox, yolox.model_copy(update={"signature": in_bytes}))]
         assert [binding is not None for binding in fitting] == expected
+
+
+def test_an_axis_of_which_the_pattern_says_nothing_fits_every_size() -> None:
+    for most in (10, 25, None):
+        lists = [spec(1, most, 4), spec(1, most), spec(1, most), spec(1)]
+        binding = bind(manifest("ssd-mobilenet"), [spec(1, 300, 300, 3, dtype="uint8")], lists)
+        assert binding is not None
+        assert binding.outputs == (0, 1, 2, 3)
+
+
+D_FINE = [spec(None, 300, dtype="int64"), spec(None, 300, 4), spec(None, 300)]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_input_beside_the_picture_gets_its_constant_in_any_order(is_first: bool) -> None:  # noqa: FBT001 - a case
+    inputs = [spec(None, 3, 320, 640, name="images"), spec(None, 2, name="orig_target_sizes", dtype="int64")]
+    binding = bind(manifest("d-fine"), inputs if is_first else inputs[::-1], D_FINE)
+    assert binding is not None
+    assert binding.input == "images"
+    assert binding.constants == (Constant("orig_target_sizes", "int64", (1, 2), (640, 320)),)
+
+
+def test_an_input_too_many_or_of_another_type_does_not_fit() -> None:
+    picture, size = spec(1, 3, 640, 640), spec(1, 2, dtype="int64")
+    for inputs in ([picture], [picture, size, size], [picture, spec(1, 2)], [size, size], [picture, picture]):
+        assert bind(manifest("d-fine"), inputs, D_FINE) is None
+
+
+def test_a_constant_whose_values_do_not_fill_its_shape_is_refused() -> None:
+    whole = manifest("d-fine")
+    constant = whole.signature.constants[0].model_copy(update={"values": ("width", "height", 3)})
+    signature = whole.signature.model_copy(update={"constants": (constant,)})
+    with pytest.raises(ModelError, match=r"signature\.constants: 3 values for the shape \[1, 2\]"):
+        bind(
+            whole.model_copy(update={"signature": signature}),
+            [spec(1, 3, 64, 64), spec(1, 2, dtype="int64")],
+            D_FINE,
+        )
+
+
+@pytest.mark.parametrize("name", ["rf-detr"])
+def test_outputs_of_a_set_are_told_apart_by_shape(name: str) -> None:
+    binding = bind(manifest(name), [spec(1, 3, 512, 512)], [spec(1, 300, 91), spec(1, 300, 4)])
+    assert binding is not None
+    assert binding.outputs == (1, 0)
+    assert binding.manifest.input.width == 512

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.core.decoding import KINDS, DistancesSpec
 from appliance.core.errors import ModelError
-from appliance.core.manifest import DistancesSpec, ModelManifest
+from appliance.core.manifest import ModelManifest
+from appliance.core.registry import load
 from appliance.core.results import Detections
-from appliance.inference.decoders import Choice, Decoder, grid
+from appliance.inference.decoders import DECODERS, Choice, Decoder, grid
 from appliance.inference.decoders.distances import DistancesDecoder
 from appliance.inference.decoders.fastestdet import FastestdetDecoder
 from appliance.inference.decoders.nanodet import NanodetDecoder
@@ -229,11 +231,6 @@ class TestEveryDecoder:
         found = kind(small(name), Choice(0.3, ALL)).decode(outputs)
         assert np.isnan(found.scores).any()
 
-    def test_refuses_a_manifest_of_another_kind(self, name: str, kind: type[Decoder], make: Make) -> None:  # noqa: ARG002 - the class's cases
-        other = "nanodet" if kind is YoloxDecoder else "yolox"
-        with pytest.raises(ModelError, match=rf"manifest '{other}': decoder\.kind is '{other}', not"):
-            kind(small(other), Choice(0.3, ALL))
-
 
 def test_the_softmax_does_not_overflow() -> None:
     outputs = nanodet_outputs(np.random.default_rng(1), (8, 16, 32))
@@ -249,3 +246,14 @@ def test_the_grid_goes_row_by_row_and_rounds_up() -> None:
     places, strides = grid(manifest("yolox", 40, 20), (16, 32))
     assert places.tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1], [0, 0], [1, 0]]
     assert strides.ravel().tolist() == [16] * 6 + [32] * 2
+
+
+def test_every_kind_of_a_manifest_has_a_decoder_and_no_other() -> None:
+    assert sorted(DECODERS) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_decoder_refuses_a_manifest_of_another_kind(kind: str) -> None:
+    other = "nanodet" if kind == "yolox" else "yolox"
+    with pytest.raises(ModelError, match=rf"decoder\.kind is '{other}', not '{kind}'"):
+        load(DECODERS, kind, "kind")(small(other), Choice(0.3, ALL))
