@@ -121,8 +121,7 @@ def _costs(
     import cv2
 
     from appliance.config import ModelSettings
-    from appliance.inference.artifacts import locate_model
-    from appliance.workbench.card_measure import read_all
+    from appliance.inference.artifacts import locate_model, read_artifact
     from appliance.workbench.costs import measure_costs
     from appliance.workbench.energy import find_meter
     from appliance.workbench.evaluate import read_frame
@@ -131,7 +130,8 @@ def _costs(
     reference = locate_model(ModelSettings(use=beside)) if beside else None
     first = next(iter(datasets.values()))
     pictures = [read_frame(path) for _, path in first.pictures(frames)]
-    models = [one for _, one in read_all(model, measured.manifest)]
+    entries = {one.file: one for one in measured.manifest.artifacts}
+    models = [read_artifact(model, measured.manifest, entries[one.file]) for one in measured.artifacts]
     return measure_costs(models, reference, pictures, find_meter())
 
 
@@ -180,6 +180,7 @@ def _values(measured: "Measured", costs: "Costs | None") -> dict[str, Any]:
         "version": measured.manifest.version,
         "datasets": dict(measured.datasets),
         "artifacts": artifacts,
+        "skipped": dict(measured.skipped),
         "costs": asdict(costs) if costs else None,
         "versions": dict(measured.versions),
     }

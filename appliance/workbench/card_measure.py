@@ -11,13 +11,14 @@ from typing import Final
 import appliance
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import Artifact, ModelManifest, read_manifest
-from appliance.inference.artifacts import LocatedModel, artifacts_present, read_artifact
+from appliance.inference.artifacts import LocatedModel
 from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_golden
 from appliance.workbench.card_text import ArtifactFigures, Measured
 from appliance.workbench.costs import processor_name
 from appliance.workbench.evaluate import Dataset
 from appliance.workbench.judgement import Judgement, judge
 from appliance.workbench.ledger import Ledger
+from appliance.workbench.runnable import Runnable, read_runnable
 
 _COMPUTES: Final = ("numpy", "onnxruntime", "opencv-python-headless", "pycocotools")
 
@@ -39,9 +40,11 @@ def measure_card(
         ConfigError: There are no weights, or a picture cannot be read.
         ModelError: An artifact is not what its manifest says, or cannot be run; or the golden frames are not for it.
         StorageError: The ledger cannot be written.
+        UnsupportedError: There are weights, and none can be run here.
     """
     manifest = read_manifest(folder)
-    located = read_all(folder, manifest)
+    runnable = read_all(folder, manifest)
+    located = runnable.found
     versions = {name: version(name) for name in _COMPUTES}
     about = {"code": _code(), "machine": f"{platform.machine()} {processor_name()}", **versions}
     ledger = Ledger(ledger_file, about)
@@ -56,20 +59,22 @@ def measure_card(
         golden=_golden_frames(folder, [one for _, one in located]),
         versions={"edgecam": appliance.__version__, **versions, "Python": platform.python_version()},
         command=command,
+        skipped=runnable.skipped,
     )
 
 
-def read_all(folder: Path, manifest: ModelManifest) -> list[tuple[Artifact, LocatedModel]]:
-    """Read all artifacts that are there.
+def read_all(folder: Path, manifest: ModelManifest) -> Runnable:
+    """Read all artifacts that are there; one that cannot be run here is told.
 
     Raises:
         ConfigError: There are none.
-        ModelError: One is not the file that the manifest names.
+        ModelError: One is broken, or not the file that the manifest names.
+        UnsupportedError: There are some, and none can be run here.
     """
-    found = [(one, read_artifact(folder, manifest, one)) for one in artifacts_present(folder, manifest)]
-    if not found:
+    runnable = read_runnable(folder, manifest)
+    if not runnable.found:
         raise ConfigError(f"{folder} has no weights of {manifest.name!r}: there is nothing to measure")
-    return found
+    return runnable
 
 
 def digest_dataset(dataset: Dataset, limit: int | None = None) -> str:
@@ -122,6 +127,8 @@ def _figures(
 
 
 def _count(located: LocatedModel) -> tuple[int | None, int | None]:
+    if located.format != "onnx":
+        return None, None
     try:
         from appliance.workbench.graph import count_graph
     except ImportError:

@@ -1,7 +1,7 @@
 """The measured sections of a model card, as Markdown. Pure: figures in, text out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.core.manifest import ModelManifest
 from appliance.workbench.confusion import BACKGROUND, Confusion, Mistake
@@ -60,6 +60,7 @@ class Measured:
         golden: Number of golden frames.
         versions: Of what computed, by name.
         command: What was asked for.
+        skipped: Why each artifact that could not be run was not, by the name of its file.
     """
 
     manifest: ModelManifest
@@ -68,6 +69,7 @@ class Measured:
     golden: int
     versions: Mapping[str, str]
     command: str
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_section(measured: Measured) -> str:
@@ -98,7 +100,10 @@ def model_section(measured: Measured) -> str:
     ]
     listed = "\n".join(f"- {key}: {value}" for key, value in facts)
     columns = ("file", "precision", "bytes", "parameters", "multiply-adds", "SHA-256 begins")
-    return f"## The model\n\n{listed}\n\n{markdown(columns, files)}"
+    # why stays on the terminal: it may have places of that machine in it
+    left_out = ", ".join(f"`{file}`" for file in measured.skipped)
+    told = f"\n\nCould not be run on the machine that measured, so left out here: {left_out}." if left_out else ""
+    return f"## The model\n\n{listed}\n\n{markdown(columns, files)}{told}"
 
 
 def accuracy_section(measured: Measured) -> str:

@@ -16,7 +16,7 @@ from appliance.cameras.synthetic import Street
 from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.core.files import write_atomically
 from appliance.core.manifest import read_manifest
-from appliance.inference.artifacts import LocatedModel, artifacts_present, read_artifact
+from appliance.inference.artifacts import LocatedModel
 from appliance.inference.detector import load_detector
 from appliance.inference.golden import (
     GOLDEN_FOLDER,
@@ -35,6 +35,7 @@ from appliance.inference.golden import (
     read_golden,
 )
 from appliance.workbench.progress import with_progress
+from appliance.workbench.runnable import read_runnable
 
 STREETS: Final = ((15, 50), (21, 100), (6, 240), (12, 260), (3, 30))
 """Seed and frame of drawn streets in which all that a street has is seen well: people, bicycle, car, bus, truck."""
@@ -90,7 +91,9 @@ def own_frames(folder: Path) -> Pictures:
 
 
 def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> GoldenSet:
-    """Write the golden frames of a model, for all of its artifacts that are there, and check them once.
+    """Write the golden frames of a model, for all of its artifacts that can be run here, and check them once.
+
+    One that cannot be is told, and has no golden frames until they are made where it can be.
 
     Args:
         folder: The model's.
@@ -101,9 +104,10 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
         ConfigError: There are no weights.
         ModelError: An artifact finds nothing in the pictures that it is sure of, or not the same twice.
         StorageError: The folder cannot be written to.
+        UnsupportedError: There are weights, and none can be run here.
     """
     manifest = read_manifest(folder)
-    located = [read_artifact(folder, manifest, one) for one in artifacts_present(folder, manifest)]
+    located = [one for _, one in read_runnable(folder, manifest).found]
     if not located:
         raise ConfigError(f"{folder} has no weights of {manifest.name!r}: there is nothing to write down")
     frames = [

@@ -84,3 +84,20 @@ def write_ladder(directory: Path, *rungs: bytes, entries: dict[int, str] | None 
         manifest += (entries or {}).get(at, "")
     (folder / "manifest.toml").write_text(manifest, encoding="utf-8")
     return folder
+
+
+def add_artifact(folder: Path, file: str, content: bytes, more: str = "") -> Path:
+    """Add an artifact of 8 bits to a model's folder, last; its format is the ending of its name.
+
+    Args:
+        folder: The model's.
+        file: Its name.
+        content: Its bytes.
+        more: More lines of its table.
+    """
+    (folder / file).write_bytes(content)
+    entry = f'\n[[artifacts]]\nfile = "{file}"\nformat = "{Path(file).suffix[1:]}"\nprecision = "int8"\n'
+    entry += f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nsize = {len(content)}\n{more}'
+    with (folder / "manifest.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write(entry)
+    return folder
