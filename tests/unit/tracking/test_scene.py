@@ -111,19 +111,20 @@ def test_a_walker_seen_twice_a_second_is_one_object() -> None:
 
 
 @pytest.mark.parametrize("seconds", [2.5, 60.0])
-def test_frames_far_apart_still_make_objects_that_may_be_missed_twice(seconds: float) -> None:
-    stage = Stage(TrackingSettings(lost_after=2.0), seconds=seconds)
-    stage.play(times=3)
-    stage.play(Actor(300, 500), times=4)
-    stage.play(times=2)
-    stage.play(Actor(300, 500))
-    assert EventType.END not in {event.type for event in stage.events}
-    assert stage.scene.lost_after == pytest.approx(3 * seconds)
-    stage.play(times=4)
-    assert [event.type for event in stage.events if event.type is not EventType.UPDATE] == [
-        EventType.START,
-        EventType.END,
-    ]
+@pytest.mark.parametrize("jitter", [0.0, 0.01, 0.05])
+def test_frames_far_apart_and_uneven_still_make_objects_that_may_be_missed_twice(seconds: float, jitter: float) -> None:
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        stage = Stage(TrackingSettings(lost_after=2.0))
+        for is_seen in map(int, "00011110010010000"):
+            stage.seconds = seconds * (1 + random.uniform(-jitter, jitter))
+            stage.play(*[Actor(300, 500)] * is_seen)
+        assert stage.scene.lost_after == pytest.approx(3.5 * seconds, rel=0.06)
+        assert [event.type for event in stage.events if event.type is not EventType.UPDATE] == [
+            EventType.START,
+            EventType.END,
+        ]
+        assert stage.events[-1].duration == pytest.approx(9 * seconds, rel=0.06)
 
 
 def test_frames_close_together_leave_the_time_as_it_is_configured() -> None:
