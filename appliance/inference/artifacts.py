@@ -150,10 +150,34 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
         return locate_artifact(path, precision)
     if _is_file_name(settings.use):
         _refuse_choice(settings.use, precision)
-        own = _manifest_beside(path)
-        known = (own,) if own else tuple(model.manifest for model in find_models(settings.directories))
-        return _locate_file(path, known)
+        if own := _manifest_beside(path):
+            named = next(artifact for artifact in own.artifacts if artifact.file == path.name)
+            return read_artifact(path.parent, own, named)
+        return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
     return locate_artifact(_named(settings.use, settings.directories).folder, precision)
+
+
+def manifest_named(settings: ModelSettings) -> ModelManifest | None:
+    """Give the manifest that ``[model] use`` leads `locate_model` to, without a look at the weights.
+
+    None: `use` is a file, and which manifest fits shows once it is loaded.
+
+    Raises:
+        ConfigError: There is no such model, or it cannot be read.
+        ModelError: The manifest is not accepted.
+    """
+    name, equals, _ = settings.use.partition("=")
+    path = Path(settings.use).expanduser()
+    try:
+        if equals and re.fullmatch(MODEL_NAME, name):
+            return _named(name, settings.directories).manifest
+        if _is_model_folder(settings.use):
+            return read_manifest(path)
+        if _is_file_name(settings.use):
+            return _manifest_beside(path)
+        return _named(settings.use, settings.directories).manifest
+    except OSError as error:  # a folder that we may not look into
+        raise ConfigError(f"[model] use: cannot read {error.filename}: {error.strerror}") from error
 
 
 def locate_artifact(folder: Path, precision: Precision | None = None) -> LocatedModel:
@@ -175,7 +199,7 @@ def locate_artifact(folder: Path, precision: Precision | None = None) -> Located
         have = f"there are: {', '.join(one.precision for one in there)}"
         raise ConfigError(
             f"model {manifest.name!r} is known, but there are no {kind} for it in {folder}; "
-            + (have if there else f"give a file: --model {manifest.name}=FILE.onnx")
+            + (have if there else f"give a file: {manifest.name}=FILE.onnx")
         )
     return read_artifact(folder, manifest, chosen)
 
@@ -213,7 +237,7 @@ def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Seque
     if bindings:
         names = [binding.manifest.name for binding in bindings]
         raise ModelError(
-            f"{located.path} fits more than one model: {', '.join(names)}; say which: --model {names[0]}={located.path}"
+            f"{located.path} fits more than one model: {', '.join(names)}; say which: {names[0]}={located.path}"
         )
     known = "\n  ".join(f"{each.name}: {_describe(each)}" for each in located.candidates)
     raise ModelError(
@@ -270,7 +294,7 @@ def _named(name: str, directories: Iterable[Path]) -> FoundModel:
             f"no detector is bundled with Edgecam yet, so there is no {name!r}; "
             f"give a file: MODEL=FILE.onnx with make, --model FILE.onnx with edgecam; known families: {known}"
         )
-    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: --model FILE.onnx")
+    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: FILE.onnx")
 
 
 def _manifest_beside(path: Path) -> ModelManifest | None:

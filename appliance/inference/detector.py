@@ -151,7 +151,7 @@ def load_detector(
     """Load and warm up a model whose file was read and checked; see `Detector` for the arguments.
 
     Raises:
-        ConfigError: A label is none of the model's.
+        ConfigError: A label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here.
     """

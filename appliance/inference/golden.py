@@ -263,7 +263,7 @@ def check_golden(detector: Detector, folder: Path) -> GoldenVerdict:
     if detector.min_score != expected.min_score:
         raise ModelError(
             f"the golden frames were made with scores from {expected.min_score:g}, the model's manifest says "
-            f"{detector.min_score:g}; make them again: edgecam-workbench golden {folder.name}"
+            f"{detector.min_score:g}; make them again: edgecam-workbench golden {folder}"
         )
     least = expected.min_score + golden.tolerance.score
     deviations: list[Deviation] = []
@@ -342,9 +342,7 @@ def _read(folder: Path, file: Path, most: int) -> bytes:
         with file.open("rb") as opened:
             content = opened.read(most + 1)
     except FileNotFoundError as error:
-        raise ModelError(
-            f"{file} is missing; a model's maker writes it: edgecam-workbench golden {folder.name}"
-        ) from error
+        raise ModelError(f"{file} is missing; a model's maker writes it: edgecam-workbench golden {folder}") from error
     except OSError as error:
         raise ModelError(f"cannot read {file}: {error.strerror}") from error
     if len(content) > most:
