@@ -32,7 +32,6 @@ from appliance.inference.signature import Binding, bind
 if TYPE_CHECKING:
     from appliance.inference.runtimes import Session
 
-DEFAULT_MODEL: str = ModelSettings.model_fields["use"].default
 MOST_MODELS = 256  # in one folder
 
 
@@ -289,11 +288,6 @@ def _named(name: str, directories: Iterable[Path]) -> FoundModel:
             return _read_model(directory / name)
     models = find_models(directories)
     known = ", ".join(f"{m.manifest.name} ({'ready' if m.artifact else 'no weights'})" for m in models)
-    if name == DEFAULT_MODEL:
-        raise ConfigError(
-            f"no detector is bundled with Edgecam yet, so there is no {name!r}; "
-            f"give a file: MODEL=FILE.onnx with make, --model FILE.onnx with edgecam; known families: {known}"
-        )
     raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: FILE.onnx")
 
 

@@ -23,7 +23,7 @@ def run(*arguments: str) -> Result:
 def test_each_model_is_one_line_on_a_terminal_of_80_columns() -> None:
     done = run("list")
     lines = done.stdout.rstrip("\n").splitlines()
-    assert [line.split()[0] for line in lines] == ["model", "fastestdet", "nanodet", "picodet", "yolox"]
+    assert [line.split()[0] for line in lines] == ["model", "edgecam-nano", "fastestdet", "nanodet", "picodet", "yolox"]
     assert max(map(len, lines)) <= 80
     assert "…" not in done.stdout
     assert "--model FILE.onnx" in done.stderr
@@ -32,7 +32,7 @@ def test_each_model_is_one_line_on_a_terminal_of_80_columns() -> None:
 def test_a_name_that_is_not_known_is_a_mistake_on_the_command_line_and_the_known_are_told() -> None:
     done = run("show", "yolo")
     assert done.exit_code == 2
-    assert "fastestdet, nanodet, picodet, yolox" in done.stderr
+    assert "edgecam-nano, fastestdet, nanodet, picodet, yolox" in done.stderr
 
 
 @pytest.fixture

@@ -9,7 +9,14 @@ import pytest
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import read_manifest
-from appliance.inference.artifacts import bundled_models, find_models, locate_model, manifest_named, resolve_model
+from appliance.inference.artifacts import (
+    artifacts_present,
+    bundled_models,
+    find_models,
+    locate_model,
+    manifest_named,
+    resolve_model,
+)
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
 from tests.simulators.models import write_folder, write_yolox, yolox_answer
@@ -156,11 +163,14 @@ def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yol
         locate_model(use("nosuch", tmp_path / "mine"))
 
 
-def test_until_a_detector_is_bundled_the_default_says_so_plainly() -> None:
-    if (bundled_models() / ModelSettings().use / "manifest.toml").is_file():
-        pytest.skip("a detector is bundled")
-    with pytest.raises(ConfigError, match=r"no detector is bundled .* MODEL=FILE\.onnx with make"):
-        locate_model(ModelSettings())
+def test_the_bundled_detector_is_the_default_in_8_bits_and_in_float() -> None:
+    located = locate_model(ModelSettings())
+    assert located.path == bundled_models() / "edgecam-nano" / "edgecam-nano-int8.onnx"
+    found = next(one for one in find_models(()) if one.manifest.name == "edgecam-nano")
+    assert [one.precision for one in artifacts_present(found.folder, found.manifest)] == ["int8", "fp32"]
+    sizes = [one.size for one in found.manifest.artifacts]
+    assert sizes[0] <= 2_000_000
+    assert sum(sizes) <= 6_000_000
 
 
 def test_a_file_beside_the_manifest_that_names_it_is_what_that_says(tmp_path: Path, yolox: Path) -> None:
