@@ -1,5 +1,6 @@
 """A card tells what was measured, of both artifacts, and nothing else; what people wrote stays."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -76,6 +77,19 @@ def test_accuracy_of_each_artifact_and_what_is_lost_stand_in_the_tables(write: "
     assert "2 pictures" in told
     assert "counted in no mean: bicycle." in told
     assert "does not know, left out: 1." in told
+
+
+def test_two_artifacts_of_one_precision_are_told_apart_by_their_files(write: "Writer") -> None:
+    content = answer((9, PERSON, 0.8))  # what the other 8-bit artifact does not find, and not what it finds
+    (write.model / "second.onnx").write_bytes(content)
+    with (write.model / "manifest.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write('\n[[artifacts]]\nfile = "second.onnx"\nformat = "onnx"\nprecision = "int8"\n')
+        manifest.write(f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nsize = {len(content)}\n')
+    write("--keep-times")
+    rows = write.rows("accuracy")
+    assert rows["int8.onnx - fp32"][:2] == rows["second.onnx - fp32"][:2] == ["-50.0", "-50.0"]
+    assert rows["car"] == ["100.0", "-", "-", "100.0", "-", "-", "0.0", "-", "-"]  # fp32, int8.onnx, second.onnx
+    assert rows["person"] == ["100.0", "-", "-", "0.0", "-", "-", "100.0", "-", "-"]
 
 
 def test_failures_are_those_of_the_first_artifact_with_counts_and_a_picture(write: "Writer") -> None:
