@@ -30,6 +30,7 @@ MOST_GOLDEN_BYTES = 256 << 10
 MOST_FRAME_BYTES = 1 << 20
 MOST_FRAME_PIXELS = 2_100_000  # 1920 x 1080; what a small file claims to unpack to is bounded before it is unpacked
 MOST_FRAMES = 16
+MOST_OBJECTS = 1000  # in a frame; as many as a manifest's max_detections may be
 _HEADER = 24  # bytes of a PNG up to the end of width and height
 
 
@@ -93,7 +94,7 @@ class GoldenArtifact(Part):
 
     sha256: Sha256
     min_score: Score
-    frames: tuple[Annotated[tuple[GoldenObject, ...], Field(max_length=300)], ...]
+    frames: tuple[Annotated[tuple[GoldenObject, ...], Field(max_length=MOST_OBJECTS)], ...]
 
 
 class GoldenSet(Part):

@@ -11,6 +11,7 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.core.files import write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
+from appliance.inference.artifacts import artifacts_present
 
 _ARTIFACTS = "[[artifacts]]"
 
@@ -31,7 +32,7 @@ def bundle(model: Path, *, in_8_bits: Path, out: Path, min_score: float | None) 
     manifest = read_manifest(model)
     if manifest.name != out.name:
         raise ConfigError(f"--out {out} must be named as the model is: {manifest.name}")
-    present = [artifact for artifact in manifest.artifacts if (model / artifact.file).is_file()]
+    present = artifacts_present(model, manifest)
     if [artifact.precision for artifact in manifest.artifacts] != ["fp32"] or not present:
         raise ConfigError(f"{model} is no folder that `edgecam-workbench train` wrote: it must have one fp32 artifact")
     name = f"{manifest.name}-int8.onnx"

@@ -1,6 +1,7 @@
 """Draws golden frames, and writes down what a model finds in them."""
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from appliance.inference.golden import (
     MOST_FRAME_BYTES,
     MOST_FRAME_PIXELS,
     MOST_FRAMES,
+    MOST_GOLDEN_BYTES,
     GoldenArtifact,
     GoldenFrame,
     GoldenSet,
@@ -90,7 +92,9 @@ def own_frames(folder: Path) -> Pictures:
 
 
 def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> GoldenSet:
-    """Write the golden frames of a model, for all of its artifacts that are there, and check them once.
+    """Check the golden frames of a model, for all of its artifacts that are there, and write them.
+
+    They are written to a folder for the trial first: frames that do not pass replace none that do.
 
     Args:
         folder: The model's.
@@ -99,7 +103,8 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
 
     Raises:
         ConfigError: There are no weights.
-        ModelError: An artifact finds nothing in the pictures that it is sure of, or not the same twice.
+        ModelError: An artifact finds nothing in the pictures that it is sure of, or not the same twice, or more than
+            golden.json may hold.
         StorageError: The folder cannot be written to.
     """
     manifest = read_manifest(folder)
@@ -117,13 +122,25 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
         frames=tuple(frames),
         artifacts=tuple(_expect(one, pictures, tolerance) for one in located),
     )
+    size = len(_text(golden).encode())
+    if size > MOST_GOLDEN_BYTES:
+        raise ModelError(
+            f"nothing was written: {GOLDEN_NAME} would have {size} bytes, accepted: {MOST_GOLDEN_BYTES}; give fewer "
+            "pictures, or some with fewer objects: --frames FOLDER"
+        )
+    with tempfile.TemporaryDirectory(prefix="edgecam-golden-") as trial:
+        _write(Path(trial), golden, pictures)
+        for one in located:
+            _check(one, Path(trial))
     _write(folder, golden, pictures)
-    for one in located:
-        with load_detector(one) as detector:
-            verdict = check_golden(detector, folder)
-        if not verdict.is_passed:
-            raise ModelError(f"{one.path} does not do the same twice: {verdict.deviations[0]}")
     return golden
+
+
+def _check(located: LocatedModel, folder: Path) -> None:
+    with load_detector(located) as detector:
+        verdict = check_golden(detector, folder)
+    if not verdict.is_passed:
+        raise ModelError(f"nothing was written: {located.path} does not do the same twice: {verdict.deviations[0]}")
 
 
 def _expect(located: LocatedModel, pictures: Pictures, tolerance: Tolerance) -> GoldenArtifact:
