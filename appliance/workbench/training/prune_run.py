@@ -94,7 +94,7 @@ def prune_network(order: Order) -> Report:
 def _read_trained(order: Order) -> Checkpoint:
     checkpoint = read_any_checkpoint(order.trained, "--from takes the folder of a run of `edgecam-workbench train`")
     # a run's --iterations are part of its digest: those of one that is done are its steps
-    if checkpoint.digest != order.recipe.with_iterations(checkpoint.step).digest():
+    if checkpoint.digest != order.recipe.without_quantization().with_iterations(checkpoint.step).digest():
         raise ConfigError(
             f"{order.trained} holds no finished run of this recipe, its checkpoint is of step {checkpoint.step}: "
             "let it end with train --resume, or give the recipe that it was made with; only [prune] may differ"
