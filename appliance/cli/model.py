@@ -1,6 +1,7 @@
 """`edgecam model`: which models can be used, and whether one does here what it should."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from appliance.inference.artifacts import LocatedModel
     from appliance.inference.golden import GoldenVerdict
+
+_TITLE = 30  # characters
 
 
 @click.group()
@@ -42,7 +45,9 @@ def list_models(*, as_json: bool) -> None:
     for one in models:
         size = f"{one['width']}x{one['height']}"
         weights = "here" if one["weights"] else "none"
-        table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, one["title"])
+        # as much of the title as a terminal of 80 columns has room for; `show` tells all
+        title = textwrap.shorten(one["title"], _TITLE, placeholder="").rstrip(",")
+        table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, title)
     Console().print(table)
     click.echo(
         "\nWhere there are no weights, export or download an .onnx file from the project that"

@@ -159,7 +159,10 @@ def test_a_family_without_weights_asks_for_a_file() -> None:
 
 def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yolox: Path) -> None:
     add_model(tmp_path / "mine", "my-yolox", yolox.read_bytes())
-    with pytest.raises(ConfigError, match=r"use is 'nosuch'; known: my-yolox \(ready\), fastestdet \(no weights\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"use is 'nosuch'; known: my-yolox \(ready\), edgecam-nano \(ready\), fastestdet \(no weights\)",
+    ):
         locate_model(use("nosuch", tmp_path / "mine"))
 
 
