@@ -39,7 +39,7 @@ def list_models(*, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     for column in ("model", "input", "labels", "licence", "weights", "what it is"):
         table.add_column(column, no_wrap=True)
     for one in models:
