@@ -22,7 +22,6 @@ from appliance.workbench.training.losses import cost
 from appliance.workbench.training.network import PIXEL_SCALE, Network, cells
 from appliance.workbench.training.start import start_from
 
-_EMA_STEPS = 2000  # so many steps until the averaged weights have their full inertia
 _SPREAD = 0x9E3779B97F4A7C15  # 2 ** 64 / golden ratio: seeds of neighbouring steps lie far apart
 _SEEDS = 1 << 63
 _BATCHES = 4  # that show how the maps of an exported network are spread
@@ -203,7 +202,8 @@ class Training:
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the averaged weights towards the network's."""
-        decay = self._recipe.schedule.ema * (1 - math.exp(-(self.step + 1) / _EMA_STEPS))
+        schedule = self._recipe.schedule
+        decay = schedule.ema * (1 - math.exp(-(self.step + 1) / schedule.ema_steps))
         ours, theirs = zip(*self._pairs, strict=True)
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
