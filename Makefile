@@ -43,9 +43,10 @@ bench: .venv/.runtime ## Time the loop against the bare inference session (MODEL
 	@$(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} $${JSON:+--json}
 
 prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (MODEL=name|file.onnx|folder MINUTES=5)
+##   CLIP=one-by-one-person-detection.mp4 of github.com/intel-iot-devkit/sample-videos (CC BY 4.0); skipped without it
 	@trouble=0; \
 	$(BIN)/python -m tests.proof.street $${MODEL:+--model "$$MODEL"} $${MINUTES:+--minutes "$$MINUTES"} || trouble=$$?; \
-	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} || trouble=$$?; \
+	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
 
 docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types

@@ -92,7 +92,8 @@ class RtspCamera:
         chosen = self._settings
         began = time.monotonic()
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(chosen.open_timeout * 1000)]
-        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(chosen.read_timeout * 1000), cv2.CAP_PROP_N_THREADS, 1]
+        # a little later than ours: which of them strikes first must not be left to chance
+        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(chosen.read_timeout * 1000) + 500, cv2.CAP_PROP_N_THREADS, 1]
         try:
             with FFMPEG_OPTIONS.held(f"rtsp_transport;{chosen.transport}", chosen.open_timeout, self._where):
                 capture = open_capture(address(chosen, credentials), cv2.CAP_FFMPEG, limits)

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from appliance.cli.configured import is_there_or_hidden
-from appliance.config import DEFAULT_PATH, ModelSettings, Settings, check_labels, load_settings
-from appliance.core.vocabulary import Vocabulary
+from appliance.config import DEFAULT_PATH, Settings, check_labels, load_settings
+from appliance.core.errors import ConfigError, ModelError
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), required=False)
 
@@ -22,18 +22,19 @@ def config() -> None:
 def check(file: Path | None) -> None:
     """Check FILE (/etc/edgecam/edgecam.toml when none is named); tell all that is not accepted at once.
 
-    Labels are checked too where the model is named; those of a bare file are known once it runs.
+    Labels are checked too where the model's manifest is here; where not, it says so. Those of a bare file are known
+    once it runs.
 
     Exit status: 0 it is good, 78 it is not.
     """
     path = file or DEFAULT_PATH
     settings = load_settings(path)
-    if (vocabulary := _vocabulary_of(settings.model)) is not None:
-        check_labels(settings, vocabulary)
+    labels = _check_labels(settings)
     cameras = ", ".join(f"{name} ({camera.kind})" for name, camera in settings.cameras.items())
     click.echo(f"{path} is good")
     click.echo(f"  cameras  {cameras or 'none'}")
     click.echo(f"  model    {settings.model.use}")
+    click.echo(f"  labels   {labels}")
     click.echo(f"  broker   {settings.messaging.broker}")
 
 
@@ -61,9 +62,15 @@ def print_default() -> None:
     click.echo(default_toml(), nl=False)
 
 
-def _vocabulary_of(model: ModelSettings) -> Vocabulary | None:
-    from appliance.inference.artifacts import find_models
+def _check_labels(settings: Settings) -> str:
+    """Check the labels as the daemon will, and tell with which model; or tell why they cannot be checked here."""
+    from appliance.inference.artifacts import manifest_named
 
-    name = model.use.partition("=")[0]
-    known = {found.manifest.name: found.manifest for found in find_models(model.directories)}
-    return known[name].vocabulary if name in known else None
+    try:
+        manifest = manifest_named(settings.model)
+    except (ConfigError, ModelError) as error:
+        return f"NOT CHECKED: {'; '.join(line.strip() for line in str(error).splitlines())}"
+    if manifest is None:
+        return "not checked: those of a bare file are known once it runs"
+    check_labels(settings, manifest.vocabulary)
+    return f"known to {manifest.name} {manifest.version}"

@@ -1,20 +1,23 @@
 """`edgecam model`: which models can be used, and whether one does here what it should."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from appliance.cli.configured import load_configured
-from appliance.core.errors import ModelError
-from appliance.core.manifest import Precision
+from appliance.core.errors import ConfigError, ModelError
+from appliance.core.manifest import MANIFEST_NAME, Precision
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from appliance.inference.artifacts import LocatedModel
     from appliance.inference.golden import GoldenVerdict
+
+_TITLE = 30  # characters
 
 
 @click.group()
@@ -42,7 +45,9 @@ def list_models(*, as_json: bool) -> None:
     for one in models:
         size = f"{one['width']}x{one['height']}"
         weights = "here" if one["weights"] else "none"
-        table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, one["title"])
+        # as much of the title as a terminal of 80 columns has room for; `show` tells all
+        title = textwrap.shorten(one["title"], _TITLE, placeholder="").rstrip(",")
+        table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, title)
     Console().print(table)
     click.echo(
         "\nWhere there are no weights, export or download an .onnx file from the project that"
@@ -80,7 +85,8 @@ def show_model(name: str, *, as_json: bool) -> None:
 def check_model(context: click.Context, name: str, *, precision: Precision | None, as_json: bool) -> None:
     """Run the model NAME on its golden frames: does it find here what it found where it was made?
 
-    Ends with status 65 when it does not, or when it cannot be told.
+    Exit status: 0 it does; 65 it does not, or the model or its golden frames are broken or missing; 78 there is no such
+    model, or no weights for it.
     """
     import cv2
 
@@ -90,6 +96,8 @@ def check_model(context: click.Context, name: str, *, precision: Precision | Non
 
     settings = load_configured().model.model_copy(update={"use": name})
     located = locate_model(settings, precision)
+    if not (located.path.parent / MANIFEST_NAME).is_file():
+        raise ConfigError(f"{located.path} is a bare file; golden frames belong to a model: give its name or folder")
     cv2.setNumThreads(settings.threads)
     with load_detector(located, threads=settings.threads) as detector:
         verdict = check_golden(detector, located.path.parent)

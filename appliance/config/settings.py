@@ -104,7 +104,7 @@ class TrackingSettings(Section):
     )
     lost_after: float = setting(
         2.0,
-        "How long an object may be unseen before it ends; where frames are far apart, at least three frames' time.",
+        "How long an object may be unseen before it ends; where frames are far apart, at least 3.5 frames' time.",
         unit="seconds",
         ge=0.1,
         le=600.0,

@@ -56,8 +56,7 @@ def build_chain(
     Raises:
         ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
     """
-    manifest, tracking = detector.manifest, settings.tracking
-    min_score = manifest.decoder.min_score if settings.model.min_score is None else settings.model.min_score
+    manifest, min_score = detector.manifest, _min_score(detector, settings)
     slot: Latest[Frame] = Latest()
     worker = CameraWorker(
         name=name,
@@ -68,21 +67,12 @@ def build_chain(
         board=board,
         is_end_expected=is_end_expected,
     )
-    scene = Scene(
-        name,
-        manifest.vocabulary,
-        tracking,
-        camera.zones,
-        camera.lines,
-        high_score=min_score if tracking.high_score is None else tracking.high_score,
-        run=run,
-    )
     pipeline = Pipeline(
         camera=name,
         slot=slot,
         source_ended=worker.ended,
         detector=detector,
-        scene=scene,
+        scene=_scene(name, camera, detector, settings, run),
         labels=manifest.labels,
         model=model_info(detector),
         min_score=min_score,
@@ -96,3 +86,16 @@ def build_chain(
 def model_info(detector: Detector) -> ModelInfo:
     """Give what messages say of a detector's model."""
     return ModelInfo(detector.manifest.name, detector.manifest.version, detector.digest)
+
+
+def _scene(name: str, camera: AnyCamera, detector: Detector, settings: Settings, run: str) -> Scene:
+    tracking = settings.tracking
+    high_score = _min_score(detector, settings) if tracking.high_score is None else tracking.high_score
+    return Scene(
+        name, detector.manifest.vocabulary, tracking, camera.zones, camera.lines, high_score=high_score, run=run
+    )
+
+
+def _min_score(detector: Detector, settings: Settings) -> float:
+    chosen = settings.model.min_score
+    return detector.manifest.decoder.min_score if chosen is None else chosen

@@ -32,7 +32,6 @@ from appliance.inference.signature import Binding, bind
 if TYPE_CHECKING:
     from appliance.inference.runtimes import OpenedSession
 
-DEFAULT_MODEL: str = ModelSettings.model_fields["use"].default
 MOST_MODELS = 256  # in one folder
 
 
@@ -168,11 +167,30 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
         return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
     path = Path(settings.use).expanduser()
-    own = _manifest_beside(path)
-    if own is None:
-        return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
-    artifact = next(one for one in own.artifacts if one.file == path.name)
-    return _locate_file(path, (own.for_artifact(artifact),), artifact)
+    if own := _manifest_beside(path):
+        named = next(artifact for artifact in own.artifacts if artifact.file == path.name)
+        return read_artifact(path.parent, own, named)
+    return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
+
+
+def manifest_named(settings: ModelSettings) -> ModelManifest | None:
+    """Give the manifest that ``[model] use`` leads `locate_model` to, without a look at the weights.
+
+    None: `use` is a file, and which manifest fits shows once it is loaded.
+
+    Raises:
+        ConfigError: There is no such model, or it cannot be read.
+        ModelError: The manifest is not accepted.
+    """
+    name, equals, _ = settings.use.partition("=")
+    path = Path(settings.use).expanduser()
+    try:
+        if equals and re.fullmatch(MODEL_NAME, name):
+            return _named(name, settings.directories).manifest
+        folder = _model_folder(settings)
+        return read_manifest(folder) if folder is not None else _manifest_beside(path)
+    except OSError as error:  # a folder that we may not look into
+        raise ConfigError(f"[model] use: cannot read {error.filename}: {error.strerror}") from error
 
 
 def locate_artifact(folder: Path, choice: str | None = None) -> LocatedModel:
@@ -194,7 +212,7 @@ def locate_artifact(folder: Path, choice: str | None = None) -> LocatedModel:
         have = f"there are: {', '.join(one.precision for one in there)}"
         raise ConfigError(
             f"model {manifest.name!r} is known, but there are no {kind} for it in {folder}; "
-            + (have if there else f"give a file: --model {manifest.name}=FILE.onnx")
+            + (have if there else f"give a file: {manifest.name}=FILE.onnx")
         )
     return read_artifact(folder, manifest, chosen)
 
@@ -256,7 +274,7 @@ def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Seque
     if bindings:
         names = [binding.manifest.name for binding in bindings]
         raise ModelError(
-            f"{located.path} fits more than one model: {', '.join(names)}; say which: --model {names[0]}={located.path}"
+            f"{located.path} fits more than one model: {', '.join(names)}; say which: {names[0]}={located.path}"
         )
     known = "\n  ".join(f"{each.name}: {_describe(each)}" for each in located.candidates)
     raise ModelError(
@@ -308,12 +326,7 @@ def _named(name: str, directories: Iterable[Path]) -> FoundModel:
             return _read_model(directory / name)
     models = find_models(directories)
     known = ", ".join(f"{m.manifest.name} ({'ready' if m.artifact else 'no weights'})" for m in models)
-    if name == DEFAULT_MODEL:
-        raise ConfigError(
-            f"no detector is bundled with Edgecam yet, so there is no {name!r}; "
-            f"give a file: MODEL=FILE.onnx with make, --model FILE.onnx with edgecam; known families: {known}"
-        )
-    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: --model FILE.onnx")
+    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: FILE.onnx")
 
 
 def _manifest_beside(path: Path) -> ModelManifest | None:
@@ -343,12 +356,12 @@ def _is_file_name(use: str) -> bool:
     return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).expanduser().is_file()
 
 
-def _locate_file(path: Path, candidates: tuple[ModelManifest, ...], artifact: Artifact | None = None) -> LocatedModel:
+def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedModel:
     kind = path.suffix.removeprefix(".")
     if kind not in RUNTIMES:
         raise ConfigError(f"[model] use: {path} is of no known format; known: {', '.join(f'.{k}' for k in RUNTIMES)}")
     content, digest = _read_weights(path)
-    return LocatedModel(path, kind, content, digest, candidates, artifact)
+    return LocatedModel(path, kind, content, digest, candidates)
 
 
 def _read_weights(path: Path) -> tuple[bytes, str]:

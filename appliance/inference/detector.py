@@ -187,7 +187,7 @@ def load_detector(
         plan: What is to run it, in place of what the manifest says where it says anything.
 
     Raises:
-        ConfigError: A label is none of the model's.
+        ConfigError: A label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """

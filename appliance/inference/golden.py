@@ -31,6 +31,7 @@ MOST_GOLDEN_BYTES = 256 << 10
 MOST_FRAME_BYTES = 1 << 20
 MOST_FRAME_PIXELS = 2_100_000  # 1920 x 1080; what a small file claims to unpack to is bounded before it is unpacked
 MOST_FRAMES = 16
+MOST_OBJECTS = 1000  # in a frame; as many as a manifest's max_detections may be
 _HEADER = 24  # bytes of a PNG up to the end of width and height
 
 
@@ -94,7 +95,7 @@ class GoldenArtifact(Part):
 
     sha256: Sha256
     min_score: Score
-    frames: tuple[Annotated[tuple[GoldenObject, ...], Field(max_length=300)], ...]
+    frames: tuple[Annotated[tuple[GoldenObject, ...], Field(max_length=MOST_OBJECTS)], ...]
 
 
 class GoldenSet(Part):
@@ -264,7 +265,7 @@ def check_golden(detector: Detector, folder: Path) -> GoldenVerdict:
     if detector.min_score != expected.min_score:
         raise ModelError(
             f"the golden frames were made with scores from {expected.min_score:g}, the model's manifest says "
-            f"{detector.min_score:g}; make them again: edgecam-workbench golden {folder.name}"
+            f"{detector.min_score:g}; make them again: edgecam-workbench golden {folder}"
         )
     least = expected.min_score + golden.tolerance.score
     deviations: list[Deviation] = []
@@ -343,9 +344,7 @@ def _read(folder: Path, file: Path, most: int) -> bytes:
         with file.open("rb") as opened:
             content = opened.read(most + 1)
     except FileNotFoundError as error:
-        raise ModelError(
-            f"{file} is missing; a model's maker writes it: edgecam-workbench golden {folder.name}"
-        ) from error
+        raise ModelError(f"{file} is missing; a model's maker writes it: edgecam-workbench golden {folder}") from error
     except OSError as error:
         raise ModelError(f"cannot read {file}: {error.strerror}") from error
     if len(content) > most:

@@ -13,13 +13,15 @@ class Kinship:
     """What the tracker knows of a model's classes.
 
     Attributes:
+        grouped: Shape (C, C): the two are of one group, or the same.
         kin: Shape (C, C): the two are of one group, or easily taken for one another.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         kinds = np.array(vocabulary.kinds(), np.intp)
         rides = np.array([label.lower() in TWO_WHEELERS for label in vocabulary.labels])
-        self.kin: NDArray[np.bool_] = (kinds[:, None] == kinds) | (rides[:, None] & rides)
+        self.grouped: NDArray[np.bool_] = kinds[:, None] == kinds
+        self.kin: NDArray[np.bool_] = self.grouped | (rides[:, None] & rides)
         leaders, self._groups = np.unique(kinds, return_inverse=True)
         self._members = np.eye(len(leaders), dtype=np.float32)[self._groups]
         self._has_groups = len(leaders) < len(kinds)

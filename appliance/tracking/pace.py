@@ -2,7 +2,7 @@
 
 from collections import deque
 
-FRAMES = 3  # times from frame to frame: an object may be missed in two frames in a row, however seldom they come
+FRAMES = 3.5  # times from frame to frame: seen, missed twice and seen again are three, and frames are never even
 INTERVALS = 5  # of which the median is the pace: a pause of the camera, even two, leave it as it is
 
 
@@ -33,4 +33,4 @@ class Pace:
         self._intervals.append(mono_ns - self._last_ns)
         self._last_ns = mono_ns
         median = sorted(self._intervals)[(len(self._intervals) - 1) // 2]
-        self.lost_after_ns = max(self._configured_ns, FRAMES * median)
+        self.lost_after_ns = max(self._configured_ns, round(FRAMES * median))

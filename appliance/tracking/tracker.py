@@ -16,7 +16,7 @@ LEAST_LOW_IOU = 0.5  # ByteTrack, section 4: the second stage trusts weak boxes 
 KIN_WORTH = 0.9  # IoU between a car and a truck counts for this much: a car's own detection wins a tie
 STRANGER_WORTH = 0.4  # between a person and a dog: only a box in the very same place is the same object
 TWIN_IOU = 0.7  # above the NMS of detectors: a box this close to a known object is that object
-KIN_TWIN_IOU = 0.5  # the same for boxes of two labels that are kin, which no NMS has compared; docs/adr/0006
+GROUP_TWIN_IOU = 0.5  # the same for boxes of two labels of one group, which no NMS has compared; docs/adr/0006
 STRAY = 1.0  # sizes a second that a track may be away from where it is expected: a walker's pace is 0.8 heights
 MOST_STRAY = 0.5  # sizes; beyond that the neighbour is as near as the object itself
 _OUTWARDS = np.array((-1.0, -1.0, 1.0, 1.0))
@@ -243,12 +243,18 @@ class Tracker:
         """
         others = np.concatenate((found, unmatched))
         theirs, all_of_them = class_ids[unmatched][:, None], class_ids[others]
-        same = theirs == all_of_them
-        kin = same if self._kinship is None else self._kinship.kin[theirs, all_of_them]
-        is_twin = kin & (overlaps(boxes[unmatched], boxes[others]) >= np.where(same, TWIN_IOU, KIN_TWIN_IOU))
+        kin = same = theirs == all_of_them
+        least: NDArray[np.float64] | float = TWIN_IOU
+        if self._kinship is not None:
+            kin = self._kinship.kin[theirs, all_of_them]
+            least = np.where(self._kinship.grouped[theirs, all_of_them] & ~same, GROUP_TWIN_IOU, TWIN_IOU)
+        is_twin = kin & (overlaps(boxes[unmatched], boxes[others]) >= least)
+        is_new: NDArray[np.bool_] = ~is_twin[:, : len(found)].any(axis=1)
         # among newcomers the better score stays: detections come by falling score, so only earlier ones count
-        is_twin[:, len(found) :] &= unmatched[:, None] > unmatched
-        return unmatched[~is_twin.any(axis=1)]
+        rivals = is_twin[:, len(found) :] & (unmatched[:, None] > unmatched)
+        for row in rivals.any(axis=1).nonzero()[0]:  # in order: whoever is a twin himself suppresses nobody
+            is_new[row] &= not (rivals[row] & is_new).any()
+        return unmatched[is_new]
 
     def _start(self, boxes: NDArray[np.float64], new: Detections, mono_ns: int) -> None:
         count = len(new)

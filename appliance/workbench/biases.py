@@ -56,7 +56,10 @@ def _plain(tensor: str) -> str:
 def with_biases(model: Any, added: Mapping[str, NDArray[np.float32]]) -> Any:
     """Give a copy of a model in which something is added to the biases of some convolutions, by their names."""
     model = deepcopy(model)
+    if not added:
+        return model
     stored = {one.name: one for one in model.graph.initializer}
+    replaced = set()
     for node in model.graph.node:
         if node.name not in added:
             continue
@@ -64,11 +67,18 @@ def with_biases(model: Any, added: Mapping[str, NDArray[np.float32]]) -> Any:
         name, whole = f"{node.name}_corrected_bias", added[node.name]
         if len(node.input) > _BIAS:
             whole = whole + onnx.numpy_helper.to_array(stored[node.input[_BIAS]])
+            replaced.add(node.input[_BIAS])
             node.input[_BIAS] = name
         else:
             node.input.append(name)
         model.graph.initializer.append(onnx.numpy_helper.from_array(whole.astype(np.float32), name))
-    read = {name for node in model.graph.node for name in node.input}
-    for one in [one for one in model.graph.initializer if one.name not in read]:
-        model.graph.initializer.remove(one)
+    for name in replaced - _read(model.graph):
+        model.graph.initializer.remove(stored[name])
     return model
+
+
+def _read(graph: Any) -> set[str]:
+    """Give the names of what a graph reads, also in the graphs that its nodes hold, and of what it gives."""
+    read = {name for node in graph.node for name in node.input} | {one.name for one in graph.output}
+    inner = (one for node in graph.node for attribute in node.attribute for one in (attribute.g, *attribute.graphs))
+    return read.union(*map(_read, inner))

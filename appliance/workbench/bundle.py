@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, ModelError, StorageError
+from appliance.core.errors import ConfigError, ModelError, StorageError, UnsupportedError
 from appliance.core.files import write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
+from appliance.inference.artifacts import artifacts_present
 
 _ARTIFACTS = "[[artifacts]]"
 
@@ -31,11 +32,12 @@ def bundle(model: Path, *, in_8_bits: Path, out: Path, min_score: float | None) 
     manifest = read_manifest(model)
     if manifest.name != out.name:
         raise ConfigError(f"--out {out} must be named as the model is: {manifest.name}")
-    present = [artifact for artifact in manifest.artifacts if (model / artifact.file).is_file()]
+    present = artifacts_present(model, manifest)
     if [artifact.precision for artifact in manifest.artifacts] != ["fp32"] or not present:
         raise ConfigError(f"{model} is no folder that `edgecam-workbench train` wrote: it must have one fp32 artifact")
     name = f"{manifest.name}-int8.onnx"
     contents = {name: _read(in_8_bits), present[0].file: _read(model / present[0].file)}
+    _check_8_bits(in_8_bits, contents[name], contents[present[0].file])
     text = _with_artifact((model / MANIFEST_NAME).read_text(encoding="utf-8"), name, contents[name])
     if min_score is not None:
         text = re.sub(r"(?m)^min_score = .*$", f"min_score = {min_score:g}", text)
@@ -55,6 +57,24 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _check_8_bits(path: Path, content: bytes, in_float: bytes) -> None:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise UnsupportedError(
+            f"the onnx package is missing ({error}); do: pip install 'edgecam[workbench]'"
+        ) from error
+    if content == in_float:
+        raise ConfigError(f"--int8 {path} is the float model itself; give what `quantize` made of it")
+    try:
+        operators = {node.op_type for node in onnx.load_from_string(content).graph.node}
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"nothing was written: {path} is no ONNX file: {error}") from error
+    if not {"QuantizeLinear", "DequantizeLinear"} <= operators:
+        raise ConfigError(f"--int8 {path} calculates nothing in 8 bits; give what `quantize` made of the model")
 
 
 def _with_artifact(text: str, file: str, content: bytes) -> str:

@@ -11,12 +11,14 @@ from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import write_atomically
 
 if TYPE_CHECKING:
+    from appliance.inference.artifacts import LocatedModel
     from appliance.workbench.card_text import Measured
     from appliance.workbench.costs import Costs
     from appliance.workbench.evaluate import Dataset
 
 CARD_NAME = "README.md"
 PICTURES = "card"  # folder of the pictures, in the model's
+_SECTIONS = ("model", "accuracy", "failures", "costs", "method")  # that are measured
 _DATASET_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
@@ -24,7 +26,7 @@ _DATASET_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 @click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="MODEL_FOLDER")
 @click.option("--data", "data", multiple=True, required=True, metavar="NAME=FOLDER", help="A dataset (COCO); several.")
 @click.option("--beside", metavar="NAME|FILE|NAME=FILE", help="A model to be timed beside.")
-@click.option("--frames", type=click.IntRange(1, 10_000), default=60, show_default=True, help="Frames to be timed on.")
+@click.option("--frames", type=click.IntRange(1, 1000), default=60, show_default=True, help="Frames to be timed on.")
 @click.option("--keep-times", is_flag=True, help="Leave the section about time and energy as it is.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures of each dataset.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="CPU threads for accuracy.")
@@ -54,6 +56,7 @@ def card(
     import cv2
 
     from appliance.workbench.card_measure import measure_card
+    from appliance.workbench.card_page import with_sections
 
     cv2.setNumThreads(threads)
     datasets = _datasets(data)
@@ -61,8 +64,10 @@ def card(
     ledger = ledger or Path("runs") / f"card-{model.resolve().name}.json"
     _make(ledger.parent)
     page = _page(model)
+    with_sections(page, dict.fromkeys(_SECTIONS, ""), str(model / CARD_NAME))  # marks: told before all measuring
+    reference = _reference(beside) if beside and not keep_times else None
     measured = measure_card(model, datasets, ledger, command, limit=limit, threads=threads)
-    costs = None if keep_times else _costs(model, measured, datasets, beside, frames)
+    costs = None if keep_times else _costs(model, measured, datasets, reference, frames)
     _write(model, measured, costs, page)
     if as_json:
         click.echo(json.dumps(_values(measured, costs)))
@@ -115,19 +120,28 @@ def _page(model: Path) -> str:
         raise ConfigError(f"cannot read {model / CARD_NAME}: {error}") from error
 
 
+def _reference(beside: str) -> "LocatedModel":
+    """Locate the model to be timed beside, and load it once: a mistake is told before all measuring."""
+    from appliance.config import ModelSettings
+    from appliance.inference.artifacts import locate_model
+    from appliance.inference.detector import load_detector
+
+    located = locate_model(ModelSettings(use=beside))
+    load_detector(located).close()
+    return located
+
+
 def _costs(
-    model: Path, measured: "Measured", datasets: "dict[str, Dataset]", beside: str | None, frames: int
+    model: Path, measured: "Measured", datasets: "dict[str, Dataset]", reference: "LocatedModel | None", frames: int
 ) -> "Costs":
     import cv2
 
-    from appliance.config import ModelSettings
-    from appliance.inference.artifacts import locate_model, read_artifact
+    from appliance.inference.artifacts import read_artifact
     from appliance.workbench.costs import measure_costs
     from appliance.workbench.energy import find_meter
     from appliance.workbench.evaluate import read_frame
 
     cv2.setNumThreads(1)
-    reference = locate_model(ModelSettings(use=beside)) if beside else None
     first = next(iter(datasets.values()))
     pictures = [read_frame(path) for _, path in first.pictures(frames)]
     entries = {one.file: one for one in measured.manifest.artifacts}

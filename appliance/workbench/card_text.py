@@ -1,5 +1,6 @@
 """The measured sections of a model card, as Markdown. Pure: figures in, text out."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -112,12 +113,16 @@ def accuracy_section(measured: Measured) -> str:
         "## Accuracy",
         _ABOUT_ACCURACY,
     ]
+    # what the others are compared with comes first
+    artifacts = sorted(measured.artifacts, key=lambda one: one.precision != "fp32")
+    has_base = artifacts[0].precision == "fp32"
+    titles = _titles(artifacts)
     for name, digest in measured.datasets.items():
-        accuracies = [(one.precision, one.judgements[name].accuracy) for one in measured.artifacts]
-        accuracies.sort(key=lambda one: one[0] != "fp32")  # what the others are compared with comes first
+        accuracies = [(title, one.judgements[name].accuracy) for title, one in zip(titles, artifacts, strict=True)]
         first = accuracies[0][1]
         count = f"{first.pictures} pictures; SHA-256 of truth and pictures begins `{digest[:16]}`."
-        parts += [f"### {name}", f"{count} {_scope(measured, first)}", _figures(accuracies), _labels(accuracies)]
+        parts += [f"### {name}", f"{count} {_scope(measured, first)}"]
+        parts += [_figures(accuracies, has_base=has_base), _labels(accuracies, has_base=has_base)]
         parts += ["AP50 by size:", _sizes(accuracies)]
     return "\n\n".join(parts)
 
@@ -220,35 +225,42 @@ def _scope(measured: Measured, accuracy: Accuracy) -> str:
     return told
 
 
-def _figures(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
-    rows = [(precision, *(percent(one.figures[key]) for key in FIGURES)) for precision, one in accuracies]
-    base = dict(accuracies).get("fp32")
+def _titles(artifacts: Sequence[ArtifactFigures]) -> list[str]:
+    """Call each artifact by its precision, or by its file where others are of that precision too."""
+    counts = Counter(one.precision for one in artifacts)
+    return [one.precision if counts[one.precision] == 1 else one.file for one in artifacts]
+
+
+def _figures(accuracies: Sequence[tuple[str, Accuracy]], *, has_base: bool) -> str:
+    """Tell the figures of each artifact, and how far they are from those of the first where it is the base."""
+    rows = [(title, *(percent(one.figures[key]) for key in FIGURES)) for title, one in accuracies]
+    base_title, base = accuracies[0]
     rows += [
-        (f"{precision} - fp32", *(_difference(one.figures[key], base.figures[key]) for key in FIGURES))
-        for precision, one in accuracies
-        if base is not None and precision != "fp32"
+        (f"{title} - {base_title}", *(_difference(one.figures[key], base.figures[key]) for key in FIGURES))
+        for title, one in (accuracies[1:] if has_base else ())
     ]
     return markdown(("", *_TITLES.values()), rows)
 
 
-def _labels(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
-    base = dict(accuracies).get("fp32")
-    others = [precision for precision, _ in accuracies if base is not None and precision != "fp32"]
+def _labels(accuracies: Sequence[tuple[str, Accuracy]], *, has_base: bool) -> str:
+    base_title, base = accuracies[0]
+    others = accuracies[1:] if has_base else ()
     columns = ["label", "boxes"]
-    for precision, _ in accuracies:
-        columns += [f"{precision} AP", f"{precision} AP50"]
-    columns += [f"{precision} - fp32 AP50" for precision in others]
+    for title, _ in accuracies:
+        columns += [f"{title} AP", f"{title} AP50"]
+    columns += [f"{title} - {base_title} AP50" for title, _ in others]
     rows = []
-    for label in _by_boxes(accuracies[0][1]):
-        each = {precision: one.labels[label] for precision, one in accuracies}
-        cells = [text for one in each.values() for text in (percent(one.ap), percent(one.ap50))]
-        cells += [_difference(each[precision].ap50, each["fp32"].ap50) for precision in others]
-        rows.append((label, str(accuracies[0][1].labels[label].boxes), *cells))
+    for label in _by_boxes(base):
+        cells = [
+            text for _, one in accuracies for text in (percent(one.labels[label].ap), percent(one.labels[label].ap50))
+        ]
+        cells += [_difference(one.labels[label].ap50, base.labels[label].ap50) for _, one in others]
+        rows.append((label, str(base.labels[label].boxes), *cells))
     return markdown(columns, rows)
 
 
 def _sizes(accuracies: Sequence[tuple[str, Accuracy]]) -> str:
-    columns = ["label", *(f"{precision} {size}" for precision, _ in accuracies for size in _SIZES)]
+    columns = ["label", *(f"{title} {size}" for title, _ in accuracies for size in _SIZES)]
     rows = [
         (label, *(percent(value) for _, one in accuracies for value in one.labels[label].by_size))
         for label in _by_boxes(accuracies[0][1])

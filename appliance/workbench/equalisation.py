@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 _SCALES_ALONG = {"Relu", "LeakyRelu", "MaxPool"}  # f(s x) = s f(x) for every s > 0
 _MOST_ROUNDS = 40
+_LEAST = 1e-3  # of the largest channel: one far below it is as good as dead, and would be blown up
 _SETTLED = 1e-3  # largest change of a scale that is not worth another round
 
 
@@ -53,7 +54,7 @@ def _scale(pair: _Pair, weights: dict[str, NDArray[np.float64]]) -> float:
     grouped = second.reshape(pair.groups, -1, *second.shape[1:])
     before = np.abs(first).reshape(len(first), -1).max(axis=1)
     after = np.abs(grouped).max(axis=(1, 3, 4)).reshape(-1)
-    alive = (before > 0) & (after > 0)
+    alive = (before > _LEAST * before.max()) & (after > _LEAST * after.max())
     down = np.sqrt(np.where(alive, before, 1.0) / np.where(alive, after, 1.0))  # equation 11
     down = np.where(alive, down, 1.0)
     weights[pair.first] = first / down.reshape(-1, 1, 1, 1)

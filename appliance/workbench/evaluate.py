@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ class Dataset:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 self.truth = COCO(str(folder / "instances.json"))
-            self.categories = {one["name"]: int(one["id"]) for one in self.truth.loadCats(self.truth.getCatIds())}
+            _check_entries(folder / "instances.json", self.truth)
+            self.categories = {one["name"]: int(one["id"]) for one in self.truth.cats.values()}
             for one in self.truth.anns.values():  # some programs leave out what COCO's own evaluation must have
                 one.setdefault("iscrowd", 0)
                 one.setdefault("area", one["bbox"][2] * one["bbox"][3])
@@ -111,6 +113,36 @@ class Dataset:
     def objects(self, picture: int) -> list[dict[str, Any]]:
         """Give what is in a picture, in COCO's form: category_id, bbox, area, iscrowd."""
         return list(self.truth.loadAnns(self.truth.getAnnIds(imgIds=[picture])))
+
+
+def _check_entries(file: Path, truth: Any) -> None:
+    """Refuse what pycocotools takes without a look at it, and what would count for another label."""
+    for number, image in truth.imgs.items():
+        if not (isinstance(image.get("file_name"), str) and image["file_name"]):
+            raise ConfigError(f"{file}: image {number} has no file_name; accepted: the name of a file in images/")
+    for number, one in truth.anns.items():
+        if not _is_box(one.get("bbox")):
+            raise ConfigError(
+                f"{file}: annotation {number} has the bbox {one.get('bbox')!r:.80}; "
+                "accepted: [x, y, width, height] in pixels"
+            )
+    ids: dict[str, int] = {}
+    for number, category in truth.cats.items():
+        name = category["name"]
+        if name in ids:
+            raise ConfigError(
+                f"{file}: the categories {ids[name]} and {number} are both named {name!r}; "
+                "accepted: one category of a name; give their annotations one category_id"
+            )
+        ids[name] = number
+
+
+def _is_box(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == len(("x", "y", "width", "height"))
+        and all(isinstance(one, int | float) and math.isfinite(one) for one in value)
+    )
 
 
 @click.command()
@@ -154,29 +186,31 @@ def evaluate(
     from appliance.inference.artifacts import locate_model
     from appliance.workbench.judgement import judge
 
+    if confusion:
+        _check_picture(confusion)
     truth = Dataset(dataset)
     cv2.setNumThreads(threads)
     located = locate_model(ModelSettings(use=model), precision)
     found = judge(located, truth, limit, threads=threads, min_score=min_score, every_class=not best_class)
-    if confusion:
-        write_confusion(found, confusion)
     if as_json:
         click.echo(json.dumps({"file": str(located.path), "size": len(located.content), **found.as_values()}))
     else:
         _show(found)
+    if confusion:  # last: what was measured is told also where the picture cannot be written
+        _draw(found, confusion)
 
 
-def write_confusion(found: "Judgement", path: Path) -> None:
-    """Draw a matrix of confusion into a PNG file.
-
-    Raises:
-        ConfigError: The file's name does not end with .png.
-        StorageError: It cannot be written.
-    """
-    from appliance.workbench.heatmap import confusion_png
-
+def _check_picture(path: Path) -> None:
+    """Refuse before the pictures are looked at what could not be written after them."""
     if path.suffix.lower() != ".png":
         raise ConfigError(f"{path}: the picture is drawn as PNG; give a name that ends with .png")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it, or give a name in another one")
+
+
+def _draw(found: "Judgement", path: Path) -> None:
+    from appliance.workbench.heatmap import confusion_png
+
     title = f"{found.accuracy.model} {found.accuracy.digest[:12]} on {Path(found.accuracy.dataset).name}"
     write_atomically(path, confusion_png(found.confusion, title))
 

@@ -1,6 +1,7 @@
 """Draws golden frames, and writes down what a model finds in them."""
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from appliance.inference.golden import (
     MOST_FRAME_BYTES,
     MOST_FRAME_PIXELS,
     MOST_FRAMES,
+    MOST_GOLDEN_BYTES,
     GoldenArtifact,
     GoldenFrame,
     GoldenSet,
@@ -91,9 +93,10 @@ def own_frames(folder: Path) -> Pictures:
 
 
 def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> GoldenSet:
-    """Write the golden frames of a model, for all of its artifacts that can be run here, and check them once.
+    """Check the golden frames of a model, for all of its artifacts that can be run here, and write them.
 
-    One that cannot be is told, and has no golden frames until they are made where it can be.
+    They are written to a folder for the trial first: frames that do not pass replace none that do. An artifact that
+    cannot be run here is told, and has no golden frames until they are made where it can be.
 
     Args:
         folder: The model's.
@@ -102,7 +105,8 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
 
     Raises:
         ConfigError: There are no weights.
-        ModelError: An artifact finds nothing in the pictures that it is sure of, or not the same twice.
+        ModelError: An artifact finds nothing in the pictures that it is sure of, or not the same twice, or more than
+            golden.json may hold.
         StorageError: The folder cannot be written to.
         UnsupportedError: There are weights, and none can be run here.
     """
@@ -121,13 +125,25 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
         frames=tuple(frames),
         artifacts=tuple(_expect(one, pictures, tolerance) for one in located),
     )
+    size = len(_text(golden).encode())
+    if size > MOST_GOLDEN_BYTES:
+        raise ModelError(
+            f"nothing was written: {GOLDEN_NAME} would have {size} bytes, accepted: {MOST_GOLDEN_BYTES}; give fewer "
+            "pictures, or some with fewer objects: --frames FOLDER"
+        )
+    with tempfile.TemporaryDirectory(prefix="edgecam-golden-") as trial:
+        _write(Path(trial), golden, pictures)
+        for one in located:
+            _check(one, Path(trial))
     _write(folder, golden, pictures)
-    for one in located:
-        with load_detector(one) as detector:
-            verdict = check_golden(detector, folder)
-        if not verdict.is_passed:
-            raise ModelError(f"{one.path} does not do the same twice: {verdict.deviations[0]}")
     return golden
+
+
+def _check(located: LocatedModel, folder: Path) -> None:
+    with load_detector(located) as detector:
+        verdict = check_golden(detector, folder)
+    if not verdict.is_passed:
+        raise ModelError(f"nothing was written: {located.path} does not do the same twice: {verdict.deviations[0]}")
 
 
 def _expect(located: LocatedModel, pictures: Pictures, tolerance: Tolerance) -> GoldenArtifact:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+_IN_INTEGERS = {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"}  # QOperator form
 Shape = tuple[int, ...]
 
 
@@ -24,10 +25,16 @@ class GraphSize:
 
 
 def count_graph(content: bytes) -> GraphSize | None:
-    """Count in an ONNX file, in float or in QDQ form; None: the onnx library cannot follow its shapes."""
+    """Count in an ONNX file, in float or in QDQ form.
+
+    Returns:
+        None where the onnx library cannot follow its shapes, or some of its steps calculate in integers.
+    """
     try:
         graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(content), data_prop=True).graph
     except onnx.shape_inference.InferenceError:
+        return None
+    if any(node.op_type in _IN_INTEGERS for node in graph.node):
         return None
     stored = _stored(graph)
     shapes = {value.name: _sizes(value) for value in (*graph.input, *graph.value_info, *graph.output)}
@@ -63,19 +70,20 @@ def _sizes(value: onnx.ValueInfoProto) -> Shape | None:
 
 
 def _multiply_adds(node: onnx.NodeProto, stored: Mapping[str, Shape], shapes: Mapping[str, Shape | None]) -> int | None:
-    weights = next((stored[name] for name in node.input[:2] if name in stored), None)
+    place, weights = next(((at, stored[name]) for at, name in enumerate(node.input[:2]) if name in stored), (0, None))
     # what a transposed convolution reads is spread, what others give is gathered
     counted = shapes.get(node.input[0] if node.op_type == "ConvTranspose" else node.output[0])
     if weights is None or counted is None:
         return None
-    return math.prod(counted) * _each(node, weights)
+    return math.prod(counted) * _each(node, weights, is_first=place == 0)
 
 
-def _each(node: onnx.NodeProto, weights: Sequence[int]) -> int:
+def _each(node: onnx.NodeProto, weights: Sequence[int], *, is_first: bool) -> int:
     """Give the multiply-adds for each value that counts."""
     if node.op_type in {"Conv", "ConvTranspose"}:
         return math.prod(weights[1:])
     if node.op_type == "Gemm":
         is_turned = any(one.name == "transB" and one.i for one in node.attribute)
         return weights[1] if is_turned else weights[0]
-    return weights[-2] if len(weights) > 1 else weights[0]
+    # the axis that is summed over: the last of what stands first, the last but one of what stands second
+    return weights[-2] if len(weights) > 1 and not is_first else weights[-1]

@@ -10,6 +10,7 @@ from appliance.workbench.confusion import Confusion
 
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 _SIDE = 58  # pixels of a cell
+_MOST_LABELS = 100  # 5800 pixels
 _INK, _FAINT, _PAPER = (40, 40, 40), (215, 215, 215), (255, 255, 255)  # BGR
 _RIGHT, _WRONG = np.array((80, 140, 20)), np.array((40, 50, 210))  # BGR, of a cell that holds all of its row
 
@@ -18,7 +19,7 @@ def draw_confusion(confusion: Confusion, title: str) -> NDArray[np.uint8]:
     """Draw rows for what is there, columns for what was detected; counts, and shares of the row in per cent.
 
     What is right is green, what is wrong red, the more of the row the darker. Labels that neither are there nor were
-    detected are left out.
+    detected are left out; of more than 100, the picture says so and shows the most frequent.
 
     Args:
         confusion: The matrix.
@@ -28,7 +29,9 @@ def draw_confusion(confusion: Confusion, title: str) -> NDArray[np.uint8]:
         Shape (H, W, 3), BGR.
     """
     counts = np.array(confusion.counts)
-    shown = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1) > 0)
+    totals = counts.sum(axis=1)
+    occurring = np.flatnonzero(counts.sum(axis=0) + totals > 0)
+    shown = _most_frequent(counts, occurring)
     labels = [_plain(confusion.labels[at]) for at in shown.tolist()]
     counts = counts[np.ix_(shown, shown)]
     background = len(confusion.labels) - 1
@@ -36,6 +39,8 @@ def draw_confusion(confusion: Confusion, title: str) -> NDArray[np.uint8]:
     left, top = longest + 24, longest + 84
     size = _SIDE * len(labels)
     note = f"counts, and per cent of the row; scores from {confusion.min_score:g}; {confusion.ignored} ignored"
+    if len(shown) < len(occurring):
+        note = f"the {_MOST_LABELS} most frequent labels, {len(occurring) - len(shown)} rarer ones left out; {note}"
     width = max(left + size + 12, 24 + max(_width(_plain(title)), _width(note)))
     picture = np.full((top + size + 12, width, 3), _PAPER, np.uint8)
     _write(picture, _plain(title), 12, 22)
@@ -45,12 +50,21 @@ def draw_confusion(confusion: Confusion, title: str) -> NDArray[np.uint8]:
     for row, label in enumerate(labels):
         _write(picture, label, left - 8 - _width(label), top + row * _SIDE + _SIDE // 2 + 5)
         _write_upwards(picture, label, left + row * _SIDE + _SIDE // 2, top - 6)
-        total = int(counts[row].sum())
+        total = int(totals[shown[row]])
         for column in range(len(labels)):
             is_right = row == column and int(shown[row]) != background
             corner = (left + column * _SIDE, top + row * _SIDE)
             _draw_cell(picture, corner, int(counts[row, column]), total, is_right=is_right)
     return picture
+
+
+def _most_frequent(counts: NDArray[np.int64], occurring: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Choose the labels that are drawn, in their order; the background, the last row, is no label and stays."""
+    background = len(counts) - 1
+    labels = occurring[occurring != background]
+    often = counts.sum(axis=0) + counts.sum(axis=1)
+    kept = labels[np.argsort(-often[labels], kind="stable")[:_MOST_LABELS]]
+    return np.sort(np.concatenate([kept, occurring[occurring == background]]))
 
 
 def confusion_png(confusion: Confusion, title: str) -> bytes:

@@ -64,6 +64,4 @@ def _read(path: Path) -> dict[str, Any]:
             return dict(found)
     except (ValueError, KeyError, TypeError):
         pass  # told below, as any other content
-    raise ConfigError(
-        f"{path} is there and keeps no search of version {_VERSION}; move it away or choose another --out"
-    )
+    raise ConfigError(f"{path} is there and keeps no search of version {_VERSION}; move it away or choose another file")

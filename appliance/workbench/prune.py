@@ -34,7 +34,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME-pruned]"
 )
 @click.option("--resume", is_flag=True, help="Go on with what the run's folder holds.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 @click.pass_context
 def prune(

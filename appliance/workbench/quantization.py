@@ -134,6 +134,8 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
     """
     if order.ranges and (order.equalise or order.correct_biases):
         raise ConfigError("--ranges goes without --equalise and --correct-biases: these weights were learned with them")
+    if order.ranges and order.scheme == "u8s7":
+        raise ConfigError("--ranges goes with --scheme u8s8 or s8s8: these weights were learned with 8 bits, not 7")
     settings = ModelSettings(use=order.model, threads=order.threads)
     located = locate_model(settings)
     manifest = _manifest(located)

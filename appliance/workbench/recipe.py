@@ -185,6 +185,7 @@ class ScheduleRecipe(Part):
         weight_decay: Of convolutions' weights alone.
         late: Share of the steps at the end without mosaic.
         ema: Decay of the averaged weights, which are those that are evaluated and exported.
+        ema_steps: In which that decay grows from 0 to (almost) its full size; a short run wants few.
         most_gradient: Longest gradient; longer ones are shortened.
         seed: Of everything that is left to chance.
         checkpoint_every: Steps between checkpoints.
@@ -201,6 +202,7 @@ class ScheduleRecipe(Part):
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     late: Share = 0.1
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9998
+    ema_steps: Annotated[int, Field(ge=1)] = 2000
     most_gradient: Annotated[float, Field(gt=0.0, le=1000.0)] = 20.0
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 1
     checkpoint_every: Annotated[int, Field(ge=1)] = 500

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
 from appliance.config import ModelSettings
-from appliance.core.errors import UnsupportedError
+from appliance.core.errors import ConfigError, UnsupportedError
 from appliance.workbench.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ STOPPED = 75  # exit status: not done, go on with --resume; EX_TEMPFAIL of sysex
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--iterations", type=click.IntRange(1), help="So many steps in place of the recipe's.")
 @click.option("--until", type=click.IntRange(1), help="Stop after this step, short of the schedule's end.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 @click.pass_context
 def train(
@@ -71,7 +72,7 @@ def train(
         data=data,
         device=device,
         folder=folder or Path("runs") / chosen.name,
-        teacher=ModelSettings(use=teacher, threads=threads) if teacher else None,
+        teacher=None if teacher is None else _settings_of(teacher, threads),
         start=start,
         resume=resume,
         threads=threads,
@@ -81,8 +82,16 @@ def train(
         click.echo(json.dumps(report.as_values()))
     else:
         _show(report)
-    if not report.is_done and report.step != until:
+    is_as_told = until is not None and until <= chosen.schedule.iterations and report.step >= until
+    if not report.is_done and not is_as_told:
         context.exit(STOPPED)
+
+
+def _settings_of(teacher: str, threads: int) -> ModelSettings:
+    try:
+        return ModelSettings(use=teacher, threads=threads)
+    except ValidationError as error:
+        raise ConfigError(f"--teacher: {error.errors()[0]['msg']}") from error
 
 
 def _run(recipe: Recipe, **arguments: Any) -> "Report":

@@ -1,5 +1,6 @@
 """The daemon's own chain of one camera, looking at all of a source that ends, as fast as it can."""
 
+import argparse
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from appliance.inference.artifacts import find_models
 from appliance.inference.detector import Detector, open_detector
 
 READ_TIMEOUT = 30.0  # seconds; nothing here takes a tenth of it
+LEAST_MINUTES, MOST_MINUTES = 0.01, 1440.0
 FIRST = Stamp(datetime(2026, 5, 1, 12, tzinfo=UTC), 1_000_000_000_000)
 """When the first frame of every source is said to be taken."""
 
@@ -89,17 +91,31 @@ def open_model(model: str, settings: Settings) -> Detector:
         model: As `--model` takes it, or a model's folder; empty: the daemon's default.
         settings: The rest of the configuration.
     """
-    return open_detector(choose(model, settings.model), min_score=settings.tracking.low_score)
+    is_folder = bool(model) and Path(model).is_dir()  # a plain name would be looked for among those that are known
+    use = str(Path(model).resolve()) if is_folder else model or settings.model.use
+    return open_detector(settings.model.model_copy(update={"use": use}), min_score=settings.tracking.low_score)
 
 
-def choose(model: str, settings: ModelSettings) -> ModelSettings:
-    """Give the settings with the model chosen; see `open_model`."""
-    if not model:
-        return settings
-    folder = Path(model).resolve()
-    if not folder.is_dir():
-        return settings.model_copy(update={"use": model})
-    return settings.model_copy(update={"use": folder.name, "directories": (folder.parent,)})
+def whole(least: int) -> Callable[[str], int]:
+    """Give what argparse takes for a whole number of at least so much."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return int(text)
+
+    return number
+
+
+def minutes(text: str) -> float:
+    """Take a span of time for argparse: more than nothing, a day at the most."""
+    try:
+        span = float(text)
+    except ValueError:
+        span = 0.0
+    if not LEAST_MINUTES <= span <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {LEAST_MINUTES:g} to {MOST_MINUTES:g}")
+    return span
 
 
 def is_default_bundled() -> bool:

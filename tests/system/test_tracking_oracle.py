@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from appliance.cameras.capture import open_capture
 from appliance.config import ModelSettings, TrackingSettings
+from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.results import Detections
+from appliance.core.vocabulary import Vocabulary
 from appliance.inference.detector import open_detector
+from appliance.tracking.scene import Scene
 from appliance.tracking.tracker import Tracker
 from tests.proof.clip import CLIP, PEOPLE
 from tests.shared_data import SHARED, needs
@@ -25,6 +28,7 @@ supervision = pytest.importorskip("supervision", reason="needs the dev extra")
 HIGH_SCORE = 0.4
 MODEL = "models/yolox_nano_416_coco80.onnx"
 EVERY = 3  # of the clip's 10 frames a second: as many as a small board detects in, and a third of the test's time
+EDGE = 15  # frames: somebody of whom a head or a foot shows is not seen as a person yet, or any more
 
 
 @dataclass(frozen=True)
@@ -203,3 +207,25 @@ def test_real_people_are_followed_no_worse_than_by_bytetrack(clip: Recording) ->
     assert mine.switches <= other.switches
     assert mine.fragments <= other.fragments
     assert mine.idf1 >= other.idf1
+
+
+@needs(CLIP, MODEL)
+def test_everyone_in_the_clip_is_one_object_from_first_to_last_sight_and_goes_to_the_upper_right(
+    clip: Recording,
+) -> None:
+    scene = Scene("clip", Vocabulary(("person",), {}), TrackingSettings(), {}, {}, high_score=HIGH_SCORE, run="r")
+    events: list[Event] = []
+    for at, found in enumerate(clip.frames):
+        mono_ns = round(at / clip.fps * 1e9)
+        events += scene.step(found, width=768, height=432, time_ns=mono_ns, mono_ns=mono_ns).events
+    events += scene.finish().events
+    ends = [event for event in events if event.type is EventType.END]
+    stays = [
+        ((end.mono_ns / 1e9 - end.duration) * clip.fps * EVERY, end.mono_ns / 1e9 * clip.fps * EVERY) for end in ends
+    ]
+    print("clip", len(ends), "objects, frames", [(round(first), round(last)) for first, last in stays])
+    assert len(stays) == len(PEOPLE)
+    for (first, last), (came, went) in zip(stays, PEOPLE, strict=True):
+        assert came <= round(first) <= came + EDGE
+        assert went - EDGE <= round(last) <= went
+    assert all(45 < (end.direction or 0.0) < 90 for end in ends)  # from the lower left, out on the right

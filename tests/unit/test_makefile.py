@@ -41,3 +41,23 @@ def test_a_broker_that_is_asked_for_counts_more_than_a_configuration(tmp_path: P
         arguments_of_make_run(tmp_path, "CONFIG=a.toml", "BROKER=mqtt://b", "ONCE=1")
         == "run --config a.toml --broker mqtt://b --once"
     )
+
+
+def test_the_proofs_take_model_clip_and_minutes_and_the_second_runs_though_the_first_fails(tmp_path: Path) -> None:
+    command = tmp_path / "python"
+    command.write_text('#!/bin/sh\necho "$@"\n[ "$2" != tests.proof.street ]\n')
+    command.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-s", "-o", ".venv/.dev", "prove", f"BIN={tmp_path}", "MODEL=a b.onnx", "CLIP=c d.mp4", "MINUTES=2"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert done.stdout.split("\n\n") == [
+        "-m tests.proof.street --model a b.onnx --minutes 2",
+        "-m tests.proof.clip --model a b.onnx --clip c d.mp4\n",
+    ]

@@ -1,7 +1,9 @@
 """Where a training run stands, on disk: written atomically, and read only as plain values and tensors."""
 
+import hashlib
 import io
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ class Checkpoint:
         optimiser: State of the optimiser.
         curve: Points so far.
         sums: Losses since the last point: the total, of scores, of boxes, and of how many steps.
+        begun_with: Digest of the weights that the run belongs to, where it goes on from those of another.
     """
 
     digest: str
@@ -39,6 +42,7 @@ class Checkpoint:
     optimiser: dict[str, Any]
     curve: list[dict[str, Any]]
     sums: list[float]
+    begun_with: str = ""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -91,3 +95,12 @@ def read_any_checkpoint(folder: Path, advice: str) -> Checkpoint:
         return Checkpoint(**values)
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise ConfigError(f"cannot go on from {path}: {error}; {advice}") from error
+
+
+def digest_weights(weights: Mapping[str, torch.Tensor]) -> str:
+    """Give the SHA-256 of weights and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -22,7 +22,6 @@ from appliance.workbench.training.losses import cost
 from appliance.workbench.training.network import PIXEL_SCALE, Network, cells
 from appliance.workbench.training.start import start_from
 
-_EMA_STEPS = 2000  # so many steps until the averaged weights have their full inertia
 _SPREAD = 0x9E3779B97F4A7C15  # 2 ** 64 / golden ratio: seeds of neighbouring steps lie far apart
 _SEEDS = 1 << 63
 _BATCHES = 4  # that show how the maps of an exported network are spread
@@ -54,6 +53,7 @@ class Training:
         compiled: Compile the network: worth it for long runs on an accelerator.
         network: What learns; None: the recipe's, from random weights.
         lessons: What the recipe's teacher sees in the corpus.
+        begun_with: See `Checkpoint`.
 
     Attributes:
         step: Steps done.
@@ -70,9 +70,11 @@ class Training:
         compiled: bool = False,
         network: nn.Module | None = None,
         lessons: Lessons | None = None,
+        begun_with: str = "",
     ) -> None:
         self._recipe = recipe
         self._corpus = corpus
+        self._begun_with = begun_with
         self._device = corpus.pixels.device
         torch.manual_seed(recipe.schedule.seed)
         network = network or Network(recipe.network, len(recipe.labels))
@@ -109,12 +111,16 @@ class Training:
 
         Raises:
             ConfigError: It cannot be read, or its network has another shape.
+            ModelError: The manifest beside it is not accepted.
             UnsupportedError: The onnx package is missing.
         """
         schedule = self._recipe.schedule
         self._generator.manual_seed(schedule.seed)
-        batches = (self._augmenter.batch(self._pictures(), schedule.sizes[-1], late=True) for _ in range(_BATCHES))
-        left = start_from(self._network, path, (batch.pictures * PIXEL_SCALE for batch in batches))
+        batches = (
+            self._augmenter.batch(self._pictures(step), schedule.sizes[-1], late=True) for step in range(_BATCHES)
+        )
+        pictures = (batch.pictures * PIXEL_SCALE for batch in batches)
+        left = start_from(self._network, path, pictures, self._recipe.labels)
         self.average.load_state_dict(self._network.state_dict())
         return left
 
@@ -128,6 +134,7 @@ class Training:
             optimiser=self._optimiser.state_dict(),
             curve=self.curve,
             sums=self._sums.tolist(),
+            begun_with=self._begun_with,
         )
 
     def run(self, watch: Watch, stop: threading.Event) -> bool:
@@ -160,7 +167,7 @@ class Training:
         self._generator.manual_seed((schedule.seed * _SPREAD + self.step * 0xBF58476D1CE4E5B9) % _SEEDS)
         size = schedule.sizes[self.step % len(schedule.sizes)]
         late = self.step >= schedule.iterations * (1 - schedule.late)
-        batch = self._augmenter.batch(self._pictures(), size, late=late)
+        batch = self._augmenter.batch(self._pictures(self.step), size, late=late)
         for group in self._optimiser.param_groups:
             group["lr"] = rate(self._recipe, self.step)
         self._network.train()
@@ -179,10 +186,10 @@ class Training:
             self._sums += torch.stack(told).double()
         self.step += 1
 
-    def _pictures(self) -> Tensor:
-        """Give the numbers of this step's pictures: epochs follow each other, each in an order of its own."""
+    def _pictures(self, step: int) -> Tensor:
+        """Give the numbers of a step's pictures: epochs follow each other, each in an order of its own."""
         order, batch = self._corpus.order, self._recipe.schedule.batch
-        first = self.step * batch
+        first = step * batch
         epochs = range(first // len(order), (first + batch - 1) // len(order) + 1)
         found = []
         for epoch in epochs:
@@ -195,7 +202,8 @@ class Training:
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the averaged weights towards the network's."""
-        decay = self._recipe.schedule.ema * (1 - math.exp(-(self.step + 1) / _EMA_STEPS))
+        schedule = self._recipe.schedule
+        decay = schedule.ema * (1 - math.exp(-(self.step + 1) / schedule.ema_steps))
         ours, theirs = zip(*self._pairs, strict=True)
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 

@@ -21,7 +21,7 @@ from appliance.workbench.points import Point, choose_point, reference_ap
 from appliance.workbench.recipe import PruneRecipe, Recipe
 from appliance.workbench.timing import time_in_turns
 from appliance.workbench.training.channels import count_steps, find_groups, find_stops, narrow
-from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, Checkpoint, read_any_checkpoint
+from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, Checkpoint, digest_weights, read_any_checkpoint
 from appliance.workbench.training.pruning import RECIPE_NAME, Order, Pruner, find_file, make_folder
 from appliance.workbench.training.run import stopped_by_signals
 
@@ -94,7 +94,7 @@ def prune_network(order: Order) -> Report:
 def _read_trained(order: Order) -> Checkpoint:
     checkpoint = read_any_checkpoint(order.trained, "--from takes the folder of a run of `edgecam-workbench train`")
     # a run's --iterations are part of its digest: those of one that is done are its steps
-    if checkpoint.digest != order.recipe.with_iterations(checkpoint.step).digest():
+    if checkpoint.digest != order.recipe.without_quantization().with_iterations(checkpoint.step).digest():
         raise ConfigError(
             f"{order.trained} holds no finished run of this recipe, its checkpoint is of step {checkpoint.step}: "
             "let it end with train --resume, or give the recipe that it was made with; only [prune] may differ"
@@ -134,12 +134,8 @@ def _open_ledger(order: Order, wanted: PruneRecipe, trained: Checkpoint) -> Ledg
 
 def _about_search(order: Order, wanted: PruneRecipe, trained: Checkpoint) -> dict[str, Any]:
     """Give all that a point depends on but its share: another of these is another search."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(trained.average.items()):
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
     return {
-        "network": digest.hexdigest(),
+        "network": digest_weights(trained.average),
         "recipe": trained.digest,
         "prune": wanted.model_dump(mode="json", exclude={"shares", "max_drop"}),
         "data": [_digest(order.data / f"{split}.json") for split in ("train", "val")],

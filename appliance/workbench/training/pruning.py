@@ -89,7 +89,8 @@ class Pruner:
         self, order: Order, wanted: PruneRecipe, trained: Checkpoint, ledger: Ledger, stop: threading.Event
     ) -> None:
         self._order = order
-        self._recipe = order.recipe.with_iterations(trained.step)  # the one that it was trained by
+        # the one that it was trained by
+        self._recipe = order.recipe.without_quantization().with_iterations(trained.step)
         self._wanted = wanted
         self._state = trained.average
         self._step = trained.step

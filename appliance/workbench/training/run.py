@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,8 @@ from appliance.workbench.recipe import QuantizeAwareRecipe, Recipe
 from appliance.workbench.training.aware import QuantizeAware
 from appliance.workbench.training.checkpoints import (
     CHECKPOINT_NAME,
+    Checkpoint,
+    digest_weights,
     read_checkpoint,
     write_checkpoint,
 )
@@ -98,7 +100,8 @@ def run(
         threads: CPU threads.
         teacher: The detector that the recipe learns from.
         start: Folder of a run, or exported file, of the same network, with whose weights this one begins.
-        until: Stop after this step, as if told to; one of learning to be in 8 bits cannot be named.
+        until: Stop after this step, or at once when it was taken, as if told to; one of learning to be in 8 bits cannot
+            be named.
 
     Raises:
         ConfigError: The corpus, the teacher or the checkpoint cannot be used, or there is a run already and `resume`
@@ -107,65 +110,86 @@ def run(
         StorageError: The folder cannot be written to.
         ModelError: The loss is no number any more.
     """
+    _check(recipe, device)
+    _prepare(folder, resume=resume)
+    _check_teacher(teacher, recipe)
+    plain = recipe.without_quantization()
+    kept = read_checkpoint(folder, plain.digest()) if resume else None
+    cv2.setNumThreads(threads)
+    torch.set_num_threads(threads)
+    stop = threading.Event()
+    with stopped_by_signals(stop):
+        _say(f"reading {data}")
+        validation = Validation(data, folder / "val", recipe.labels)
+        corpus = read_corpus(data, recipe.data, recipe.labels).to(torch.device(device))
+        lessons = _learn_from(teacher, recipe, data, folder, pictures=len(corpus), stop=stop)
+        means = _Means(corpus, lessons, validation, threads, stop)
+        training = Training(plain, corpus, compiled=device == "cuda", lessons=lessons)
+        _begin(training, start, kept)
+        report = _learn(plain, training, means, folder, until)
+        if not report.is_done or recipe.quantize_aware is None:
+            return report
+        if stop.is_set():
+            return replace(report, is_done=False)
+        trained = cast("Network", training.average)
+        return _learn_8_bits(plain, recipe.quantize_aware, trained, means, folder / AWARE_FOLDER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What all parts of a run have in common."""
+
+    corpus: Corpus
+    lessons: Lessons | None
+    validation: Validation
+    threads: int
+    stop: threading.Event
+
+
+def _check(recipe: Recipe, device: str) -> None:
     if recipe.quantize_aware is not None and find_spec("onnx") is None:
         raise UnsupportedError("[quantize_aware] needs onnx; do: pip install 'edgecam[train]'")
     if device == "cuda" and not torch.cuda.is_available():
         raise UnsupportedError("PyTorch finds no CUDA device here; use --device cpu")
-    _prepare(folder, resume=resume)
-    cv2.setNumThreads(threads)
-    torch.set_num_threads(threads)
-    validation = Validation(data, folder / "val", recipe.labels)
-    _say(f"reading {data}")
-    corpus = read_corpus(data, recipe.data, recipe.labels).to(torch.device(device))
-    lessons = _learn_from(teacher, recipe, data, folder)
-    plain = recipe.without_quantization()
-    training = Training(plain, corpus, compiled=device == "cuda", lessons=lessons)
-    if start and not resume:
+
+
+def _begin(training: Training, start: Path | None, kept: Checkpoint | None) -> None:
+    """Restore what was kept; else begin with the weights of `start`, if any."""
+    if kept is not None:
+        training.restore(kept)
+        _say(f"going on after step {training.step}")
+    elif start is not None:
         _say(f"beginning with {start}")
         if left := training.start_from(start):
             _say(f"other labels: {', '.join(left)} begin anew")
-    if resume:
-        training.restore(read_checkpoint(folder, plain.digest()))
-        _say(f"going on after step {training.step}")
 
+
+def _learn(recipe: Recipe, training: Training, means: _Means, folder: Path, until: int | None) -> Report:
     def evaluate(network: nn.Module, step: int) -> dict[str, float]:
-        return export_and_measure(cast("Network", network), step, plain, folder, validation=validation, threads=threads)
+        trained = cast("Network", network)
+        return export_and_measure(trained, step, recipe, folder, validation=means.validation, threads=means.threads)
 
-    is_done = _take_steps(plain, training, folder, evaluate, until)
-    report = _report(plain, training, corpus, folder, is_done=is_done)
-    if not is_done or recipe.quantize_aware is None:
-        return report
-    return _learn_8_bits(
-        plain,
-        recipe.quantize_aware,
-        cast("Network", training.average),
-        corpus,
-        folder / AWARE_FOLDER,
-        lessons=lessons,
-        validation=validation,
-        threads=threads,
-    )
+    is_done = _take_steps(recipe, training, folder, evaluate, stop=means.stop, until=until)
+    return _report(recipe, training, means.corpus, folder, is_done=is_done)
 
 
-def _learn_8_bits(
-    recipe: Recipe,
-    aware: QuantizeAwareRecipe,
-    trained: Network,
-    corpus: Corpus,
-    folder: Path,
-    *,
-    lessons: Lessons | None,
-    validation: Validation,
-    threads: int,
-) -> Report:
+def _learn_8_bits(recipe: Recipe, aware: QuantizeAwareRecipe, trained: Network, means: _Means, folder: Path) -> Report:
     """Let a trained network learn to be in 8 bits, or go on with that; the checkpoint in `folder` tells."""
     _make(folder)
     recipe = recipe.for_quantization(aware)
+    begun_with = digest_weights(trained.state_dict())
     network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), inertia=aware.inertia)
-    training = Training(recipe, corpus, network=network, lessons=lessons)
+    training = Training(recipe, means.corpus, network=network, lessons=means.lessons, begun_with=begun_with)
     if (folder / CHECKPOINT_NAME).exists():
-        training.restore(read_checkpoint(folder, recipe.digest()))
+        kept = read_checkpoint(folder, recipe.digest())
+        if kept.begun_with != begun_with:
+            raise ConfigError(
+                f"{folder / CHECKPOINT_NAME} belongs to another network than was trained here; move {folder} away, "
+                "then --resume begins with learning to be in 8 bits"
+            )
+        training.restore(kept)
     _say(f"learning to be in 8 bits: {training.step} of {aware.iterations} steps are done")
+    validation, threads = means.validation, means.threads
 
     def evaluate(average: nn.Module, step: int) -> dict[str, float]:
         learned = cast("QuantizeAware", average)
@@ -174,8 +198,8 @@ def _learn_8_bits(
         write_ranges(model, learned.ranges())
         return figures | _evaluate_in_8_bits(model, learned.ranges(), recipe, validation=validation, threads=threads)
 
-    is_done = _take_steps(recipe, training, folder, evaluate)
-    return _report(recipe, training, corpus, folder, is_done=is_done)
+    is_done = _take_steps(recipe, training, folder, evaluate, stop=means.stop)
+    return _report(recipe, training, means.corpus, folder, is_done=is_done)
 
 
 def _take_steps(
@@ -183,16 +207,22 @@ def _take_steps(
     training: Training,
     folder: Path,
     evaluate: Callable[[nn.Module, int], dict[str, float]],
+    *,
+    stop: threading.Event,
     until: int | None = None,
 ) -> bool:
-    """Take the steps that are left, until there are none or a signal comes; give whether there are none."""
-    stop = threading.Event()
-    with stopped_by_signals(stop), show_steps(recipe, training.step) as progress:
+    """Take the steps that are left, until there are none or `stop` is set; give whether there are none."""
+
+    def look_at(done: int) -> None:
+        if until is not None and done >= until:
+            stop.set()
+
+    look_at(training.step)
+    with show_steps(recipe, training.step) as progress:
 
         def step(done: int) -> None:
             progress(done)
-            if done == until:
-                stop.set()
+            look_at(done)
 
         watch = Watch(
             step=step,
@@ -200,18 +230,33 @@ def _take_steps(
             checkpoint=lambda checkpoint: write_checkpoint(folder, checkpoint),
             evaluate=evaluate,
         )
-        return training.run(watch, stop)
+        is_done = training.run(watch, stop)
+    if not (folder / CHECKPOINT_NAME).exists():  # stopped before the first step: --resume goes on all the same
+        write_checkpoint(folder, training.checkpoint())
+    return is_done
 
 
-def _learn_from(teacher: ModelSettings | None, recipe: Recipe, data: Path, folder: Path) -> Lessons | None:
-    if recipe.distillation is None and teacher is None:
-        return None
-    if recipe.distillation is None or teacher is None:
+def _check_teacher(teacher: ModelSettings | None, recipe: Recipe) -> None:
+    if (recipe.distillation is None) != (teacher is None):
         lacking = "the recipe has no [distillation]" if teacher else "give the recipe's teacher"
         raise ConfigError(f"--teacher and [distillation] of the recipe belong together: {lacking}")
+
+
+def _learn_from(
+    teacher: ModelSettings | None, recipe: Recipe, data: Path, folder: Path, *, pictures: int, stop: threading.Event
+) -> Lessons | None:
+    if recipe.distillation is None or teacher is None:
+        return None
     _say(f"teacher {teacher.use}")
     return learn_from(
-        teacher, data, recipe=recipe.data, distillation=recipe.distillation, labels=recipe.labels, folder=folder
+        teacher,
+        data,
+        recipe=recipe.data,
+        distillation=recipe.distillation,
+        labels=recipe.labels,
+        folder=folder,
+        pictures=pictures,
+        stop=stop,
     )
 
 

@@ -1,6 +1,9 @@
 """Lets another detector look at the corpus, once, and keeps what all its cells say."""
 
+import hashlib
 import io
+import json
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +25,8 @@ from appliance.workbench.recipe import DataRecipe, DistillationRecipe
 from appliance.workbench.training.corpus import read_index, read_pictures
 from appliance.workbench.training.lessons import Lessons
 
-_NAME = "lessons-{teacher}-{pictures}.npz"
-_DIGITS = 12  # of the teacher's digest in the file's name
+_NAME = "lessons-{key}.npz"
+_DIGITS = 16  # of the key in the file's name
 _FARTHEST = 8.0  # a box reaches no farther, in shares of the picture; what does is noise
 _ACCEPTED = "one that has levels of cells can: yolox, nanodet, distances"
 
@@ -36,7 +39,9 @@ def learn_from(
     distillation: DistillationRecipe,
     labels: Sequence[str],
     folder: Path,
-) -> Lessons:
+    pictures: int,
+    stop: threading.Event,
+) -> Lessons | None:
     """Let the teacher look at every photograph of the corpus, or read what it saw in an earlier run.
 
     Args:
@@ -46,9 +51,12 @@ def learn_from(
         distillation: Which teacher.
         labels: The teacher must know each of them.
         folder: Where what it saw is kept.
+        pictures: How many `corpus.read_corpus` gives.
+        stop: Ends the work after the present picture; nothing is kept then.
 
     Returns:
-        In the order of `corpus.read_corpus`; drawn pictures, which no teacher knows, included.
+        In the order of `corpus.read_corpus`; drawn pictures, which no teacher knows, included. None when
+        it was stopped.
 
     Raises:
         ConfigError: It is another model than the recipe's, or lacks a label, or the corpus is broken.
@@ -62,18 +70,46 @@ def learn_from(
                 f"--teacher is {detector.manifest.name} with SHA-256 {detector.digest}; the recipe learns from "
                 f"{distillation.teacher} (distillation.teacher)"
             )
-        path = folder / _NAME.format(teacher=detector.digest[:_DIGITS], pictures=recipe.pictures or "all")
+        if lacking := [label for label in labels if label not in detector.manifest.labels]:
+            raise ConfigError(
+                f"labels {', '.join(map(repr, lacking))} are none that {detector.manifest.name} gives scores for: "
+                f"it cannot teach them; it knows {', '.join(detector.manifest.labels)}"
+            )
+        path = folder / _NAME.format(key=_key(detector.digest, data, recipe, labels)[:_DIGITS])
         if not path.is_file():
-            _write(path, _look(detector, data, recipe, labels))
-        return _complete(_read(path), detector, recipe.street)
+            seen = _look(detector, data, recipe, labels, stop)
+            if seen is None:
+                return None
+            _write(path, seen)
+        kept = _read(path)
+        if len(kept["spans"]) + recipe.street != pictures:
+            raise ConfigError(
+                f"{path} tells of {len(kept['spans'])} photographs, {data} has {pictures - recipe.street}; "
+                "remove the file"
+            )
+        return _complete(kept, detector, recipe.street)
 
 
-def _look(detector: Detector, data: Path, recipe: DataRecipe, labels: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+def _key(teacher: str, data: Path, recipe: DataRecipe, labels: Sequence[str]) -> str:
+    """Give a digest of all that a teacher's view of a corpus depends on."""
+    try:
+        index = hashlib.sha256((data / "train.json").read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot read {data / 'train.json'}: {error.strerror}") from error
+    values = (teacher, list(labels), recipe.pictures, recipe.long_side, index)
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _look(
+    detector: Detector, data: Path, recipe: DataRecipe, labels: Sequence[str], stop: threading.Event
+) -> dict[str, NDArray[np.generic]] | None:
     # candidates of a cell come in the order of the teacher's labels, which may be another
     column = np.argsort(np.argsort([detector.manifest.labels.index(label) for label in labels]))
     scores, boxes, spans = [], [], []
     pictures = read_pictures(data, "train", recipe, labels)
     for one in with_progress(pictures, "teacher", len(read_index(data, "train")["images"])):
+        if stop.is_set():
+            return None
         found, place = detector.candidates(as_frame(one.image))
         if len(found) != len(_strides(detector)) * len(labels):
             raise UnsupportedError(f"{detector.manifest.name} does not give every cell's scores: it cannot teach")

@@ -15,6 +15,7 @@ from appliance.cli.reference import default_toml
 from appliance.config import Settings, load_settings, parse_settings
 from appliance.config.toml import format_document, format_value
 from appliance.core.errors import ConfigError
+from tests.simulators.models import write_folder
 
 CAMERA = """
 [cameras.door]
@@ -45,6 +46,7 @@ def test_check_sums_a_good_file_up(file: Path) -> None:
     said = run("check", str(file))
     assert said.splitlines()[0] == f"{file} is good"
     assert "door (rtsp)" in said
+    assert "labels   not checked: those of a bare file are known once it runs" in said
 
 
 @pytest.mark.parametrize("model", ["yolox", "yolox=detector.onnx"])
@@ -59,7 +61,45 @@ def test_check_knows_the_labels_of_a_model_that_is_named(file: Path, model: str)
     assert accepted.startswith("  accepted: labels person, bicycle, car")
     assert accepted.endswith("; groups vehicle (car, motorcycle, bus, truck)")
     file.write_text((head + CAMERA).replace(', "lorry"', "").replace(', "ca\\"t\\u007f"', ', "vehicle"'))
-    assert run("check", str(file)).startswith(f"{file} is good")
+    said = run("check", str(file))
+    assert said.startswith(f"{file} is good")
+    assert "labels   known to yolox 1.0" in said
+
+
+def test_check_knows_the_labels_of_a_folder(file: Path) -> None:
+    folder = write_folder(file.parent / "candidate", {})
+    file.write_text(f'[model]\nuse = "{folder}"\nlabels = ["lorry"]\n')
+    with pytest.raises(ConfigError, match="'lorry' not known to the model"):
+        run("check", str(file))
+
+
+def test_check_is_of_the_model_in_use_whatever_is_broken_or_missing_beside_it(file: Path) -> None:
+    broken = file.parent / "models" / "broken"
+    broken.mkdir(parents=True)
+    (broken / "manifest.toml").write_text("schema = 9", encoding="utf-8")
+    head = f'[model]\nuse = "yolox"\ndirectories = ["{broken.parent}", "/only/on/the/device"]\n'
+    file.write_text(head + 'labels = ["lorry"]')
+    with pytest.raises(ConfigError, match="'lorry' not known to the model"):
+        run("check", str(file))
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        ('use = "my-own"\ndirectories = ["/only/on/the/device"]', "cannot read /only/on/the/device"),
+        ('use = "nosuch"', "use is 'nosuch'; known: "),
+        ('use = "{folder}/broken"', "broken/manifest.toml"),
+    ],
+)
+def test_check_says_why_labels_cannot_be_told_and_the_rest_is_good(file: Path, head: str, why: str) -> None:
+    (file.parent / "broken").mkdir()
+    (file.parent / "broken" / "manifest.toml").write_text("schema = 9", encoding="utf-8")
+    file.write_text(f"[model]\n{head.replace('{folder}', str(file.parent))}\n" + CAMERA)
+    said = run("check", str(file))
+    assert said.startswith(f"{file} is good")
+    (line,) = [line for line in said.splitlines() if line.startswith("  labels ")]
+    assert line.startswith("  labels   NOT CHECKED: ")
+    assert why in line
 
 
 def test_check_refuses_with_all_mistakes_in_one_error(file: Path) -> None:

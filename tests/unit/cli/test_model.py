@@ -10,13 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli.model import model
-from appliance.core.errors import ModelError
+from appliance.core.errors import ConfigError, ModelError
 from appliance.inference.golden import Tolerance
 from appliance.workbench.golden_frames import make_golden, own_frames
-from tests.simulators.models import write_folder, yolox, yolox_answer
+from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
 
 FAMILIES = [
     "d-fine",
+    "edgecam-nano",
     "efficientdet",
     "fastestdet",
     "nanodet",
@@ -77,8 +78,24 @@ def test_a_model_that_sees_something_else_fails_its_check_with_the_status_of_a_b
 
 def test_a_model_without_golden_frames_is_not_passed_in_silence(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mine", {"fp32": yolox(yolox_answer())})
-    with pytest.raises(ModelError, match=r"golden\.json is missing"):
+    with pytest.raises(ModelError, match=rf"golden\.json is missing; .* golden {re.escape(str(folder))}$"):
         run("check", str(folder))
+
+
+def test_a_bare_file_has_no_golden_frames_and_is_told_so(tmp_path: Path) -> None:
+    file = write_yolox(tmp_path / "some.onnx", yolox_answer())
+    for name in (str(file), f"yolox={file}"):
+        with pytest.raises(ConfigError, match=r"some\.onnx is a bare file; .* give its name or folder") as caught:
+            run("check", name)
+        assert caught.value.exit_code == 78
+
+
+def test_a_model_that_is_not_there_is_told_by_78_and_not_with_an_option_that_the_command_lacks() -> None:
+    for name in ("nosuch", "yolox"):
+        with pytest.raises(ConfigError, match=r"give a file: .*FILE\.onnx") as caught:
+            run("check", name)
+        assert caught.value.exit_code == 78
+        assert "--model" not in str(caught.value)
 
 
 def test_a_model_shows_the_groups_that_can_be_named_beside_its_labels() -> None:

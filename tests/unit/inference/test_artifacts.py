@@ -9,7 +9,14 @@ import pytest
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import read_manifest
-from appliance.inference.artifacts import bundled_models, find_models, locate_model, resolve_model
+from appliance.inference.artifacts import (
+    artifacts_present,
+    bundled_models,
+    find_models,
+    locate_model,
+    manifest_named,
+    resolve_model,
+)
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
 from tests.simulators.models import write_folder, write_yolox, yolox_answer
@@ -103,7 +110,7 @@ def test_where_two_manifests_fit_the_error_names_them_and_the_way_out(tmp_path: 
     with pytest.raises(ModelError) as caught:
         resolve_model(use(yolox, tmp_path / "mine"))
     assert "fits more than one model: my-yolox, yolox" in str(caught.value)
-    assert f"--model my-yolox={yolox}" in str(caught.value)
+    assert f"say which: my-yolox={yolox}" in str(caught.value)
 
 
 def test_name_and_file_together_settle_it(tmp_path: Path, yolox: Path) -> None:
@@ -156,7 +163,7 @@ def test_weights_that_are_not_the_manifests_are_refused(tmp_path: Path, yolox: P
 
 
 def test_a_family_without_weights_asks_for_a_file() -> None:
-    with pytest.raises(ConfigError, match=r"no weights .* --model picodet=FILE\.onnx"):
+    with pytest.raises(ConfigError, match=r"no weights .* give a file: picodet=FILE\.onnx"):
         locate_model(use("picodet"))
 
 
@@ -166,11 +173,14 @@ def test_an_unknown_name_lists_the_known_and_which_are_ready(tmp_path: Path, yol
         locate_model(use("nosuch", tmp_path / "mine"))
 
 
-def test_until_a_detector_is_bundled_the_default_says_so_plainly() -> None:
-    if (bundled_models() / ModelSettings().use / "manifest.toml").is_file():
-        pytest.skip("a detector is bundled")
-    with pytest.raises(ConfigError, match=r"no detector is bundled .* MODEL=FILE\.onnx with make"):
-        locate_model(ModelSettings())
+def test_the_bundled_detector_is_the_default_in_8_bits_and_in_float() -> None:
+    located = locate_model(ModelSettings())
+    assert located.path == bundled_models() / "edgecam-nano" / "edgecam-nano-int8.onnx"
+    found = next(one for one in find_models(()) if one.manifest.name == "edgecam-nano")
+    assert [one.precision for one in artifacts_present(found.folder, found.manifest)] == ["int8", "fp32"]
+    sizes = [one.size for one in found.manifest.artifacts]
+    assert sizes[0] <= 2_000_000
+    assert sum(sizes) <= 6_000_000
 
 
 def test_a_file_beside_the_manifest_that_names_it_is_what_that_says(tmp_path: Path, yolox: Path) -> None:
@@ -181,6 +191,28 @@ def test_a_file_beside_the_manifest_that_names_it_is_what_that_says(tmp_path: Pa
     other = folder / "other.onnx"
     other.write_bytes(yolox.read_bytes())
     assert len(locate_model(use(str(other))).candidates) > 1
+
+
+def test_a_file_that_is_not_the_one_its_manifest_names_is_refused_by_its_path_too(tmp_path: Path, yolox: Path) -> None:
+    folder = add_model(tmp_path / "run", "my-yolox", yolox.read_bytes(), sha256="0" * 64)
+    with pytest.raises(ModelError, match=r"w\.onnx is not the file that its manifest names: SHA-256"):
+        locate_model(use(folder / "w.onnx"))
+
+
+def test_what_is_named_leads_to_one_manifest_without_weights_and_whatever_lies_beside_it(tmp_path: Path) -> None:
+    folder = add_model(tmp_path / "mine", "my-yolox", b"not read")
+    (folder / "w.onnx").unlink()
+    (tmp_path / "mine" / "broken").mkdir()
+    (tmp_path / "mine" / "broken" / "manifest.toml").write_text("schema = 9", encoding="utf-8")
+    for named in ("my-yolox", f"my-yolox={tmp_path}/nosuch.onnx", folder, folder / "w.onnx"):
+        manifest = manifest_named(use(named, tmp_path / "nosuch", tmp_path / "mine"))
+        assert manifest is not None
+        assert manifest.name == "my-yolox"
+    assert manifest_named(use(folder / "other.onnx")) is None
+    with pytest.raises(ConfigError, match="'nosuch'; known: "):
+        manifest_named(use("nosuch"))
+    with pytest.raises(ModelError, match=r"broken/manifest\.toml"):
+        manifest_named(use(tmp_path / "mine" / "broken"))
 
 
 def test_a_broken_manifest_beside_it_is_no_reason_to_refuse_a_named_model(tmp_path: Path, yolox: Path) -> None:

@@ -1,7 +1,7 @@
 """A stage for scripted scenes: actors are placed by where their feet are, frame after frame."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from appliance.tracking.scene import Scene, SceneStep
 LABELS = ("person", "bicycle", "car", "dog", "bus", "truck")
 VOCABULARY = Vocabulary(LABELS, default_groups(LABELS))
 UTC_NS = 1_790_000_000_000_000_000
+LEFT_HALF = Zone(points=((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
+MIDDLE = Line(points=((0.5, 0.0), (0.5, 1.0)))  # drawn downwards: its right hand is the left of the picture
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,9 @@ class Stage:
 
     def changes(self) -> list[Change]:
         return [change for event in self.events for change in event.changes]
+
+
+def walk(stage: Stage, start: Actor, step: tuple[float, float], frames: int) -> None:
+    """Show an actor who goes a step further in each frame."""
+    for at in range(frames):
+        stage.play(replace(start, x=start.x + at * step[0], y=start.y + at * step[1]))

@@ -20,6 +20,7 @@ def test_labels_of_a_group_are_kin_and_so_are_two_wheelers() -> None:
         (TRUCK, motorcycle),
         (BICYCLE, motorcycle),
     }
+    assert (np.argwhere(kinship.kin & ~kinship.grouped) == [(BICYCLE, motorcycle), (motorcycle, BICYCLE)]).all()
     assert (kinship.kin == kinship.kin.T).all()
     assert kinship.kin.diagonal().all()
 

@@ -19,15 +19,17 @@ def lost_after(configured: float, *intervals: float) -> float:
     [
         ([], 2.0),
         ([0.1] * 9, 2.0),
-        ([1.0] * 9, 3.0),
-        ([5.0], 15.0),
+        ([1.0] * 9, 3.5),
+        ([5.0], 17.5),
         ([0.1] * 9 + [60.0], 2.0),
         ([0.1] * 9 + [60.0, 60.0], 2.0),
-        ([0.1] * 9 + [60.0] * 3, 180.0),
+        ([0.1] * 9 + [60.0] * 3, 210.0),
         ([60.0] * 9 + [0.1] * 3, 2.0),
     ],
 )
-def test_it_is_three_frames_time_at_least_whatever_a_pause_does(intervals: list[float], expected: float) -> None:
+def test_it_is_three_and_a_half_frames_time_at_least_whatever_a_pause_does(
+    intervals: list[float], expected: float
+) -> None:
     assert lost_after(2.0, *intervals) == pytest.approx(expected)
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from appliance.config import TrackingSettings
 from appliance.core.results import Detections
+from appliance.core.vocabulary import Vocabulary
 from appliance.tracking.kinship import Kinship
 from appliance.tracking.tracker import Tracker, Tracks, overlaps
 from tests.unit.tracking.stage import VOCABULARY, Actor, detections
@@ -89,6 +90,26 @@ def test_two_labels_of_a_group_are_one_object_where_they_overlap_by_half(label: 
     both = [car, Actor(300 + beside, 500, wide=160, high=90, label=label, score=0.6)]
     assert len(track([both] * 4)[-1]) == tracks
     assert len(track([[car]] * 3 + [both] * 4)[-1]) == tracks
+
+
+@pytest.mark.parametrize(("beside", "tracks"), [(14, 1), (20, 2)])  # 100 wide: IoU of 0.75, 0.67
+def test_two_wheelers_are_one_object_only_where_they_overlap_as_much_as_two_of_a_label(
+    beside: int, tracks: int
+) -> None:
+    tracker = Tracker(TrackingSettings(), 0.4, kinship=Kinship(Vocabulary(("bicycle", "motorcycle"), {})))
+    boxes = np.array([(100, 100, 200, 180), (100 + beside, 100, 200 + beside, 180)], np.float32)
+    both = Detections(boxes, np.array([0.8, 0.6], np.float32), np.array([0, 1], np.int32))
+    assert [len(tracker.update(both, at * TENTH)) for at in range(4)] == [tracks] * 4
+
+
+def test_a_twin_that_is_dropped_takes_nobody_with_it() -> None:
+    first, twin, other = (
+        Actor(x, 500, wide=160, high=90, score=score) for x, score in ((300, 0.9), (326, 0.8), (352, 0.7))
+    )
+    # IoU of 0.72 from each to the next, 0.51 from the first to the last
+    assert len(track([[first, twin]] * 4)[-1]) == 1
+    assert len(track([[first, twin, other]] * 4)[-1]) == 2
+    assert len(track([[first]] * 3 + [[first, twin, other]] * 4)[-1]) == 2
 
 
 def test_a_twin_of_another_kind_is_an_object_of_its_own() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx package: pip install 'edgecam[workbench]'")
 from appliance.core.errors import ModelError  # noqa: E402 - onnx is there from here on
-from appliance.workbench.biases import beside  # noqa: E402
+from appliance.workbench.biases import beside, with_biases  # noqa: E402
 from appliance.workbench.quantizer import Quantizer  # noqa: E402
 from tests.simulators.uneven import SIZE, write_uneven  # noqa: E402
 
@@ -67,3 +67,24 @@ def test_a_shift_is_measured_on_what_the_float_model_gives() -> None:
     assert reads == "first_active"
     assert makers[reads].name == "first_active"
     assert not any(name.startswith("first_") and name.endswith("_beside") and "active" not in name for name in makers)
+
+
+def test_what_only_an_inner_graph_reads_stays() -> None:
+    """Of the outer biases, one goes when it is replaced; unless the inner graph reads it too."""
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    branch = helper.make_graph(
+        [helper.make_node("Add", ["kept", "first_bias"], ["chosen"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("chosen", 1, None)],
+    )
+    model = onnx.load_from_string(write_uneven())
+    channels = len(numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == "first_bias")))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(channels, np.float32), "kept"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["last"], "if", then_branch=branch, else_branch=branch))
+    before = {one.name for one in model.graph.initializer}
+    assert with_biases(model, {}) == model
+    added = {name: np.ones(channels, np.float32) for name in ("first", "each")}
+    after = {one.name for one in with_biases(model, added).graph.initializer}
+    assert after == before - {"each_bias"} | {"first_corrected_bias", "each_corrected_bias"}

@@ -1,5 +1,6 @@
 """A card tells what was measured, of both artifacts, and nothing else; what people wrote stays."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -78,6 +79,19 @@ def test_accuracy_of_each_artifact_and_what_is_lost_stand_in_the_tables(write: "
     assert "does not know, left out: 1." in told
 
 
+def test_two_artifacts_of_one_precision_are_told_apart_by_their_files(write: "Writer") -> None:
+    content = answer((9, PERSON, 0.8))  # what the other 8-bit artifact does not find, and not what it finds
+    (write.model / "second.onnx").write_bytes(content)
+    with (write.model / "manifest.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write('\n[[artifacts]]\nfile = "second.onnx"\nformat = "onnx"\nprecision = "int8"\n')
+        manifest.write(f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nsize = {len(content)}\n')
+    write("--keep-times")
+    rows = write.rows("accuracy")
+    assert rows["int8.onnx - fp32"][:2] == rows["second.onnx - fp32"][:2] == ["-50.0", "-50.0"]
+    assert rows["car"] == ["100.0", "-", "-", "100.0", "-", "-", "0.0", "-", "-"]  # fp32, int8.onnx, second.onnx
+    assert rows["person"] == ["100.0", "-", "-", "0.0", "-", "-", "100.0", "-", "-"]
+
+
 def test_failures_are_those_of_the_first_artifact_with_counts_and_a_picture(write: "Writer") -> None:
     write()
     told = write.section("failures")
@@ -143,6 +157,31 @@ def test_times_are_told_beside_a_reference_and_energy_only_where_it_was_measured
     assert "--beside yolox=reference.onnx" in write.section("method")
 
 
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ("yolox=missing.onnx", r"cannot read missing\.onnx"),
+        ("no-such-model", "use is 'no-such-model'; known: "),
+        ("yolox={data}/broken.onnx", r"broken\.onnx"),
+    ],
+)
+def test_a_model_beside_that_cannot_be_run_is_told_before_anything_is_measured(
+    write: "Writer", data: Path, beside: str, told: str
+) -> None:
+    (data / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises((ConfigError, ModelError), match=told):
+        write("--beside", beside.format(data=data))
+    assert not write.ledger.exists()
+    assert write("--keep-times", "--beside", beside.format(data=data)).exit_code == 0  # it is not asked for then
+
+
+def test_damaged_marks_are_told_before_anything_is_measured(write: "Writer") -> None:
+    (write.model / "README.md").write_text("<!-- begin measured: method -->\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="'method' must be there once each"):
+        write()
+    assert not write.ledger.exists()
+
+
 def test_json_has_the_figures_of_every_artifact_on_every_dataset(write: "Writer") -> None:
     told = json.loads(write("--json", "--keep-times").stdout)
     assert told["costs"] is None
@@ -171,6 +210,10 @@ def test_golden_frames_of_other_weights_are_not_told_as_the_model_s(write: "Writ
     (write.model / "golden" / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
     with pytest.raises(ModelError, match="know nothing of the weights"):
         write()
+
+
+def test_frames_that_would_fill_the_memory_are_refused(write: "Writer") -> None:
+    assert "is not in the range 1<=x<=1000" in write("--frames", "1001").stderr
 
 
 @pytest.mark.parametrize("data", ["drawn", "=folder", "../x=folder"])

@@ -45,3 +45,18 @@ def test_uneven_channels_survive_8_bits_better_when_they_were_equalised() -> Non
         pairs = zip(made.outputs(None, pictures()), made.outputs(made.variant(), pictures()), strict=True)
         noise.append(np.mean([np.square(wanted[0] - got[0]).mean() for wanted, got in pairs]))
     assert noise[1] < 0.5 * noise[0]
+
+
+def test_a_channel_that_is_nearly_dead_is_not_blown_up() -> None:
+    """What follows it would be scaled down by as much, and 8 bits for the pair would see nothing else."""
+    model = onnx.load_from_string(write_uneven())
+    weight = next(one for one in model.graph.initializer if one.name == "each_weight")
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[2] *= 1e-9
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    before = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    equalise(model)
+    after = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    np.testing.assert_array_equal(after["first_weight"][2], before["first_weight"][2])
+    assert after["first_bias"][2] == before["first_bias"][2]
+    assert np.abs(after["each_weight"][2]).max() < 1e-6

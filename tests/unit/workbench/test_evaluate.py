@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, ModelError
+from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.inference.detector import open_detector
 from appliance.workbench.evaluate import Dataset, evaluate, measure
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
@@ -114,8 +114,25 @@ def test_the_confusion_is_drawn_as_png_and_as_nothing_else(dataset: Path, model:
     drawn = cv2.imread(str(picture))
     assert drawn is not None
     assert (drawn.astype(int)[..., 2] - drawn[..., 1] > 40).any()  # red: there are mistakes
-    result = CliRunner().invoke(evaluate, [str(model), str(dataset), "--confusion", str(tmp_path / "confusion.jpg")])
-    assert isinstance(result.exception, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("confusion.jpg", r"ends with \.png"), ("missing/confusion.png", "there is no folder .*missing")]
+)
+def test_a_picture_that_cannot_be_drawn_is_told_before_the_dataset_is_read(
+    tmp_path: Path, model: Path, name: str, told: str
+) -> None:
+    (tmp_path / "no-dataset").mkdir()
+    command = [str(model), str(tmp_path / "no-dataset"), "--confusion", str(tmp_path / name)]
+    with pytest.raises(ConfigError, match=told):  # and not that there is no instances.json
+        CliRunner().invoke(evaluate, command, catch_exceptions=False)
+
+
+def test_figures_are_told_also_where_the_picture_cannot_be_written(dataset: Path, model: Path, tmp_path: Path) -> None:
+    picture = tmp_path / f"{'x' * 300}.png"  # longer than a file's name may be
+    result = CliRunner().invoke(evaluate, [str(model), str(dataset), "--json", "--confusion", str(picture)])
+    assert isinstance(result.exception, StorageError)
+    assert json.loads(result.stdout)["labels"]["car"]["ap"] == pytest.approx(1.0)
 
 
 def test_each_artifact_of_a_model_s_folder_can_be_measured(dataset: Path, tmp_path: Path) -> None:
@@ -141,3 +158,35 @@ def test_a_folder_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"has no instances\.json in COCO's format"):
         Dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "told"),
+    [
+        ("images", {"id": 9, "width": 640, "height": 640}, "image 9 has no file_name"),
+        ("annotations", {"id": 9, "image_id": 7, "category_id": 3, "bbox": [1]}, r"annotation 9 has the bbox \[1\]"),
+        ("annotations", {"id": 9, "image_id": 7, "category_id": 3, "area": 1}, "annotation 9 has the bbox None"),
+        (
+            "annotations",
+            {"id": 9, "image_id": 7, "category_id": 3, "bbox": [0, 0, "8", 8]},
+            "annotation 9 has the bbox",
+        ),
+        (
+            "annotations",
+            {"id": 9, "image_id": 7, "category_id": 3, "bbox": [0, 0, 8, float("nan")]},
+            "annotation 9 has",
+        ),
+        ("categories", {"id": 4, "name": "car"}, "categories 3 and 4 are both named 'car'"),
+        ("categories", {"id": 4}, r"has no instances\.json in COCO's format"),
+        ("categories", {"id": 4, "name": ["car"]}, r"has no instances\.json in COCO's format"),
+        ("images", "7.png", r"has no instances\.json in COCO's format"),
+    ],
+)
+def test_an_entry_that_cannot_be_counted_is_refused_by_its_number(
+    dataset: Path, part: str, entry: object, told: str
+) -> None:
+    index = json.loads((dataset / "instances.json").read_text(encoding="utf-8"))
+    index[part].append(entry)
+    (dataset / "instances.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        Dataset(dataset)

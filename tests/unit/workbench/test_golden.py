@@ -1,5 +1,6 @@
 """`edgecam-workbench golden` and what a device makes of it."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.core.errors import ConfigError, ModelError
-from appliance.inference.golden import MOST_FRAME_BYTES, MOST_FRAMES, read_golden
+from appliance.inference.golden import MOST_FRAME_BYTES, MOST_FRAMES, MOST_OBJECTS, read_golden
 from appliance.workbench.golden import golden
 from appliance.workbench.golden_frames import drawn_frames
 from tests.simulators.models import write_folder, yolox, yolox_answer
@@ -45,9 +46,9 @@ def test_each_artifact_has_its_own_expectation_and_a_device_confirms_it(model: P
 
 def test_the_same_model_and_pictures_give_the_same_bytes_and_others_replace_them(model: Path, pictures: Path) -> None:
     make(model, "--frames", pictures)
-    first = {path.name: path.read_bytes() for path in (model / "golden").iterdir()}
+    first = contents(model)
     make(model, "--frames", pictures)
-    assert {path.name: path.read_bytes() for path in (model / "golden").iterdir()} == first
+    assert contents(model) == first
     (model / "golden" / "by-hand.txt").write_text("kept", encoding="utf-8")
     (pictures / "0.png").rename(pictures / "2.png")
     make(model, "--frames", pictures)
@@ -64,6 +65,48 @@ def test_a_model_that_sees_nothing_gets_no_golden_frames(tmp_path: Path, picture
     with pytest.raises(ModelError, match="they would prove nothing"):
         make(blind, "--frames", pictures)
     assert not (blind / "golden").exists()
+
+
+def test_a_thousand_objects_in_a_frame_are_written_and_too_many_frames_of_them_leave_a_good_set_alone(
+    tmp_path: Path, pictures: Path
+) -> None:
+    side, rows = 256, 32 * 32 + 16 * 16 + 8 * 8
+    busy = np.zeros((1, rows, 85), np.float32)
+    busy[0, :1000, :5] = (0.5, 0.5, 0.0, 0.0, 1.0)  # an object in each cell, none overlaps another
+    busy[0, :1000, 5 + CAR] = 0.9
+    model = write_folder(tmp_path / "busy", {"fp32": yolox(busy, side)})
+    manifest = (model / "manifest.toml").read_text(encoding="utf-8")
+    manifest = manifest.replace("max_detections = 300", "max_detections = 1000")
+    (model / "manifest.toml").write_text(manifest, encoding="utf-8")
+    (pictures / "1.png").unlink()
+    make(model, "--frames", pictures)
+    assert len(read_golden(model).artifacts[0].frames[0]) == MOST_OBJECTS == 1000
+    before = contents(model)
+    for at in range(6):
+        cv2.imwrite(str(pictures / f"{at}.png"), np.full((64, 64, 3), 40 * at, np.uint8))
+    with pytest.raises(ModelError, match=r"nothing was written: golden\.json would have .* give fewer pictures"):
+        make(model, "--frames", pictures)
+    assert contents(model) == before
+
+
+def test_frames_that_do_not_pass_replace_none_that_do(model: Path, pictures: Path) -> None:
+    make(model, "--frames", pictures)
+    before = contents(model)
+    nowhere = yolox_answer((0, CAR, 0.9))
+    nowhere[0, 0, 2:4] = -8.0  # a box that has no area once it is rounded overlaps nothing, not even itself
+    content, old = yolox(nowhere), (model / "int8.onnx").read_bytes()
+    manifest = (model / "manifest.toml").read_text(encoding="utf-8")
+    manifest = manifest.replace(hashlib.sha256(old).hexdigest(), hashlib.sha256(content).hexdigest())
+    (model / "manifest.toml").write_text(manifest, encoding="utf-8")
+    (model / "int8.onnx").write_bytes(content)
+    cv2.imwrite(str(pictures / "0.png"), np.full((64, 64, 3), 200, np.uint8))
+    with pytest.raises(ModelError, match=r"nothing was written: .*int8\.onnx does not do the same twice"):
+        make(model, "--frames", pictures)
+    assert contents(model) == before
+
+
+def contents(model: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (model / "golden").iterdir()}
 
 
 def test_a_family_without_weights_is_told(tmp_path: Path, pictures: Path) -> None:

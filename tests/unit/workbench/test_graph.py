@@ -3,10 +3,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("onnx", reason="needs the onnx package: pip install 'edgecam[workbench]'")
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from appliance.workbench.graph import count_graph
+from appliance.workbench.graph import GraphSize, count_graph
 from tests.shared_data import SHARED, needs
 from tests.simulators import seeing_yolox
 
@@ -43,7 +42,26 @@ def test_products_with_stored_matrices_count_and_what_has_no_size_is_not_known()
     assert open_ is not None
     assert (known.parameters, known.multiply_adds) == (54, 3 * 6 * 4 + 3 * 5 * 6)
     assert (open_.parameters, open_.multiply_adds) == (54, None)
-    assert onnx.__version__
+
+
+def test_a_product_with_its_weights_first_sums_over_their_columns() -> None:
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, [8, 16], [0.0] * 8 * 16)
+    taken = [helper.make_tensor_value_info("in", TensorProto.FLOAT, [16, 100])]
+    given = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [8, 100])]
+    node = helper.make_node("MatMul", ["weights", "in"], ["out"])
+    graph = helper.make_graph([node], "product", taken, given, [weights])
+    found = count_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())
+    assert found == GraphSize(parameters=8 * 16, multiply_adds=8 * 100 * 16)
+
+
+def test_a_network_that_calculates_in_integers_has_no_figures_and_not_none_at_all() -> None:
+    weights = helper.make_tensor("weights", TensorProto.UINT8, [16, 8], [0] * 16 * 8)
+    taken = [helper.make_tensor_value_info("in", TensorProto.UINT8, [4, 16])]
+    given = [helper.make_tensor_value_info("out", TensorProto.INT32, [4, 8])]
+    node = helper.make_node("MatMulInteger", ["in", "weights"], ["out"])
+    graph = helper.make_graph([node], "product", taken, given, [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    assert count_graph(model.SerializeToString()) is None
 
 
 @needs("models/fastestdet_352_coco80.onnx", "models/fastestdet_352_int8_qdq.onnx")

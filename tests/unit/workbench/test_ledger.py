@@ -29,6 +29,6 @@ def test_another_search_starts_empty_and_takes_nothing_away(tmp_path: Path) -> N
 def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "out.search.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigError, match="move it away or choose another --out"):
+    with pytest.raises(ConfigError, match="move it away or choose another file"):
         Ledger(path, {})
     assert path.read_text(encoding="utf-8") == content

@@ -149,5 +149,7 @@ def test_learned_ranges_stand_in_for_a_calibration_and_go_with_nothing_that_chan
     assert report.in_float
     with pytest.raises(ConfigError, match="--ranges goes without --equalise and --correct-biases"):
         quantize_detector(replace(plain, equalise=True), tmp_path / "search.json")
+    with pytest.raises(ConfigError, match="learned with 8 bits, not 7"):
+        quantize_detector(replace(plain, scheme="u8s7"), tmp_path / "search.json")
     with pytest.raises(ConfigError, match="belongs to other weights"):
         quantize_detector(replace(order, ranges=too_wide), tmp_path / "search.json")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ torch = pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not 
 onnx = pytest.importorskip("onnx", reason="needs the onnx package: pip install 'edgecam[workbench]'")
 pytest.importorskip("pycocotools", reason="pycocotools, the extra `workbench`, is not installed")
 
-from appliance.core.errors import ModelError
-from appliance.workbench.quantizer import SCHEMES, Quantizer
+from appliance.core.errors import ConfigError, ModelError
+from appliance.workbench.quantizer import Quantizer
 from appliance.workbench.ranges import read_ranges
 from appliance.workbench.recipe import DataRecipe, NetworkRecipe, read_recipe
 from appliance.workbench.train import train
 from appliance.workbench.training.aware import QuantizeAware, fake_quantize, fake_quantize_weights, scale_of
+from appliance.workbench.training.checkpoints import read_checkpoint, write_checkpoint
 from appliance.workbench.training.corpus import draw_street
 from appliance.workbench.training.export import to_onnx
 from appliance.workbench.training.network import PIXEL_SCALE, Network
@@ -113,7 +115,7 @@ def random_pictures(count: int) -> Any:
     return (coarse + torch.randint(0, 56, (count, 3, 64, 64))) * PIXEL_SCALE
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", ["u8s8", "s8s8"])
 def test_the_quantized_file_gives_what_was_learned(scheme: Any) -> None:
     """In steps of 8 bits of each output: none may be off by more than one, and hardly any by that."""
     aware = small()
@@ -266,3 +268,18 @@ def test_a_range_that_is_missing_is_told_by_its_tensor() -> None:
     quantizer = Quantizer(to_onnx(aware.network, 64, {}), "small.onnx")
     with pytest.raises(ModelError, match=r"tensors without a range: backbone\.stem\.0\.0"):
         quantizer.take_ranges(ranges)
+
+
+def test_8_bits_wait_when_the_last_step_was_stopped_and_belong_to_one_network(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE + AWARE.replace("= 8", "= 1"), encoding="utf-8")
+    recipe, folder = read_recipe(path).with_iterations(2), tmp_path / "run"
+    stopped = run(recipe, data=corpus, device="cpu", folder=folder, resume=False, threads=1, until=2)
+    assert (stopped.is_done, stopped.step) == (False, 2)
+    assert not (folder / AWARE_FOLDER).exists()
+    assert run(recipe, data=corpus, device="cpu", folder=folder, resume=True, threads=1).is_done
+    kept = read_checkpoint(folder)
+    average = {name: one + 1 if "out.bias" in name else one for name, one in kept.average.items()}
+    write_checkpoint(folder, replace(kept, average=average))
+    with pytest.raises(ConfigError, match="belongs to another network than was trained here"):
+        run(recipe, data=corpus, device="cpu", folder=folder, resume=True, threads=1)

@@ -75,5 +75,18 @@ def test_a_file_that_does_not_run_is_told(trained: Path, tmp_path: Path) -> None
     out = tmp_path / "models" / "tiny"
     result = CliRunner().invoke(bundle, [str(trained), "--int8", str(broken), "--out", str(out)])
     assert isinstance(result.exception, ModelError)
-    assert "nothing was written: tiny-int8.onnx does not run" in str(result.exception)
+    assert "nothing was written" in str(result.exception)
+    assert "broken.onnx is no ONNX file" in str(result.exception)
+    assert not out.exists()
+
+
+def test_a_float_file_is_no_8_bit_form(trained: Path, recipe: Recipe, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    other = export(Network(recipe.network, 2).eval(), recipe, tmp_path / "other", {})
+    out = tmp_path / "models" / "tiny"
+    for folder, told in ((trained, "is the float model itself"), (other, "calculates nothing in 8 bits")):
+        file = folder / "tiny-fp32.onnx"
+        result = CliRunner().invoke(bundle, [str(trained), "--int8", str(file), "--out", str(out)])
+        assert isinstance(result.exception, ConfigError)
+        assert told in str(result.exception)
     assert not out.exists()

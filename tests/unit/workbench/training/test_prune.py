@@ -243,3 +243,20 @@ def test_what_is_told_of_files_that_were_changed_is_not_believed(
     file = model / read_manifest(model).artifacts[0].file
     file.write_bytes(file.read_bytes()[:-1])
     assert "tells of another file than is in" in refusal([*arguments(workshop, folder), "--resume"])
+
+
+def test_a_network_whose_recipe_also_lets_it_learn_8_bits_can_be_pruned(
+    workshop: Path, whole: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its float weights are; the export of the whole network is done again, the rest is known."""
+    assert whole["is_done"]
+    folder = judged_otherwise(workshop, tmp_path / "run", {})
+    ledger = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
+    (search,) = ledger["searches"].values()
+    del search["found"]["as trained"]
+    (folder / "ledger.json").write_text(json.dumps(ledger), encoding="utf-8")
+    shutil.rmtree(folder / "as-trained")
+    both = f"{RECIPE}\n[quantize_aware]\niterations = 8\n"
+    result = CliRunner().invoke(prune, [*arguments(workshop, folder, both), "--resume"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert file_of(folder / "as-trained") == file_of(workshop / "trained")

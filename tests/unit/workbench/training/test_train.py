@@ -156,7 +156,8 @@ def test_what_is_restored_is_all_that_was_kept(tmp_path: Path, corpus: Path) -> 
     kept, restored = asdict(before.checkpoint()), asdict(after.checkpoint())
     assert kept["step"] == 7
     assert kept["sums"][3] == 2  # steps since the last point
-    assert restored.pop("digest") == kept.pop("digest")
+    for name in ("digest", "begun_with"):
+        assert restored.pop(name) == kept.pop(name)
     torch.testing.assert_close(restored, kept, rtol=0, atol=0)
     assert not torch.equal(kept["average"]["backbone.stem.0.0.weight"], kept["network"]["backbone.stem.0.0.weight"])
 
@@ -268,3 +269,34 @@ def test_a_run_begins_with_an_exported_model(recipe_file: Path, corpus: Path, tm
     broken.write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match="cannot read weights from"):
         other.start_from(broken)
+
+
+def test_what_was_told_to_stop_before_takes_no_further_step(recipe_file: Path, corpus: Path, tmp_path: Path) -> None:
+    arguments = [str(recipe_file), "--data", str(corpus), "--run", str(tmp_path / "run"), "--json"]
+    for more, step in ((["--until", "3"], 3), (["--until", "2", "--resume"], 3)):
+        result = CliRunner().invoke(train, [*arguments, *more], catch_exceptions=False)
+        assert (result.exit_code, json.loads(result.stdout)["step"]) == (0, step)
+        assert read_checkpoint(tmp_path / "run").step == step
+
+
+def test_a_run_that_is_stopped_before_its_first_step_can_be_resumed(
+    recipe_file: Path, corpus: Path, tmp_path: Path
+) -> None:
+    chosen = read_recipe(recipe_file)
+    report = run(chosen, data=corpus, device="cpu", folder=tmp_path, resume=False, threads=1, until=0)
+    assert (report.is_done, report.step) == (False, 0)
+    assert read_checkpoint(tmp_path, chosen.digest()).step == 0
+
+
+def test_mistakes_are_told_before_anything_is_read(recipe_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = [str(recipe_file), "--data", str(tmp_path / "empty"), "--run", str(tmp_path / "run")]
+    for more, told in (
+        (["--resume"], "cannot go on from"),
+        (["--teacher", "some"], "belong together"),
+        (["--teacher", "x" * 5000], "--teacher: "),
+        (["--threads", "65"], ""),
+    ):
+        result = CliRunner().invoke(train, [*arguments, *more])
+        assert result.exit_code == 2 or isinstance(result.exception, ConfigError), more
+        assert told in str(result.exception)
