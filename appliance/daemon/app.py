@@ -1,7 +1,7 @@
 """The composition root: builds every part from its own section of the configuration, for one supervisor."""
 
 import logging
-import secrets
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -94,7 +94,7 @@ class App:
             boot_id=read_boot_id(),
             board=self._board,
         )
-        run = secrets.token_hex(3)
+        run = os.urandom(3).hex()
         for name, detector in detectors.items():
             self._chains[name] = build_chain(
                 name,

@@ -3,7 +3,6 @@
 Loads neither numpy nor a runtime until a file has to be opened.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import appliance
 from appliance.config import ModelSettings
+from appliance.core.digest import sha256_hex
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import (
     MANIFEST_NAME,
@@ -374,7 +374,7 @@ def _read_weights(path: Path) -> tuple[bytes, str]:
         raise ConfigError(f"[model] use: cannot read {path}: {error.strerror}") from error
     if not is_bounded or len(content) > MOST_MODEL_BYTES:
         raise ModelError(f"{path} is larger than {MOST_MODEL_BYTES >> 20} MiB; is it a model for a device?")
-    return content, hashlib.sha256(content).hexdigest()
+    return content, sha256_hex(content)
 
 
 def _describe(manifest: ModelManifest) -> str:

@@ -121,7 +121,7 @@ class Dialler:
             client.tls_set_context(self._tls_context())
         return client
 
-    def _tls_context(self) -> ssl.SSLContext:
+    def _tls_context(self) -> "ssl.SSLContext":
         tls = self._settings.tls
         try:
             context = ssl.create_default_context(cafile=tls.ca_file)
@@ -216,7 +216,8 @@ class Conversation:
         wire = self._client.socket()
         if wire is None:
             return
-        has_bytes = isinstance(wire, ssl.SSLSocket) and wire.pending() > 0
+        pending = getattr(wire, "pending", None)  # of TLS; to ask for its class would load OpenSSL for a plain link too
+        has_bytes = pending is not None and pending() > 0
         poll, number = select.poll(), wire.fileno()
         poll.register(number, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         poll.register(self._wake, select.POLLIN)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import secrets
+import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -125,7 +125,7 @@ class Outbox:
 
     def _begin(self) -> None:
         with self.transaction():
-            self._db.change("INSERT OR IGNORE INTO meta VALUES('gen', ?)", secrets.token_hex(8))
+            self._db.change("INSERT OR IGNORE INTO meta VALUES('gen', ?)", os.urandom(8).hex())
             self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
             self._db.change("INSERT OR IGNORE INTO boot(id) VALUES(?)", self._boot_id)
             self._boot = self._db.rows("SELECT number FROM boot WHERE id=?", self._boot_id)[0][0]

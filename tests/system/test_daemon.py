@@ -134,6 +134,8 @@ def test_memory_stays_within_its_bound_and_workstation_libraries_stay_out(tmp_pa
         mapped = Path(f"/proc/{edgecam.pid}/maps").read_text()
         assert edgecam.peak_memory_mb() <= 140.0
         assert "/scipy" not in mapped
+        assert "/_ssl." not in mapped, "nobody asked for TLS"
+        assert "/_hashlib." not in mapped, "OpenSSL would come with it"
         assert edgecam.stop() == 0
 
 
