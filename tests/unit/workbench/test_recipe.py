@@ -16,6 +16,12 @@ def test_our_own_recipes_are_accepted_and_look_for_the_six_classes(name: str) ->
     assert max(recipe.schedule.sizes) >= recipe.size
 
 
+def test_both_recipes_of_a_whole_training_say_how_its_network_is_pruned() -> None:
+    ours, accelerators = (read_recipe(RECIPES / name).prune for name in ("recipe.toml", "recipe-accelerator.toml"))
+    assert ours is not None
+    assert accelerators == ours
+
+
 def test_all_errors_are_told_at_once_with_their_key_paths(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     bad = (
