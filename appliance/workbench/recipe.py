@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Part, Source
@@ -219,14 +219,14 @@ class QuantizeAwareRecipe(Part):
         learning_rate: Highest; it falls as in the schedule.
         warm_up: Steps to the highest.
         observe: Share of the steps in which the ranges of the activations follow what is seen; then they stay.
-        inertia: Of the ranges, from step to step.
+        smoothing: Share of a range that stays from step to step; `inertia` in older recipes.
     """
 
     iterations: Annotated[int, Field(ge=1, le=1_000_000)]
     learning_rate: Annotated[float, Field(gt=0.0, le=0.1)] = 1e-4
     warm_up: Annotated[int, Field(ge=0)] = 100
     observe: Share = 0.5
-    inertia: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
+    smoothing: Annotated[float, Field(ge=0.0, lt=1.0, validation_alias=AliasChoices("smoothing", "inertia"))] = 0.98
 
 
 class PruneRecipe(Part):
@@ -338,6 +338,8 @@ class Recipe(Part):
     def digest(self) -> str:
         """Give the SHA-256 of all values that are set, but those of `prune`: what a checkpoint belongs to."""
         values = self.model_dump(mode="json", exclude={"prune"}, exclude_none=True)
+        if self.quantize_aware is not None:  # as it was called when the first checkpoints were made: they go on
+            values["quantize_aware"]["inertia"] = values["quantize_aware"].pop("smoothing")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -178,7 +178,7 @@ def _learn_8_bits(recipe: Recipe, aware: QuantizeAwareRecipe, trained: Network, 
     _make(folder)
     recipe = recipe.for_quantization(aware)
     begun_with = digest_weights(trained.state_dict())
-    network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), inertia=aware.inertia)
+    network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), smoothing=aware.smoothing)
     training = Training(recipe, means.corpus, network=network, lessons=means.lessons, begun_with=begun_with)
     if (folder / CHECKPOINT_NAME).exists():
         kept = read_checkpoint(folder, recipe.digest())

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -123,9 +125,28 @@ def test_what_comes_after_the_training_does_not_change_what_it_is(tmp_path: Path
     assert recipe.quantize_aware is not None
     after = recipe.for_quantization(recipe.quantize_aware)
     assert (after.schedule.iterations, after.schedule.learning_rate, after.schedule.sizes) == (500, 5e-5, (320,))
-    others = recipe.quantize_aware.model_copy(update={"inertia": 0.5})
+    others = recipe.quantize_aware.model_copy(update={"smoothing": 0.5})
     digests = {plain.digest(), after.digest(), recipe.for_quantization(others).digest()}
     assert len(digests) == 3
+
+
+def test_older_recipes_say_inertia_for_smoothing_and_checkpoints_made_with_them_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    table = f"{GOOD}\n[quantize_aware]\niterations = 5\n"
+    both = []
+    for key in ("inertia = 0.9", "smoothing = 0.9"):
+        path.write_text(f"{table}{key}\n", encoding="utf-8")
+        both.append(read_recipe(path))
+    assert both[0] == both[1]
+    assert both[0].quantize_aware is not None
+    assert both[0].quantize_aware.smoothing == 0.9
+    values = both[0].model_dump(mode="json", exclude={"prune"}, exclude_none=True)
+    values["quantize_aware"]["inertia"] = values["quantize_aware"].pop("smoothing")
+    before = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    assert both[0].digest() == both[1].digest() == before
+    path.write_text(f"{table}inertia = 0.9\nsmoothing = 0.9\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"quantize_aware\.inertia: unknown entry"):
+        read_recipe(path)
 
 
 def test_a_table_of_learning_in_8_bits_that_cannot_be_is_refused(tmp_path: Path) -> None:
