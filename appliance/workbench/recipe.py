@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Part, Source
@@ -18,11 +18,19 @@ LEAST_RISE = 0.001  # from one share of multiply-adds to the next: they have fol
 COARSEST = 32  # stride of the network's last map: inputs are multiples of it
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Factor = Annotated[float, Field(gt=0.0, le=10.0)]
-Span = tuple[Factor, Factor]
+Factor = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 Channels = Annotated[int, Field(ge=4, le=2048, multiple_of=2)]
 Pixels = Annotated[int, Field(ge=64, le=1280, multiple_of=COARSEST)]
 Inner = tuple[Annotated[int, Field(ge=1, le=2048)], ...]
+
+
+def _rises(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"the smallest comes first, then the largest: [{span[1]:g}, {span[0]:g}]")
+    return span
+
+
+Span = Annotated[tuple[Factor, Factor], AfterValidator(_rises)]
 
 
 class Widths(Part):

@@ -60,6 +60,23 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, content: bytes, expected: 
 
 
 @pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ("[1.2, 0.8]", "augment.scale: the smallest comes first, then the largest: [0.8, 1.2]"),
+        ("[0.8, inf]", "augment.scale.1: "),
+        ("[nan, 1.2]", "augment.scale.0: "),
+        ("[0.0, 1.2]", "augment.scale.0: "),
+    ],
+)
+def test_a_span_that_is_none_is_refused(tmp_path: Path, span: str, expected: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(GOOD.replace("mosaic = 0.6", f"mosaic = 0.6\nscale = {span}"), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("table", "expected"),
     [
         ("shares = [0.1]", "prune.iterations: is required"),
