@@ -13,7 +13,7 @@ import torch
 
 from appliance import __version__
 from appliance.core.errors import ConfigError, UnsupportedError
-from appliance.core.files import write_atomically
+from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.workbench.chart import draw_chart
 from appliance.workbench.ledger import Ledger
@@ -22,7 +22,7 @@ from appliance.workbench.recipe import PruneRecipe, Recipe
 from appliance.workbench.timing import time_in_turns
 from appliance.workbench.training.channels import count_steps, find_groups, find_stops, narrow
 from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, Checkpoint, digest_weights, read_any_checkpoint
-from appliance.workbench.training.pruning import RECIPE_NAME, Order, Pruner, find_file, make_folder
+from appliance.workbench.training.pruning import RECIPE_NAME, Order, Pruner, find_file
 from appliance.workbench.training.run import stopped_by_signals
 
 LEDGER_NAME = "ledger.json"
