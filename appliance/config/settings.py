@@ -95,7 +95,12 @@ class TrackingSettings(Section):
         ge=0.05,
         le=1.0,
     )
-    low_score: float = setting(0.1, "Detections down to this score keep an object alive.", ge=0.01, le=1.0)
+    low_score: float = setting(
+        0.1,
+        "Detections down to this score keep an object alive; the weaker they are, the sooner it needs a strong one.",
+        ge=0.01,
+        le=1.0,
+    )
     match_iou: float = setting(
         0.2, "Least overlap (IoU) of a detection with where an object is expected.", ge=0.01, le=0.95
     )

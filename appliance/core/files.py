@@ -33,6 +33,20 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make {folder}: {error.strerror or error}; free the name or give a folder that can be written to"
+        ) from error
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and removals inside `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

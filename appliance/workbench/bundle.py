@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, ModelError, StorageError, UnsupportedError
-from appliance.core.files import write_atomically
+from appliance.core.errors import ConfigError, ModelError, UnsupportedError
+from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
 from appliance.inference.artifacts import artifacts_present
 
@@ -89,10 +89,7 @@ def _with_artifact(text: str, file: str, content: bytes) -> str:
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make {folder}: {error.strerror}") from error
+    make_folder(folder)
     for name, content in files.items():
         write_atomically(folder / name, content)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.core.errors import ConfigError, StorageError
-from appliance.core.files import write_atomically
+from appliance.core.errors import ConfigError
+from appliance.core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from appliance.inference.artifacts import LocatedModel
@@ -62,7 +62,7 @@ def card(
     datasets = _datasets(data)
     command = _command(model, datasets, beside, limit)
     ledger = ledger or Path("runs") / f"card-{model.resolve().name}.json"
-    _make(ledger.parent)
+    make_folder(ledger.parent)
     page = _page(model)
     with_sections(page, dict.fromkeys(_SECTIONS, ""), str(model / CARD_NAME))  # marks: told before all measuring
     reference = _reference(beside) if beside and not keep_times else None
@@ -164,17 +164,10 @@ def _write(model: Path, measured: "Measured", costs: "Costs | None", page: str) 
         "method": card_text.method_section(measured),
     }
     text = with_sections(page, sections, str(model / CARD_NAME))
-    _make(model / PICTURES)
+    make_folder(model / PICTURES)
     for name, file in pictures.items():
         write_atomically(model / file, confusion_png(first.judgements[name].confusion, f"{first.file} on {name}"))
     write_atomically(model / CARD_NAME, text.encode())
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make {folder}: {error.strerror}") from error
 
 
 def _values(measured: "Measured", costs: "Costs | None") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.core.manifest import ModelManifest
-from appliance.workbench.confusion import BACKGROUND, Confusion, Mistake
+from appliance.workbench.confusion import BACKGROUND, Confusion, describe
 from appliance.workbench.costs import Costs
 from appliance.workbench.evaluate import FIGURES, NO_FIGURE, Accuracy, percent
 from appliance.workbench.judgement import Judgement
@@ -190,27 +190,6 @@ def method_section(measured: Measured) -> str:
         "give the same figures on the same kind of processor; times differ."
     )
     return f"## How this was measured\n\n```sh\n{measured.command}\n```\n\n{how}"
-
-
-def describe(mistake: Mistake) -> str:
-    """Tell a kind of mistake in a sentence, with how often and where for example."""
-    name, other = f"**{mistake.label}**", f"**{mistake.taken_for}**"
-    text = {
-        "missed, crowded": f"{name} among others, which overlap it, not found",
-        "missed, small": f"small {name} not found",
-        "missed, medium": f"medium-sized {name} not found",
-        "missed, large": f"large {name} not found",
-        "misplaced": f"{name} found with a box that overlaps it by less than half",
-        "confused": f"{name} taken for {other}",
-        "twice": f"{name} reported twice",
-        "partly again": f"{name} reported once more for a part of one, or beside it",
-        "second name": f"{name} reported as {other} too",
-        "nothing there": f"{name} reported where none is marked",
-    }[mistake.kind]
-    unit = {"second name": f"detections of {mistake.taken_for}", "missed, crowded": "such", "missed, small": "such"}
-    unit |= {"missed, medium": "such", "missed, large": "such", "misplaced": "in all", "confused": "in all"}
-    example = f" For example {mistake.examples[0]}." if mistake.examples else ""
-    return f"{text}: {mistake.count} of {mistake.among} {unit.get(mistake.kind, 'detections')}.{example}"
 
 
 def _scope(measured: Measured, accuracy: Accuracy) -> str:

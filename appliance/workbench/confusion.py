@@ -203,6 +203,27 @@ class Tally:
         self._examples[kind].append((weight, text))
 
 
+def describe(mistake: Mistake) -> str:
+    """Tell a kind of mistake in a sentence, with how often and where for example."""
+    name, other = f"**{mistake.label}**", f"**{mistake.taken_for}**"
+    text = {
+        "missed, crowded": f"{name} among others, which overlap it, not found",
+        "missed, small": f"small {name} not found",
+        "missed, medium": f"medium-sized {name} not found",
+        "missed, large": f"large {name} not found",
+        "misplaced": f"{name} found with a box that overlaps it by less than half",
+        "confused": f"{name} taken for {other}",
+        "twice": f"{name} reported twice",
+        "partly again": f"{name} reported once more for a part of one, or beside it",
+        "second name": f"{name} reported as {other} too",
+        "nothing there": f"{name} reported where none is marked",
+    }[mistake.kind]
+    unit = {"second name": f"detections of {mistake.taken_for}", "missed, crowded": "such", "missed, small": "such"}
+    unit |= {"missed, medium": "such", "missed, large": "such", "misplaced": "in all", "confused": "in all"}
+    example = f" For example {mistake.examples[0]}." if mistake.examples else ""
+    return f"{text}: {mistake.count} of {mistake.among} {unit.get(mistake.kind, 'detections')}.{example}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Picture:
     """Tells what is to be seen in a picture, and how good an example it is."""

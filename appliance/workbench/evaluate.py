@@ -350,7 +350,7 @@ def _show(found: "Judgement") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from appliance.workbench.card_text import describe
+    from appliance.workbench.confusion import describe
 
     console = Console()
     accuracy, confusion = found.accuracy, found.confusion

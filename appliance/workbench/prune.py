@@ -109,6 +109,7 @@ def _refusal(report: "Report") -> ModelError:
     reference = (report.reference or 0.0) * 100
     return ModelError(
         f"{report.name} cannot be pruned within {report.max_drop * 100:g} AP: whole it has AP {reference:.1f}, the "
-        f"best pruned one, {best.name}, {best.ap * 100:.1f}; no model was written. Try smaller prune.shares, a larger "
-        "--max-drop, both with --resume, or more prune.iterations in another --run"
+        f"best pruned one, {best.name}, {best.ap * 100:.1f}; no model was written, and none of an earlier choice is "
+        "left in its place. Try smaller prune.shares, a larger --max-drop, both with --resume, or more "
+        "prune.iterations in another --run"
     )

@@ -132,12 +132,8 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
         ModelError: The model is broken or cannot be quantized, or no choice keeps within the drop at half the size.
         StorageError: The ledger cannot be written.
     """
-    if order.ranges and (order.equalise or order.correct_biases):
-        raise ConfigError("--ranges goes without --equalise and --correct-biases: these weights were learned with them")
-    if order.ranges and order.scheme == "u8s7":
-        raise ConfigError("--ranges goes with --scheme u8s8 or s8s8: these weights were learned with 8 bits, not 7")
-    settings = ModelSettings(use=order.model, threads=order.threads)
-    located = locate_model(settings)
+    _check(order)
+    located = locate_model(ModelSettings(use=order.model, threads=order.threads))
     manifest = _manifest(located)
     dataset = Dataset(order.judge or order.pictures)
     judges = len(dataset.pictures(order.limit))
@@ -149,24 +145,15 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
     quantizer = Quantizer(located.content, str(located.path), order.scheme)
     equalised, corrected = _fit(quantizer, inputs, order, located)
     nodes = _rank(quantizer, inputs[:RANKED_ON], ledger)
-    quick = min(order.quick, judges)
     trial = Candidates(
         quantizer=quantizer,
         located=located,
         dataset=dataset,
-        pictures=(quick, judges),
+        pictures=(min(order.quick, judges), judges),
         ledger=ledger,
         threads=order.threads,
     )
-    exact, naive = trial.judge(None, "fp32", judges), trial.judge((), "naive", judges)
-    bounds = Bounds(
-        size=int(len(located.content) * MOST_SHARE),
-        quick=trial.judge(None, "fp32", quick).steady_ap - order.drop,
-        whole=exact.ap - order.drop,
-    )
-    chosen = find_smallest([node.name for node in nodes], trial, bounds)
-    if chosen is None:
-        raise _refusal(order, located, (exact, naive), list(trial.tried.values()), nodes)
+    found = _search(order, located, trial, nodes, judges)
     report = Report(
         model=manifest.name,
         scheme=order.scheme,
@@ -177,14 +164,44 @@ def quantize_detector(order: Order, ledger_file: Path) -> tuple[Report, bytes]:
         dataset=str(dataset.folder),
         judged_on=judges,
         drop=order.drop,
-        variants=(exact, naive, trial.judge(chosen, "ours", judges)),
-        in_float=chosen,
+        variants=found.variants,
+        in_float=found.in_float,
         always_float=quantizer.always_float,
         nodes=nodes,
         tensors=quantizer.tensors_sqnr(trial.content(()), inputs[:RANKED_ON]),
         tried=sum(1 for key in ledger if key.startswith("accuracy")),
     )
-    return report, trial.judged(chosen)
+    return report, trial.judged(found.in_float)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What the search came to: which nodes stay in float; and the float model, all nodes in 8 bits, ours."""
+
+    in_float: Choice
+    variants: tuple[Variant, Variant, Variant]
+
+
+def _check(order: Order) -> None:
+    """Refuse an order that contradicts itself."""
+    if order.ranges and (order.equalise or order.correct_biases):
+        raise ConfigError("--ranges goes without --equalise and --correct-biases: these weights were learned with them")
+    if order.ranges and order.scheme == "u8s7":
+        raise ConfigError("--ranges goes with --scheme u8s8 or s8s8: these weights were learned with 8 bits, not 7")
+
+
+def _search(order: Order, located: LocatedModel, trial: Candidates, nodes: Sequence[Node], judges: int) -> _Outcome:
+    """Find the fewest nodes in float that keep within the drop; refuse where there are none such."""
+    exact, naive = trial.judge(None, "fp32", judges), trial.judge((), "naive", judges)
+    bounds = Bounds(
+        size=int(len(located.content) * MOST_SHARE),
+        quick=trial.judge(None, "fp32", min(order.quick, judges)).steady_ap - order.drop,
+        whole=exact.ap - order.drop,
+    )
+    chosen = find_smallest([node.name for node in nodes], trial, bounds)
+    if chosen is None:
+        raise _refusal(order, located, (exact, naive), list(trial.tried.values()), nodes)
+    return _Outcome(chosen, (exact, naive, trial.judge(chosen, "ours", judges)))
 
 
 def choose_pictures(folder: Path, judges: Sequence[Path], order: Order) -> list[Path]:

@@ -50,7 +50,7 @@ def read_ranges(path: Path, model: str) -> dict[str, tuple[float, float]]:
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in values["ranges"].items()}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path} keeps no ranges as `edgecam-workbench train` writes them: {error!r}") from error
     if not all(math.isfinite(low) and math.isfinite(high) and low <= high for low, high in ranges.values()):
         raise ConfigError(f"{path} has a range that is none; train again")

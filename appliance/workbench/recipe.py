@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Source
@@ -19,11 +19,19 @@ LEAST_RISE = 0.001  # from one share of multiply-adds to the next: they have fol
 COARSEST = 32  # stride of the network's last map: inputs are multiples of it
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Factor = Annotated[float, Field(gt=0.0, le=10.0)]
-Span = tuple[Factor, Factor]
+Factor = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 Channels = Annotated[int, Field(ge=4, le=2048, multiple_of=2)]
 Pixels = Annotated[int, Field(ge=64, le=1280, multiple_of=COARSEST)]
 Inner = tuple[Annotated[int, Field(ge=1, le=2048)], ...]
+
+
+def _rises(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"the smallest comes first, then the largest: [{span[1]:g}, {span[0]:g}]")
+    return span
+
+
+Span = Annotated[tuple[Factor, Factor], AfterValidator(_rises)]
 
 
 class Widths(Part):
@@ -220,14 +228,14 @@ class QuantizeAwareRecipe(Part):
         learning_rate: Highest; it falls as in the schedule.
         warm_up: Steps to the highest.
         observe: Share of the steps in which the ranges of the activations follow what is seen; then they stay.
-        inertia: Of the ranges, from step to step.
+        smoothing: Share of a range that stays from step to step; `inertia` in older recipes.
     """
 
     iterations: Annotated[int, Field(ge=1, le=1_000_000)]
     learning_rate: Annotated[float, Field(gt=0.0, le=0.1)] = 1e-4
     warm_up: Annotated[int, Field(ge=0)] = 100
     observe: Share = 0.5
-    inertia: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
+    smoothing: Annotated[float, Field(ge=0.0, lt=1.0, validation_alias=AliasChoices("smoothing", "inertia"))] = 0.98
 
 
 class PruneRecipe(Part):
@@ -339,6 +347,8 @@ class Recipe(Part):
     def digest(self) -> str:
         """Give the SHA-256 of all values that are set, but those of `prune`: what a checkpoint belongs to."""
         values = self.model_dump(mode="json", exclude={"prune"}, exclude_none=True)
+        if self.quantize_aware is not None:  # as it was called when the first checkpoints were made: they go on
+            values["quantize_aware"]["inertia"] = values["quantize_aware"].pop("smoothing")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

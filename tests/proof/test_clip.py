@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from appliance.config import ModelSettings, Settings
-from appliance.core.events import Event, EventType
+from appliance.core.events import Event
 from tests.proof.clip import CLIP, FPS, ORIGIN, PEOPLE, for_people, judge, main, run_clip
-from tests.proof.watch import FIRST, is_default_bundled, open_model
+from tests.proof.watch import is_default_bundled, open_model
 from tests.shared_data import SHARED, needs
+from tests.simulators.lives import life
 
 UNBUNDLED = "no detector is bundled: models/edgecam-nano has no weights; `make prove MODEL=…` takes another"
 NOT_YET = "edgecam-nano has learned too little: it sees somebody between two of the people; its card says what it needs"
@@ -42,31 +43,13 @@ def test_everybody_who_crosses_is_one_person_and_the_empty_room_is_nobody(model:
         assert last - first >= 0.75 * (went - came), f"\n{verdict.table()}"
 
 
-def life(name: str, first: float, last: float, label: str = "person") -> list[Event]:
+def stay(name: str, first: float, last: float, label: str = "person") -> list[Event]:
     """Give start and end of an object that was seen from one frame to another."""
-    return [
-        Event(
-            type=kind,
-            camera="camera",
-            object_id=name,
-            label=label,
-            class_id=0,
-            score=0.8,
-            best_score=0.8,
-            box=(0.0, 0.0, 10.0, 10.0),
-            width=768,
-            height=432,
-            time_ns=0,
-            mono_ns=FIRST.mono_ns + round(at / FPS * 1e9),
-            start_time_ns=0,
-            duration=(at - first) / FPS,
-        )
-        for kind, at in ((EventType.START, first), (EventType.END, last))
-    ]
+    return life(name, (first / FPS, 0.0), (last / FPS, 0.0), label=label)
 
 
 def everybody() -> list[list[Event]]:
-    return [life(f"p{at}", came + 3, went - 3) for at, (came, went) in enumerate(PEOPLE)]
+    return [stay(f"p{at}", came + 3, went - 3) for at, (came, went) in enumerate(PEOPLE)]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +57,11 @@ def everybody() -> list[list[Event]]:
     [
         ([], 0, True),
         ([], 1, False),  # somebody is not told
-        ([life("x", 300, 340)], 0, False),  # two for one
-        ([life("x", 300, 340, "car")], 0, False),
-        ([life("x", 10, 40)], 0, False),  # the empty room
-        ([life("x", 1361, 1370)], 0, False),
-        ([life("x", 227, 700)], 2, False),  # one for two
+        ([stay("x", 300, 340)], 0, False),  # two for one
+        ([stay("x", 300, 340, "car")], 0, False),
+        ([stay("x", 10, 40)], 0, False),  # the empty room
+        ([stay("x", 1361, 1370)], 0, False),
+        ([stay("x", 227, 700)], 2, False),  # one for two
     ],
 )
 def test_only_one_person_for_each_and_none_for_nobody_will_do(
@@ -91,7 +74,7 @@ def test_only_one_person_for_each_and_none_for_nobody_will_do(
 
 def test_a_person_under_another_label_is_not_told() -> None:
     lives = everybody()
-    lives[2] = life("p2", PEOPLE[2][0], PEOPLE[2][1], "bicycle")
+    lives[2] = stay("p2", PEOPLE[2][0], PEOPLE[2][1], "bicycle")
     assert not judge([event for one in lives for event in one]).holds
 
 

@@ -15,7 +15,8 @@ from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
 from appliance.core.results import Detections
 from tests.proof.street import Verdict, judge, main, run_street
-from tests.proof.watch import FIRST, is_default_bundled, open_model
+from tests.proof.watch import is_default_bundled, open_model
+from tests.simulators.lives import BOX, life
 from tests.simulators.models import manifest, write_folder, write_yolox, yolox, yolox_answer
 
 FPS = 10.0
@@ -136,36 +137,9 @@ def test_whoever_is_seen_twice_is_one_false_object_too_many(good: Verdict) -> No
 
 # The rule itself, on a street drawn by hand.
 
-BOX = (100.0, 100.0, 140.0, 200.0)
-
 
 def figure(number: int = 1, label: str = "person", visible: float = 1.0, right: float = 0.0) -> TrueObject:
     return TrueObject(label, number, (BOX[0] + right, BOX[1], BOX[2] + right, BOX[3]), visible)
-
-
-def life(name: str, *sights: tuple[float, float], label: str = "person", group: str | None = None) -> list[Event]:
-    """Give the events of one object: second and place of each; the first is its start, the last its end."""
-    kinds = [EventType.START, *[EventType.UPDATE] * (len(sights) - 2), EventType.END]
-    return [
-        Event(
-            type=kind,
-            camera="camera",
-            object_id=name,
-            label=label,
-            class_id=0,
-            score=0.8,
-            best_score=0.8,
-            box=(BOX[0] + right, BOX[1], BOX[2] + right, BOX[3]),
-            width=640,
-            height=480,
-            time_ns=0,
-            mono_ns=FIRST.mono_ns + round(second * 1e9),
-            start_time_ns=0,
-            duration=second - sights[0][0],
-            group=group,
-        )
-        for kind, (second, right) in zip(kinds, sights, strict=True)
-    ]
 
 
 def street(*figures: TrueObject, seconds: float = 10.0) -> list[tuple[TrueObject, ...]]:

@@ -9,25 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.cameras.synthetic import Street
-from tests.simulators.training import write_split
+from tests.simulators.training import MODEL, write_split
 
-RECIPE = """
-schema = 1
-name = "tiny"
-version = "1"
-title = "For tests"
-licence = "Apache-2.0"
-labels = ["person", "car"]
-size = 64
-[source]
-url = "https://example.org"
-[network]
-stem = 8
-stages = [16, 24, 32]
-repeats = [2, 1, 1]
-neck = 16
-head_layers = 1
-[data]
+RECIPE = f"""{MODEL.replace("repeats = [1, 1, 1]", "repeats = [2, 1, 1]")}[data]
 long_side = 64
 [augment]
 mosaic = 0.0

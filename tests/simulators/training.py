@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-RECIPE = """
+MODEL = """
 schema = 1
 name = "tiny"
 version = "1"
@@ -26,9 +26,12 @@ stages = [16, 24, 32]
 repeats = [1, 1, 1]
 neck = 16
 head_layers = 1
-[data]
+"""
+"""Of a recipe: what is trained, as small as it can be."""
+
+RECIPE = f"""{MODEL}[data]
 long_side = 80
-repeat = { extra_ = 3 }
+repeat = {{ extra_ = 3 }}
 street = 4
 [schedule]
 iterations = 12

@@ -22,10 +22,19 @@ def without_weight_inputs(model: bytes) -> bytes:
             if graph is None:
                 parts.append(whole)
             else:
-                parts += [_varint(_MODEL_GRAPH << 3 | _BYTES), _varint(sum(map(len, graph))), *graph]
+                parts += [varint(_MODEL_GRAPH << 3 | _BYTES), varint(sum(map(len, graph))), *graph]
     except (IndexError, ValueError):
         return model  # whoever loads it says what is wrong, with the file's name
     return b"".join(parts) if len(view) != sum(map(len, parts)) else model
+
+
+def varint(value: int) -> bytes:
+    """Give a number of 0 or more as Protocol Buffers write it: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
 
 
 def _without_weight_inputs(graph: memoryview) -> list[memoryview] | None:
@@ -77,11 +86,3 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:  # noqa: PLR2004 - the top bit says that more follows
             return value, at
     raise ValueError("number too long")
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))

@@ -110,7 +110,7 @@ class QuantizeAware(nn.Module):
     Args:
         network: Trained; it is copied, and its normalisations are folded.
         observe: So many batches.
-        inertia: Of the ranges, from batch to batch.
+        smoothing: Share of a range that stays from batch to batch.
 
     Attributes:
         network: With the weights that are learned, in float.
@@ -126,9 +126,9 @@ class QuantizeAware(nn.Module):
     high: Tensor
     seen: Tensor
 
-    def __init__(self, network: Network, *, observe: int, inertia: float) -> None:
+    def __init__(self, network: Network, *, observe: int, smoothing: float) -> None:
         super().__init__()
-        self._observe, self._inertia = max(1, observe), inertia
+        self._observe, self._smoothing = max(1, observe), smoothing
         self.network = fold(network).requires_grad_(True)
         self._steps, self._outputs = _trace(self.network)
         self._places, self._grids = _places(self.network, self._steps)
@@ -162,7 +162,7 @@ class QuantizeAware(nn.Module):
         seen = int(self.seen)
         if seen >= self._observe:
             return 0.0
-        return 1.0 if seen == 0 else 1.0 - self._inertia
+        return 1.0 if seen == 0 else 1.0 - self._smoothing
 
     def _do(self, step: _Step, values: Mapping[str, Any], share: float) -> Any:
         inputs = [values[name] for name in step.reads]

@@ -13,7 +13,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from appliance.core.errors import ModelError
-from appliance.core.files import write_atomically
+from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.workbench.recipe import Recipe
 from appliance.workbench.training.augment import PAD
@@ -46,11 +46,11 @@ def export(network: Network, recipe: Recipe, folder: Path, digits: Mapping[str, 
 
     Raises:
         ModelError: The network has a layer that cannot be exported.
-        StorageError: The folder cannot be written to.
+        StorageError: The folder cannot be made or written to.
     """
     content = to_onnx(network, recipe.size, dict(digits))
     target = folder / recipe.name
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     file = fp32_name(recipe)
     write_atomically(target / file, content)
     write_atomically(target / MANIFEST_NAME, to_manifest(recipe, file, content).encode())

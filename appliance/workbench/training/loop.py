@@ -125,7 +125,14 @@ class Training:
         return left
 
     def checkpoint(self) -> Checkpoint:
-        """Give where the run stands."""
+        """Give where the run stands.
+
+        Raises:
+            ModelError: The loss or a weight is no number any more; such a run does not go on.
+        """
+        sums = self._sums.tolist()
+        if not (math.isfinite(sums[0]) and self._are_weights_numbers()):
+            raise self._no_number()
         return Checkpoint(
             digest=self._recipe.digest(),
             step=self.step,
@@ -133,7 +140,7 @@ class Training:
             average=self.average.state_dict(),
             optimiser=self._optimiser.state_dict(),
             curve=self.curve,
-            sums=self._sums.tolist(),
+            sums=sums,
             begun_with=self._begun_with,
         )
 
@@ -211,7 +218,7 @@ class Training:
         total, scores, boxes, steps = self._sums.tolist()
         self._sums.zero_()
         if not math.isfinite(total):
-            raise ModelError(f"the loss is no number after step {self.step}; lower schedule.learning_rate")
+            raise self._no_number()
         return {
             "step": self.step,
             "loss": total / steps,
@@ -219,6 +226,16 @@ class Training:
             "loss_boxes": boxes / steps,
             "rate": rate(self._recipe, self.step - 1),
         }
+
+    def _are_weights_numbers(self) -> bool:
+        """Look at all weights, where an accelerator is waited for anyway: a step that spoiled them had a loss still."""
+        return bool(torch.stack([each.isfinite().all() for pair in self._pairs for each in pair]).all())
+
+    def _no_number(self) -> ModelError:
+        return ModelError(
+            f"the loss is no number after step {self.step}; lower schedule.learning_rate (the folder's checkpoint, if "
+            "there is one, is from before that)"
+        )
 
 
 def rate(recipe: Recipe, step: int) -> float:

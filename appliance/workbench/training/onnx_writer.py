@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.inference.runtimes.onnx_file import varint
+
 OPSET = 17  # ONNX Runtime knows it since 1.12
 _IR_VERSION = 8  # the one of that opset
 _ELEMENTS = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7}
@@ -80,7 +82,7 @@ def _attribute(name: str, value: Attribute) -> bytes:
     if isinstance(value, str):
         return head + _block(4, value.encode()) + _number(20, _STRING)
     if isinstance(value, float):
-        return head + _varint(2 << 3 | 5) + struct.pack("<f", value) + _number(20, _FLOAT)
+        return head + varint(2 << 3 | 5) + struct.pack("<f", value) + _number(20, _FLOAT)
     if isinstance(value, int):
         return head + _number(3, value) + _number(20, _INT)
     return head + b"".join(_number(8, each) for each in value) + _number(20, _INTS)
@@ -93,16 +95,8 @@ def _value(name: str, shape: Sequence[int], dtype: str) -> bytes:
 
 
 def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value & 0xFFFFFFFFFFFFFFFF)  # a negative number takes all 64 bits
+    return varint(field << 3) + varint(value & 0xFFFFFFFFFFFFFFFF)  # a negative number takes all 64 bits
 
 
 def _block(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))
+    return varint(field << 3 | 2) + varint(len(content)) + content

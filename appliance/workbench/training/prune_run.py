@@ -12,8 +12,8 @@ import cv2
 import torch
 
 from appliance import __version__
-from appliance.core.errors import ConfigError, UnsupportedError
-from appliance.core.files import write_atomically
+from appliance.core.errors import ConfigError, StorageError, UnsupportedError
+from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.workbench.chart import draw_chart
 from appliance.workbench.ledger import Ledger
@@ -22,7 +22,7 @@ from appliance.workbench.recipe import PruneRecipe, Recipe
 from appliance.workbench.timing import time_in_turns
 from appliance.workbench.training.channels import count_steps, find_groups, find_stops, narrow
 from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, Checkpoint, digest_weights, read_any_checkpoint
-from appliance.workbench.training.pruning import RECIPE_NAME, Order, Pruner, find_file, make_folder
+from appliance.workbench.training.pruning import RECIPE_NAME, Order, Pruner, find_file
 from appliance.workbench.training.run import stopped_by_signals
 
 LEDGER_NAME = "ledger.json"
@@ -66,7 +66,7 @@ def prune_network(order: Order) -> Report:
         ConfigError: The corpus, the trained network or the recipe cannot be used, or the folder holds a run already
             and `resume` was not asked.
         UnsupportedError: There is no such device, or pycocotools is missing.
-        StorageError: The folder cannot be written to.
+        StorageError: The folder cannot be written to, or an earlier choice not be removed from it.
         ModelError: The loss is no number any more, or the trained network finds nothing.
     """
     if order.device == "cuda" and not torch.cuda.is_available():
@@ -170,7 +170,9 @@ def _finish(order: Order, found: Sequence[Mapping[str, Any]]) -> Report:
     chosen = choose_point(points, order.max_drop)
     chart = folder / CHART_NAME
     write_atomically(chart, draw_chart(points, chosen, reference - order.max_drop, order.recipe.name).encode())
-    if chosen is not None:
+    if chosen is None:
+        _take_away(folder / order.recipe.name, order.recipe.name)
+    else:
         _copy(Path(chosen.model), folder / order.recipe.name)
     return Report(
         name=order.recipe.name,
@@ -190,6 +192,23 @@ def _copy(model: Path, target: Path) -> None:
     files = [*model.iterdir(), model.parent / RECIPE_NAME]
     for path in sorted(files, key=lambda path: path.name == MANIFEST_NAME):
         write_atomically(target / path.name, path.read_bytes())
+
+
+def _take_away(target: Path, name: str) -> None:
+    """Remove what `_copy` left there for an earlier choice, the manifest first; what others put there stays.
+
+    Nothing is lost: it is a copy of what lies in the folder of its share.
+    """
+    try:
+        for path in (target / MANIFEST_NAME, find_file(target, name), target / RECIPE_NAME):
+            path.unlink(missing_ok=True)
+        if target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+    except OSError as error:
+        raise StorageError(
+            f"cannot remove {target}, the model of an earlier choice: {error.strerror}; remove it by hand, it is not "
+            "within the drop"
+        ) from error
 
 
 def _digest(path: Path) -> str:

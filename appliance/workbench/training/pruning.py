@@ -13,8 +13,8 @@ import click
 import torch
 
 from appliance.config.toml import format_document
-from appliance.core.errors import ModelError, StorageError
-from appliance.core.files import write_atomically
+from appliance.core.errors import ModelError
+from appliance.core.files import make_folder, write_atomically
 from appliance.workbench.ledger import Ledger
 from appliance.workbench.progress import with_progress
 from appliance.workbench.recipe import NetworkRecipe, PruneRecipe, Recipe
@@ -278,18 +278,6 @@ def to_toml(recipe: Recipe) -> str:
 def find_file(model: Path, name: str) -> Path:
     """Give the file of weights in a model's folder."""
     return model / f"{name}-fp32.onnx"
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, if it is not there.
-
-    Raises:
-        StorageError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make {folder}: {error.strerror}") from error
 
 
 def _say(text: str) -> None:

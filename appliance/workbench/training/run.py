@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, StorageError, UnsupportedError
-from appliance.core.files import write_atomically
+from appliance.core.errors import ConfigError, UnsupportedError
+from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.workbench.ranges import write_ranges
 from appliance.workbench.recipe import QuantizeAwareRecipe, Recipe
@@ -175,10 +175,10 @@ def _learn(recipe: Recipe, training: Training, means: _Means, folder: Path, unti
 
 def _learn_8_bits(recipe: Recipe, aware: QuantizeAwareRecipe, trained: Network, means: _Means, folder: Path) -> Report:
     """Let a trained network learn to be in 8 bits, or go on with that; the checkpoint in `folder` tells."""
-    _make(folder)
+    make_folder(folder)
     recipe = recipe.for_quantization(aware)
     begun_with = digest_weights(trained.state_dict())
-    network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), inertia=aware.inertia)
+    network = QuantizeAware(trained, observe=round(aware.iterations * aware.observe), smoothing=aware.smoothing)
     training = Training(recipe, means.corpus, network=network, lessons=means.lessons, begun_with=begun_with)
     if (folder / CHECKPOINT_NAME).exists():
         kept = read_checkpoint(folder, recipe.digest())
@@ -263,14 +263,7 @@ def _learn_from(
 def _prepare(folder: Path, *, resume: bool) -> None:
     if not resume and (folder / CHECKPOINT_NAME).exists():
         raise ConfigError(f"{folder} holds a run already; go on with --resume, or give another --run")
-    _make(folder)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make {folder}: {error.strerror}") from error
+    make_folder(folder)
 
 
 def export_and_measure(

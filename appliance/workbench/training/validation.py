@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config import ModelSettings
-from appliance.core.errors import StorageError
-from appliance.core.files import write_atomically
+from appliance.core.files import make_folder, write_atomically
 from appliance.inference.detector import open_detector
 from appliance.workbench.evaluate import Accuracy, Dataset, measure
 from appliance.workbench.training.corpus import is_labelled, read_files, read_index
@@ -32,10 +31,7 @@ class Validation:
 
     def __init__(self, corpus: Path, folder: Path, labels: Sequence[str]) -> None:
         index = read_index(corpus, "val")
-        try:
-            (folder / "images").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot make {folder}: {error.strerror}") from error
+        make_folder(folder / "images")
         for image, content in read_files(corpus, index["images"]):
             path = folder / "images" / Path(str(image["file_name"])).name
             if not path.is_file() or path.stat().st_size != len(content):

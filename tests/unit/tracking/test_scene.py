@@ -97,9 +97,43 @@ def test_a_second_behind_a_pillar_changes_nobody() -> None:
 def test_a_weak_sight_keeps_an_object_but_starts_none() -> None:
     stage = Stage(TrackingSettings(lost_after=0.5))
     walk(stage, Actor(200, 500), (5, 0), 5)
-    walk(stage, Actor(225, 500, score=0.15), (5, 0), 30)
+    walk(stage, Actor(225, 500, score=0.35), (5, 0), 30)
     stage.play(Actor(375, 500), Actor(700, 500, score=0.15), times=5)
     assert [event.type for event in stage.events] == [EventType.START]
+
+
+@pytest.mark.parametrize(("score", "sights"), [(0.1, 26), (0.2, 39), (0.3, 77)])
+def test_weak_sights_alone_keep_an_object_the_longer_the_stronger_they_are(score: float, sights: int) -> None:
+    """Of a strong score, 0.4, they have a quarter, a half and three quarters: that share of each frame is no doubt."""
+    stage = Stage(TrackingSettings(lost_after=2.0))
+    stage.play(Actor(300, 500), times=5)
+    stage.play(Actor(300, 500, score=score), times=200)
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END]
+    assert stage.events[1].duration == pytest.approx(0.4 + sights / 10, abs=0.11)
+
+
+def test_what_looks_faintly_like_somebody_in_an_empty_room_does_not_hold_on_to_who_has_left() -> None:
+    """Until the next one comes in: then they would be one object. The fixture is seen in half of the frames."""
+    stage = Stage(TrackingSettings(lost_after=2.0))
+    fixture = Actor(505, 500, score=0.12)
+    for _ in range(2):
+        walk(stage, Actor(100, 500), (10, 0), 41)
+        stage.play(Actor(500, 500), times=5)  # and out
+        for _ in range(25):
+            stage.play(fixture)
+            stage.play()
+    stage.close()
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END] * 2
+    assert all(end.duration < 4.5 + 2.0 / (1 - 0.12 / 0.4 / 2) for end in stage.of(EventType.END))
+
+
+def test_a_strong_sight_now_and_then_is_enough() -> None:
+    stage = Stage(TrackingSettings(lost_after=2.0))
+    stage.play(Actor(300, 500), times=3)
+    for _ in range(10):
+        stage.play(Actor(300, 500, score=0.15), times=20)
+        stage.play(Actor(300, 500))
+    assert [event.type for event in stage.events if event.type is not EventType.UPDATE] == [EventType.START]
 
 
 def test_a_walker_seen_twice_a_second_is_one_object() -> None:

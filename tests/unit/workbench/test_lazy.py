@@ -1,9 +1,12 @@
 """The workbench's libraries are loaded by the commands that need them, and a missing one is told by name."""
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from appliance.workbench import evaluate
 
 HEAVY = {"cv2", "numpy", "onnx", "onnxruntime", "pycocotools", "rich", "torch"}
 
@@ -24,3 +27,11 @@ def test_without_onnx_quantize_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 70
     assert "pip install 'edgecam[workbench]'" in done.stderr
+
+
+def test_what_measures_does_not_need_what_writes_cards() -> None:
+    """A card is written from measurements; the other way round the two modules could only be had together."""
+    tree = ast.parse(Path(evaluate.__file__).read_text(encoding="utf-8"))
+    needed = {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
+    assert "appliance.workbench.confusion" in needed
+    assert "appliance.workbench.card_text" not in needed

@@ -31,6 +31,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
         ({"model": "0" * 64}, "belongs to other weights; give the one beside the model's file"),
         ({"ranges": {"stem": [1.0]}}, "keeps no ranges as"),
         ({"ranges": [1]}, "keeps no ranges as"),
+        ({"ranges": {"stem": [0.0, 10**400]}}, "keeps no ranges as"),
         ({"ranges": {"stem": [2.0, 1.0]}}, "has a range that is none"),
         ({"ranges": {"stem": [0.0, float("nan")]}}, "has a range that is none"),
     ],
@@ -44,5 +45,8 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*ranges\.json"):
         read_ranges(tmp_path / "ranges.json", "")
     (tmp_path / "ranges.json").write_bytes(b"\xff{")
+    with pytest.raises(ConfigError, match="keeps no ranges as"):
+        read_ranges(tmp_path / "ranges.json", "")
+    (tmp_path / "ranges.json").write_bytes(b"[" * 200_000)
     with pytest.raises(ConfigError, match="keeps no ranges as"):
         read_ranges(tmp_path / "ranges.json", "")

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,12 @@ def test_our_own_recipes_are_accepted_and_look_for_the_six_classes(name: str) ->
     recipe = read_recipe(RECIPES / name)
     assert recipe.labels == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
     assert max(recipe.schedule.sizes) >= recipe.size
+
+
+def test_both_recipes_of_a_whole_training_say_how_its_network_is_pruned() -> None:
+    ours, accelerators = (read_recipe(RECIPES / name).prune for name in ("recipe.toml", "recipe-accelerator.toml"))
+    assert ours is not None
+    assert accelerators == ours
 
 
 def test_all_errors_are_told_at_once_with_their_key_paths(tmp_path: Path) -> None:
@@ -49,6 +57,23 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, content: bytes, expected: 
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=expected):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ("[1.2, 0.8]", "augment.scale: the smallest comes first, then the largest: [0.8, 1.2]"),
+        ("[0.8, inf]", "augment.scale.1: "),
+        ("[nan, 1.2]", "augment.scale.0: "),
+        ("[0.0, 1.2]", "augment.scale.0: "),
+    ],
+)
+def test_a_span_that_is_none_is_refused(tmp_path: Path, span: str, expected: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(GOOD.replace("mosaic = 0.6", f"mosaic = 0.6\nscale = {span}"), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +142,28 @@ def test_what_comes_after_the_training_does_not_change_what_it_is(tmp_path: Path
     assert recipe.quantize_aware is not None
     after = recipe.for_quantization(recipe.quantize_aware)
     assert (after.schedule.iterations, after.schedule.learning_rate, after.schedule.sizes) == (500, 5e-5, (320,))
-    others = recipe.quantize_aware.model_copy(update={"inertia": 0.5})
+    others = recipe.quantize_aware.model_copy(update={"smoothing": 0.5})
     digests = {plain.digest(), after.digest(), recipe.for_quantization(others).digest()}
     assert len(digests) == 3
+
+
+def test_older_recipes_say_inertia_for_smoothing_and_checkpoints_made_with_them_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    table = f"{GOOD}\n[quantize_aware]\niterations = 5\n"
+    both = []
+    for key in ("inertia = 0.9", "smoothing = 0.9"):
+        path.write_text(f"{table}{key}\n", encoding="utf-8")
+        both.append(read_recipe(path))
+    assert both[0] == both[1]
+    assert both[0].quantize_aware is not None
+    assert both[0].quantize_aware.smoothing == 0.9
+    values = both[0].model_dump(mode="json", exclude={"prune"}, exclude_none=True)
+    values["quantize_aware"]["inertia"] = values["quantize_aware"].pop("smoothing")
+    before = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    assert both[0].digest() == both[1].digest() == before
+    path.write_text(f"{table}inertia = 0.9\nsmoothing = 0.9\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"quantize_aware\.inertia: unknown entry"):
+        read_recipe(path)
 
 
 def test_a_table_of_learning_in_8_bits_that_cannot_be_is_refused(tmp_path: Path) -> None:

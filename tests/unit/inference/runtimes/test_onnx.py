@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.core.errors import ModelError
 from appliance.inference.runtimes.onnx import OnnxRuntime, sums_saturate
-from appliance.inference.runtimes.onnx_file import without_weight_inputs
+from appliance.inference.runtimes.onnx_file import varint, without_weight_inputs
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
 
@@ -32,6 +32,14 @@ def test_a_session_tells_its_tensors_and_answers_in_the_order_of_its_outputs() -
     y, z = session.run({"x": np.zeros((1, 3, 8, 32), np.float32)})
     np.testing.assert_array_equal(y, ANSWER)
     np.testing.assert_array_equal(z, ANSWER[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("number", "written"), [(0, b"\x00"), (127, b"\x7f"), (128, b"\x80\x01"), (150, b"\x96\x01"), (300, b"\xac\x02")]
+)
+def test_numbers_are_written_as_protocol_buffers_do(number: int, written: bytes) -> None:
+    """150 is the example of https://protobuf.dev/programming-guides/encoding/."""
+    assert varint(number) == written
 
 
 def test_weights_that_are_listed_as_inputs_are_none() -> None:

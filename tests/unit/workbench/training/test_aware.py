@@ -100,7 +100,7 @@ def small() -> QuantizeAware:
             branch.out.weight.mul_(20)  # as if it had learned: what it gives differs from place to place
         for _ in range(3):
             network(random_pictures(2))
-    aware = QuantizeAware(network.eval(), observe=4, inertia=0.5).train()
+    aware = QuantizeAware(network.eval(), observe=4, smoothing=0.5).train()
     optimiser = torch.optim.Adam(aware.parameters(), 1e-3)
     for _ in range(6):
         scores, distances = aware(random_pictures(2))
@@ -161,7 +161,7 @@ def test_ranges_follow_what_is_seen_and_then_stay() -> None:
     assert torch.equal(before[0], aware.low)
     assert torch.equal(before[1], aware.high)
     assert int(aware.seen) == 7
-    fresh = QuantizeAware(Network(TINY, 6), observe=2, inertia=0.5).train()
+    fresh = QuantizeAware(Network(TINY, 6), observe=2, smoothing=0.5).train()
     seen = []
     for level in (100.0, 200.0, 255.0):
         fresh(torch.full((2, 3, 64, 64), level) * PIXEL_SCALE)
@@ -174,7 +174,7 @@ def test_a_layer_that_is_not_known_in_8_bits_is_refused_by_name() -> None:
     network = Network(NetworkRecipe(stem=8, stages=(16, 24, 32), repeats=(1, 1, 1), neck=16, head_layers=1), 2)
     network.backbone.stem[1] = torch.nn.AvgPool2d(2)
     with pytest.raises(ModelError, match="layer AvgPool2d has no form in 8 bits"):
-        QuantizeAware(network, observe=1, inertia=0.5)
+        QuantizeAware(network, observe=1, smoothing=0.5)
 
 
 def test_learning_in_8_bits_brings_the_file_nearer_to_the_float_network_than_calibrating_it() -> None:
@@ -194,7 +194,7 @@ def test_learning_in_8_bits_brings_the_file_nearer_to_the_float_network_than_cal
         pairs = zip((scores, distances), expected, strict=True)
         return sum((got - wanted).square().mean() / wanted.var() for got, wanted in pairs)
 
-    aware = QuantizeAware(network, observe=8, inertia=0.5).train()
+    aware = QuantizeAware(network, observe=8, smoothing=0.5).train()
     optimiser = torch.optim.Adam(aware.parameters(), 3e-4)
     for _ in range(25):
         logits, distances = aware(pictures)

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not installed")
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ModelError
+from appliance.core.errors import ModelError, StorageError
 from appliance.core.manifest import read_manifest
 from appliance.inference.artifacts import resolve_model
 from appliance.inference.decoders import Choice
@@ -69,6 +69,13 @@ def test_the_folder_is_a_model_that_the_device_knows(tmp_path: Path) -> None:
     # a bare file of it is known by its tensors, among all families
     bare = resolve_model(ModelSettings(use=str(model.path), directories=(tmp_path,)))
     assert bare.manifest.name == recipe.name
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_next_step(tmp_path: Path) -> None:
+    recipe = read_recipe(OWN).model_copy(update={"network": TINY, "size": 64})
+    (tmp_path / recipe.name).write_text("a file of the model's name")
+    with pytest.raises(StorageError, match=r"cannot make .*edgecam-nano: File exists; free the name or give a folder"):
+        export(trained_a_little(TINY, 6), recipe, tmp_path, {})
 
 
 def test_the_default_network_is_small_and_fit_for_8_bits() -> None:

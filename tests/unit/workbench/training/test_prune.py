@@ -169,6 +169,26 @@ def test_without_a_pruned_one_within_the_drop_no_model_is_written(
     assert not (folder / "tiny").exists()
 
 
+def test_a_refusal_leaves_no_earlier_model_that_could_be_taken_for_its_own(
+    workshop: Path, whole: dict[str, Any], tmp_path: Path
+) -> None:
+    assert whole["is_done"]
+    figures = {"as trained": 0.3, "share 0": 0.29, "share 0.2": 0.284, "share 0.4": 0.2}
+    folder = judged_otherwise(workshop, tmp_path / "run", figures)
+    command = [*arguments(workshop, folder), "--resume", "--max-drop"]
+    assert CliRunner().invoke(prune, [*command, "2"]).exit_code == 0
+    assert (folder / "tiny" / "manifest.toml").exists()
+    (folder / "tiny" / "notes.txt").write_text("somebody's own", encoding="utf-8")
+    for _ in range(2):
+        refused = CliRunner().invoke(prune, [*command, "1.5"])
+        assert isinstance(refused.exception, ModelError)
+        assert "none of an earlier choice is left in its place" in str(refused.exception)
+        assert [path.name for path in (folder / "tiny").iterdir()] == ["notes.txt"]
+    assert (folder / "share-20" / "tiny" / "manifest.toml").exists()
+    assert CliRunner().invoke(prune, [*command, "2"]).exit_code == 0
+    assert file_of(folder) == file_of(folder / "share-20")
+
+
 @pytest.mark.timeout(300)  # it loads PyTorch twice more
 def test_a_run_that_was_stopped_and_killed_gives_the_bytes_of_one_that_was_not(
     workshop: Path, whole: dict[str, Any], tmp_path: Path

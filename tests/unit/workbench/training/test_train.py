@@ -16,7 +16,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools, the extra `workbench`, is not installed")
 
-from appliance.core.errors import ConfigError
+from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.recipe import Recipe, read_recipe
 from appliance.workbench.train import train
 from appliance.workbench.training.checkpoints import CHECKPOINT_NAME, read_checkpoint, write_checkpoint
@@ -160,6 +160,27 @@ def test_what_is_restored_is_all_that_was_kept(tmp_path: Path, corpus: Path) -> 
         assert restored.pop(name) == kept.pop(name)
     torch.testing.assert_close(restored, kept, rtol=0, atol=0)
     assert not torch.equal(kept["average"]["backbone.stem.0.0.weight"], kept["network"]["backbone.stem.0.0.weight"])
+
+
+@pytest.mark.parametrize("spoiled", ["weight", "loss"])
+def test_a_checkpoint_holds_numbers_alone(corpus: Path, spoiled: str) -> None:
+    """Though points of the curve, where the loss is looked at, are far apart."""
+    text = RECIPE.replace("log_every = 1", "log_every = 50").replace("checkpoint_every = 5", "checkpoint_every = 1")
+    recipe = read_small(text)
+    training = Training(recipe, read_corpus(corpus, recipe.data, recipe.labels))
+
+    def spoil(step: int) -> None:
+        if step == 4 and spoiled == "loss":
+            training._sums[0] = float("nan")
+        elif step == 4:
+            with torch.no_grad():
+                next(training._network.parameters()).fill_(float("nan"))
+
+    kept: list[int] = []
+    watch = replace(silent(), step=spoil, checkpoint=lambda checkpoint: kept.append(checkpoint.step))
+    with pytest.raises(ModelError, match="the loss is no number after step 4; lower schedule"):
+        training.run(watch, threading.Event())
+    assert kept == [1, 2, 3]
 
 
 def test_a_checkpoint_holds_no_code(tmp_path: Path, corpus: Path) -> None:
