@@ -54,10 +54,12 @@ def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
             tell=lambda _event, _message: None,
             is_end_expected=False,
         )
+        model = {"name": "yolox", "version": "1.0", "digest": "0123456789abcdef", **running.facts()}
         figures = Status(
             device_id="porch",
             chains={"door": chain},
-            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef", **running.facts()},
+            model=lambda: model,
+            info=lambda: model,
             messaging=messaging.figures,
             restarts=dict,
             board=board,

@@ -64,6 +64,6 @@ def test_a_rung_that_failed_is_a_finding_and_one_that_is_not_for_this_machine_on
     assert finding.what == "w.tflite was refused, w.onnx runs: it is broken"
     assert "model: w.hef was passed over: it is for aarch64, and this is x86_64" in caplog.messages
     assert json.loads(json.dumps(facts))["refused"] == [
-        {"file": "w.hef", "why": "is for aarch64, and this is x86_64", "is_expected": True},
-        {"file": "w.tflite", "why": "it is broken", "is_expected": False},
+        {"file": "w.hef", "why": "is for aarch64, and this is x86_64", "is_expected": True, "while_running": False},
+        {"file": "w.tflite", "why": "it is broken", "is_expected": False, "while_running": False},
     ]
