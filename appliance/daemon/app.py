@@ -3,6 +3,7 @@
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -29,9 +30,11 @@ from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.ladder import ClimbingDetector, open_climbing_detector
-from appliance.inference.watch import Wedged
+from appliance.inference.running import Refusal  # noqa: TC001 - read as what the tuple holds
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
+
+CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,6 @@ class App:
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
         self._detectors: dict[str, ClimbingDetector] = {}
-        self._wedged = Wedged()
         self._is_waiting = False
 
     def run(self) -> None:
@@ -150,15 +152,20 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {
-            name: open_climbing_detector(self._settings.model, wedged=self._wedged, min_score=low, cache=cache)
-            for name in enabled
-        }
+        detectors: dict[str, ClimbingDetector] = {}
+        refused: tuple[Refusal, ...] = ()
+        for name in enabled:
+            detectors[name] = open_climbing_detector(self._settings.model, min_score=low, cache=cache, refused=refused)
+            refused = detectors[name].running.refused  # or a file that hangs would be waited for once for each camera
+        return detectors
 
     def _close_detectors(self) -> bool:
         """Let go of the models; tell whether none of their threads is left."""
-        have_ended = [detector.close() for detector in self._detectors.values()]
-        return all(have_ended) and self._wedged.count == 0
+        deadline = time.monotonic() + CLOSE_WITHIN
+        for one in self._detectors.values():
+            if time.monotonic() > deadline or not one.close() or one.wedged.count:
+                return False
+        return True
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""

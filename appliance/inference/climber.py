@@ -103,7 +103,7 @@ class Climber(Generic[OpenedT]):
         opened: What it gave.
         refused: The rungs before it, which were refused.
         retry: Longest wait in seconds before a rung that failed is tried again; it doubles up to an hour.
-        wedged: The calls of this process that hang.
+        wedged: The calls made for it that hang.
         on_change: Called when what is in service has changed, from whichever thread noticed; must not block.
     """
 
@@ -120,7 +120,7 @@ class Climber(Generic[OpenedT]):
     ) -> None:
         self.on_change = on_change
         self._rungs = tuple(rungs)
-        self._wedged = wedged
+        self.wedged = wedged
         self._changed = threading.Condition()
         self._standings = [_Standing(Backoff(retry, max(retry, LONGEST), 10 * retry)) for _ in self._rungs]
         self._at: int | None = first
@@ -246,9 +246,9 @@ class Climber(Generic[OpenedT]):
         self.on_change()
 
     def _blind(self) -> EdgecamError:
-        if self._wedged.is_full:
+        if self.wedged.is_full:
             return ModelError(
-                f"nothing of model {self.manifest.name!r} works, and {self._wedged.count} calls hang in their "
+                f"nothing of model {self.manifest.name!r} works, and {self.wedged.count} calls hang in their "
                 "runtimes: it takes a new process to try again"
             )
         return UnavailableError(f"nothing of model {self.manifest.name!r} is in service now; it is tried again")

@@ -71,19 +71,19 @@ def open_best_detector(
 def open_climbing_detector(
     settings: ModelSettings,
     *,
-    wedged: Wedged,
     min_score: float | None = None,
     cache: Path | None = None,
     machine: str = "",
+    refused: Sequence[Refusal] = (),
 ) -> ClimbingDetector:
     """Do the same for a detector that is to run for ever: no call is waited for without end, and it climbs.
 
     Args:
         settings: The ``[model]`` section.
-        wedged: The calls of this process that hang.
         min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
+        refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -91,10 +91,11 @@ def open_climbing_detector(
         UnavailableError: No artifact works, as its runtime hangs or crashes; likewise.
         UnsupportedError: No artifact works on this machine; likewise.
     """
+    wedged = Wedged()
     watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
     plan = replace(plan_of(settings, cache), watch=watch)
     rungs = find_ladder(settings, _detector_loader(settings, min_score), plan, machine)
-    at, detector, refused = open_first(rungs, settings.use)
+    at, detector, refused = open_first(rungs, settings.use, refused)
     return ClimbingDetector(rungs, first=at, opened=detector, refused=refused, retry=settings.retry, wedged=wedged)
 
 
@@ -132,12 +133,15 @@ def find_ladder(
     )
 
 
-def open_first(rungs: Sequence[Rung[OpenedT]], model: str) -> tuple[int, OpenedT, tuple[Refusal, ...]]:
+def open_first(
+    rungs: Sequence[Rung[OpenedT]], model: str, known: Sequence[Refusal] = ()
+) -> tuple[int, OpenedT, tuple[Refusal, ...]]:
     """Open the first rung that works; give its number, what it gave, and why those before it were refused.
 
     Args:
         rungs: The ladder, best first.
         model: What to call it in messages.
+        known: Refusals of the first rungs, which are not tried again.
 
     Raises:
         ConfigError: A label is none of the model's.
@@ -145,9 +149,9 @@ def open_first(rungs: Sequence[Rung[OpenedT]], model: str) -> tuple[int, OpenedT
         UnavailableError: None works, and one at least hangs or crashes; likewise.
         UnsupportedError: None works on this machine; likewise.
     """
-    refused: list[Refusal] = []
+    refused: list[Refusal] = list(known)
     errors: list[_Reason] = []
-    for at, rung in enumerate(rungs):
+    for at, rung in enumerate(rungs[len(refused) :], len(refused)):
         if missing := rung.missing():
             refused.append(Refusal(rung.file, missing, is_expected=True))
             continue

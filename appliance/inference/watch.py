@@ -9,7 +9,7 @@ Isolate = Literal["auto", "always", "never"]
 
 
 class Wedged:
-    """The threads of this process that hang in a runtime. Safe to use from any thread."""
+    """The threads that hang in a runtime on behalf of one who opens models. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []

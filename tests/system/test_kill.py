@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from appliance.core.errors import ModelError
 from tests.simulators import tiny_onnx
 from tests.simulators.faulty_runtime import faulty
 from tests.simulators.models import write_ladder, yolox_answer
@@ -20,6 +21,7 @@ use = "stairs"
 directories = ["{models}"]
 isolate = "{isolate}"
 timeout = 1.0
+open_timeout = 5.0
 retry = 0.5
 [cameras.street]
 kind = "synthetic"
@@ -107,3 +109,40 @@ def test_a_model_that_fails_while_it_runs_is_left_within_five_seconds_and_taken_
     said = edgecam.errors() + edgecam.output()
     assert "r0.onnx failed while it ran, r1.onnx runs: " in said
     assert "Traceback" not in said
+
+
+def test_without_a_lower_file_it_says_that_it_is_blind_opens_the_same_again_and_reads_the_camera_meanwhile(
+    tmp_path: Path,
+) -> None:
+    fault = tmp_path / "fault"
+    with daemon(tmp_path, fault, isolate="never") as edgecam:
+        edgecam.wait_for_status(sees_with("r0.onnx", 3), 40, "frames")
+        fault.write_text("error")
+        blind = edgecam.wait_for_status(lambda now: not now["model"]["in_service"], FALL, "blind")
+        assert blind["state"] == "failed"
+        (finding,) = [one for one in blind["findings"] if one["component"] == "model"]
+        assert finding["what"].startswith("r0.onnx failed while it ran, nothing runs: ")
+        assert "nothing is seen meanwhile" in finding["fix"]
+        edgecam.wait_for_status(
+            lambda now: (
+                now["cameras"]["street"]["frames"] > blind["cameras"]["street"]["frames"] + 5
+                and now["model"]["refused"][0]["failures"] > 2
+            ),
+            CLIMB,
+            "frames from the camera, and tries",
+        )
+        fault.unlink()
+        seen = edgecam.wait_for_status(lambda now: now["model"]["in_service"], CLIMB, "in service again")
+        edgecam.wait_for_status(
+            sees_with("r0.onnx", seen["cameras"]["street"]["frames_processed"]), CLIMB, "frames worked through"
+        )
+        assert edgecam.stop() == 0
+
+
+def test_a_process_in_which_nothing_can_be_opened_any_more_ends_so_that_systemd_starts_another(tmp_path: Path) -> None:
+    fault = tmp_path / "fault"
+    with daemon(tmp_path, fault, isolate="never") as edgecam:
+        edgecam.wait_for_status(sees_with("r0.onnx", 3), 40, "frames")
+        fault.write_text("hang")
+        assert edgecam.wait(60) == ModelError.exit_code
+    assert "3 calls hang in their runtimes: it takes a new process to try again" in edgecam.errors() + edgecam.output()

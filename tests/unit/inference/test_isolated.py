@@ -134,7 +134,7 @@ def test_what_goes_wrong_in_the_child_is_an_error_here_and_the_child_leaves_noth
 
 
 def test_a_child_cannot_cut_off_the_memory_that_we_are_about_to_look_at() -> None:
-    session = opened(faulty("shrink", SOUND))  # where it could, the next line would end this process: SIGBUS
+    session = opened(faulty("shrink", SOUND))  # where it can, whoever looks next is ended by SIGBUS
     try:
         np.testing.assert_array_equal(session.run(PICTURE)[0], ANSWER)
     finally:
