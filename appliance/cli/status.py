@@ -92,6 +92,9 @@ def _facts(state: dict[str, Any]) -> "Table":
     for one in model["refused"]:
         if one["is_expected"]:  # what is not is among the findings
             table.add_row("passed over", f"{one['file']}  {one['why']}")
+        elif "retry_in_s" in one:
+            times = "once" if one["failures"] == 1 else f"{one['failures']} times"
+            table.add_row("tried again", f"{one['file']}  in {_lasting(one['retry_in_s'])}, failed {times}")
     table.add_row("broker", _broker(state["messaging"]))
     if state["messaging"]["broker"] != "none":
         table.add_row("outbox", _outbox(state["messaging"]))
@@ -111,7 +114,10 @@ def _placements(model: dict[str, Any]) -> str:
     parts = (
         one["name"] if one["nodes"] is None else f"{one['name']} ({one['nodes']} nodes)" for one in model["providers"]
     )
-    return f"{', '.join(parts)}  {model['file']}"
+    if not model["in_service"]:
+        return f"[red]nothing[/]; last {model['file']}"
+    apart = ", in a process of its own" if model["isolated"] else ""
+    return f"{', '.join(parts)}  {model['file']}{apart}"
 
 
 def _broker(figures: dict[str, Any]) -> str:

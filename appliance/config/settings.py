@@ -4,7 +4,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import model_validator
 
@@ -82,6 +82,32 @@ class ModelSettings(Section):
         example="libedgetpu.so.1",
         min_length=1,
         max_length=4096,
+    )
+    isolate: Literal["auto", "always", "never"] = setting(
+        "auto",
+        "Whether a model runs in a process of its own; auto: by a vendor's library, or once it has hung or crashed.",
+    )
+    timeout: float = setting(
+        3.0,
+        "How long one inference may take; one that takes longer has failed, and the model's next file takes its place.",
+        unit="seconds",
+        ge=0.1,
+        le=600.0,
+    )
+    open_timeout: float | None = setting(
+        None,
+        "How long loading a file and its first inference may take; none: 60, or 600 where TensorRT builds an engine.",
+        example=120.0,
+        unit="seconds",
+        ge=1.0,
+        le=3600.0,
+    )
+    retry: float = setting(
+        60.0,
+        "Longest wait before a file that failed is tried again; it doubles with each failure in a row, up to an hour.",
+        unit="seconds",
+        ge=0.1,
+        le=3600.0,
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
 from appliance.daemon.lock import locked
 from appliance.daemon.logs import is_journal_read
-from appliance.daemon.model import report_model
+from appliance.daemon.model import ModelReport
 from appliance.daemon.options import Options
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
@@ -28,10 +29,12 @@ from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.detector import Detector
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import ClimbingDetector, open_climbing_detector
+from appliance.inference.running import Refusal  # noqa: TC001 - read as what the tuple holds
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
+
+CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class App:
         on_built: Called when every part is built and before any is started.
 
     Attributes:
-        all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver.
+        all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
     """
 
     def __init__(self, options: Options, wake: threading.Event, on_built: Callable[[], None] = lambda: None) -> None:
@@ -55,6 +58,7 @@ class App:
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
+        self._detectors: dict[str, ClimbingDetector] = {}
         self._is_waiting = False
 
     def run(self) -> None:
@@ -76,7 +80,7 @@ class App:
                 self._supervisor.watch(self._wake, self._is_over)
             finally:
                 self._notifier.tell("STOPPING=1", "STATUS=stopping")
-                self.all_ended = self._supervisor.stop()
+                self.all_ended = self._supervisor.stop() and self._close_detectors()
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
@@ -85,7 +89,7 @@ class App:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
-        detectors = self._open_detectors()
+        self._detectors = self._open_detectors()
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -95,7 +99,7 @@ class App:
             board=self._board,
         )
         run = os.urandom(3).hex()
-        for name, detector in detectors.items():
+        for name, detector in self._detectors.items():
             self._chains[name] = build_chain(
                 name,
                 self._settings.cameras[name],
@@ -108,11 +112,15 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
+        self._model = ModelReport(
+            tuple(self._detectors.values()), lambda detector: asdict(model_info(detector)), self._board
+        )
+        self._model.refresh()
         self._status = Status(
             device_id=device.resolved_id(),
             chains=self._chains,
-            model=asdict(model_info(next(iter(detectors.values()))))
-            | report_model([detector.running for detector in detectors.values()], self._board),
+            model=self._model.now,
+            info=self._model.facts,
             messaging=self._messaging.figures,
             restarts=self._supervisor.restarts,
             board=self._board,
@@ -135,7 +143,7 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self) -> dict[str, Detector]:
+    def _open_detectors(self) -> dict[str, ClimbingDetector]:
         """Open a detector for every enabled camera; they live as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
@@ -144,7 +152,20 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
+        detectors: dict[str, ClimbingDetector] = {}
+        refused: tuple[Refusal, ...] = ()
+        for name in enabled:
+            detectors[name] = open_climbing_detector(self._settings.model, min_score=low, cache=cache, refused=refused)
+            refused = detectors[name].running.refused  # or a file that hangs would be waited for once for each camera
+        return detectors
+
+    def _close_detectors(self) -> bool:
+        """Let go of the models; tell whether none of their threads is left."""
+        deadline = time.monotonic() + CLOSE_WITHIN
+        for one in self._detectors.values():
+            if time.monotonic() > deadline or not one.close() or one.wedged.count:
+                return False
+        return True
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""
@@ -158,12 +179,19 @@ class App:
 
     def _announce(self) -> None:
         self._messaging.publish(info_message(self._status.info()))
+        for detector in self._detectors.values():
+            detector.on_change = self._tell_of_the_model
+        self._tell_of_the_model()  # what may have changed before
         for name in self._settings.cameras.keys() - self._chains.keys():
             self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
         log.info("running: %s", self._watching())
         if self._console is not None:
             broker = str(self._messaging.figures()["broker"])
             self._console.banner(welcome(self._watching(), broker, self._settings.device.resolved_id()))
+
+    def _tell_of_the_model(self) -> None:
+        if self._model.refresh():
+            self._messaging.publish(info_message(self._status.info()))
 
     def _watching(self) -> str:
         cameras = ", ".join(f"{name} ({self._settings.cameras[name].kind})" for name in self._chains)

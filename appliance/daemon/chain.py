@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from appliance.cameras import make_camera
 from appliance.config import AnyCamera, Settings
@@ -10,12 +11,21 @@ from appliance.core.events import Event
 from appliance.core.frame import Frame  # noqa: TC001 - read as what the slot holds
 from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
+from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.daemon.camera import CameraWorker, frame_timeout
+from appliance.daemon.pipeline import Detector as AnyDetector
 from appliance.daemon.pipeline import Pipeline
-from appliance.inference.detector import Detector
 from appliance.messaging.payloads import ModelInfo, status_message
 from appliance.tracking.scene import Scene
+
+
+class Detector(AnyDetector, Protocol):
+    """A detector that also says what it is."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
+from appliance.core.errors import UnavailableError
 from appliance.core.events import Event
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
@@ -20,12 +22,22 @@ COUNTS_INTERVAL = 1.0  # least seconds between two `counts` messages: a crowd wo
 
 
 class Detector(Protocol):
-    """What is needed of a detector (inference.detector.Detector fits)."""
+    """What is needed of a detector (inference.ladder.ClimbingDetector and inference.detector.Detector fit)."""
 
-    last_inference_ms: float
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights that gave the last detections: another file may come into service at any time."""
+
+    @property
+    def last_inference_ms(self) -> float:
+        """Milliseconds that the model took for the last frame."""
 
     def detect(self, frame: Frame) -> Detections:
-        """Find objects, in pixels of the source frame."""
+        """Find objects, in pixels of the source frame.
+
+        Raises:
+            UnavailableError: Nothing is in service now: go on with the next frame.
+        """
 
 
 class Pipeline:
@@ -66,6 +78,8 @@ class Pipeline:
         """Set when the last frame of a source that ended has been worked through."""
         self.latency_ms, self.inference_ms = RollingFigures(), RollingFigures()
         self.frames = 0
+        self.frames_unseen = 0
+        """Frames that no model was there for."""
         self.objects = 0
         self._camera, self._slot, self._source_ended = camera, slot, source_ended
         self._detector, self._scene, self._labels, self._model = detector, scene, labels, model
@@ -93,12 +107,19 @@ class Pipeline:
         self.done.set()
 
     def step(self, frame: Frame) -> None:
-        """Work through one frame.
+        """Work through one frame, or pass over it while nothing of the model is in service.
 
         Raises:
-            ModelError: The detector gave nonsense.
+            ModelError: The detector gave nonsense, or cannot be had back in this process.
         """
-        detections = self._detector.detect(frame)
+        try:
+            detections = self._detector.detect(frame)
+        except UnavailableError:  # told by the one who knows why, once
+            self.frames_unseen += 1
+            self._end_what_is_out_of_sight()
+            return
+        if self._detector.digest != self._model.digest:
+            self._model = replace(self._model, digest=self._detector.digest)
         time_ns = int(frame.time.timestamp() * 1e9)
         seen = self._scene.step(
             detections, width=frame.width, height=frame.height, time_ns=time_ns, mono_ns=frame.mono_ns

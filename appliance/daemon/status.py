@@ -20,7 +20,8 @@ class Status:
     Args:
         device_id: The device's name in topics.
         chains: The cameras' chains by name.
-        model: Name, version, digest, file and so on, as shown.
+        model: Gives name, version, digest, file and so on, as shown.
+        info: Gives the same without what changes with every look.
         messaging: Gives the figures of the outbox and the link.
         restarts: Gives how often each worker was restarted.
         board: Health board.
@@ -33,14 +34,15 @@ class Status:
         *,
         device_id: str,
         chains: Mapping[str, Chain],
-        model: Mapping[str, Any],
+        model: Callable[[], Mapping[str, Any]],
+        info: Callable[[], Mapping[str, Any]],
         messaging: Callable[[], Mapping[str, Any]],
         restarts: Callable[[], Mapping[str, int]],
         board: HealthBoard,
         clock: Clock,
         state_dir: Path,
     ) -> None:
-        self._device_id, self._chains, self._model = device_id, chains, model
+        self._device_id, self._chains, self._model, self._info = device_id, chains, model, info
         self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
         self._state_dir = state_dir
         self._started = time.monotonic()
@@ -54,7 +56,7 @@ class Status:
             "state": self._board.state().value,
             "findings": self._findings(),
             "cameras": {name: _figures(chain) for name, chain in self._chains.items()},
-            "model": dict(self._model),
+            "model": dict(self._model()),
             "messaging": dict(self._messaging()),
             "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
             "machine": self.machine(),
@@ -64,7 +66,7 @@ class Status:
     @property
     def model_name(self) -> str:
         """Name of the model; all cameras have the same one."""
-        return str(self._model["name"])
+        return str(self._model()["name"])
 
     def health(self) -> dict[str, Any]:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
@@ -77,7 +79,7 @@ class Status:
             "hardware": hardware_name(),
             "app": __version__,
             "schema": SCHEMA_VERSION,
-            "model": dict(self._model),
+            "model": dict(self._info()),
             "cameras": list(self._chains),
             "capabilities": ["detect", "track", "zones", "lines", "outbox"],
         }
@@ -130,6 +132,7 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames": worker.frames,
         "frames_processed": pipeline.frames,
         "frames_dropped": worker.slot.dropped,
+        "frames_unseen": pipeline.frames_unseen,
         "objects": pipeline.objects,
         "latency_ms": _percentiles(pipeline.latency_ms),
         "inference_ms": _percentiles(pipeline.inference_ms),

@@ -84,9 +84,9 @@ class LocatedModel:
 
         Raises:
             ModelError: It is broken.
+            UnavailableError: It is watched, and was not loaded in time.
             UnsupportedError: The runtime is not installed here, or nothing that may run it does so here.
         """
-        runtime = load(RUNTIMES, self.format, "the model's format")()
         plan = wanted
         if self.artifact is not None:
             plan = replace(
@@ -94,7 +94,15 @@ class LocatedModel:
                 providers=wanted.providers or self.artifact.providers,
                 delegate=wanted.delegate or self.artifact.delegate,
             )
-        session: OpenedSession = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
+        name = str(self.path)
+        if plan.watch is not None:
+            from appliance.inference.watched import open_watched  # noqa: PLC0415 - loads numpy
+
+            return open_watched(
+                RUNTIMES, self.format, self.content, name=name, threads=threads, plan=plan, watch=plan.watch
+            )
+        runtime = load(RUNTIMES, self.format, "the model's format")()
+        session: OpenedSession = runtime.open(self.content, name=name, threads=threads, plan=plan)
         return session
 
 

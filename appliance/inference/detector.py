@@ -20,7 +20,7 @@ from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
 from appliance.inference.running import Running
-from appliance.inference.runtimes import NO_PLAN, Plan
+from appliance.inference.runtimes import NO_PLAN, Plan, fits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +91,7 @@ class Detector:
 
         Raises:
             ModelError: The model could not be run, or gave numbers that are not finite.
+            UnavailableError: It is watched, and did not answer in time, or its process died.
         """
         started = time.perf_counter()
         candidates, letterbox = self.candidates(frame)
@@ -139,7 +140,7 @@ class Detector:
         if len(outputs) != len(promised):
             raise ModelError(f"{self._model.path} gave {len(outputs)} outputs for {len(promised)}; it is broken")
         for spec, output in zip(promised, outputs, strict=True):
-            if not _fits(spec.shape, output.shape):
+            if not fits(spec.shape, output.shape):
                 raise ModelError(f"{self._model.path} gave {output.shape} for {spec}; it or its runtime is broken")
 
 
@@ -189,23 +190,18 @@ def load_detector(
     Raises:
         ConfigError: A label is neither one of the model's nor a group.
         ModelError: The file is broken, or does not fit exactly one manifest.
+        UnavailableError: It is watched, and did not answer in time, or its process died.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
     session = located.open(threads, plan)
     try:
         model = identify(located, session.inputs, session.outputs)
-        running = Running(model.path.name, model.format, session.placements, session.shortfalls)
+        isolated = getattr(session, "is_isolated", False)  # runtimes' own sessions know of no such thing
+        running = Running(model.path.name, model.format, session.placements, session.shortfalls, is_isolated=isolated)
         return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class, running=running)
     except EdgecamError:
         session.close()
         raise
-
-
-def _fits(promised: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
-    return promised == given or (
-        len(promised) == len(given)
-        and all(size is None or size == found for size, found in zip(promised, given, strict=True))
-    )
 
 
 def plan_of(settings: ModelSettings, cache: Path | None = None) -> Plan:

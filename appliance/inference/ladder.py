@@ -1,16 +1,38 @@
 """Opens the best of a model's artifacts that runs here, and tells why those before it do not."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, ModelError, UnsupportedError
+from appliance.core.errors import ConfigError, ModelError, UnavailableError, UnsupportedError
+from appliance.core.frame import Frame
+from appliance.core.results import Detections
 from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
+from appliance.inference.climber import Climber, OpenedT, Rung
 from appliance.inference.detector import Detector, load_detector, plan_of
 from appliance.inference.running import Refusal
+from appliance.inference.runtimes import Plan
+from appliance.inference.watch import Watch, Wedged
+
+Loader = Callable[[LocatedModel, Plan], OpenedT]
+"""Loads a file that was read and checked, as one of a task does, and has it answer one picture."""
+_Reason = ModelError | UnavailableError | UnsupportedError
+
+
+class ClimbingDetector(Climber[Detector]):
+    """A detector that falls to the model's next artifact when one fails while it runs, and climbs back."""
+
+    def detect(self, frame: Frame) -> Detections:
+        """Give what is in a frame; see `Detector.detect`.
+
+        Raises:
+            UnavailableError: Nothing is in service now: go on with the next frame.
+            ModelError: Nothing is in service, and nothing can be opened in this process any more.
+        """
+        return self.use(lambda detector: detector.detect(frame))
 
 
 def open_best_detector(
@@ -39,32 +61,135 @@ def open_best_detector(
         ModelError: No artifact works, and one at least is broken; each is told with its reason.
         UnsupportedError: No artifact works on this machine; likewise.
     """
-    load = partial(
-        load_detector,
-        threads=settings.threads,
-        min_score=settings.min_score if min_score is None else min_score,
-        labels=settings.labels,
-        every_class=every_class,
-        plan=plan_of(settings, cache),
+    load = _detector_loader(settings, min_score, every_class=every_class)
+    rungs = find_ladder(settings, load, plan_of(settings, cache), machine)
+    _, detector, refused = open_first(rungs, settings.use)
+    detector.running = replace(detector.running, refused=refused)
+    return detector
+
+
+def open_climbing_detector(
+    settings: ModelSettings,
+    *,
+    min_score: float | None = None,
+    cache: Path | None = None,
+    machine: str = "",
+    refused: Sequence[Refusal] = (),
+) -> ClimbingDetector:
+    """Do the same for a detector that is to run for ever: no call is waited for without end, and it climbs.
+
+    Args:
+        settings: The ``[model]`` section.
+        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
+        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
+        machine: Kind of processor; empty: this machine's.
+        refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
+
+    Raises:
+        ConfigError: There is no such model, artifact or file, or a label is none of the model's.
+        ModelError: No artifact works, and one at least is broken; each is told with its reason.
+        UnavailableError: No artifact works, as its runtime hangs or crashes; likewise.
+        UnsupportedError: No artifact works on this machine; likewise.
+    """
+    wedged = Wedged()
+    watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
+    plan = replace(plan_of(settings, cache), watch=watch)
+    rungs = find_ladder(settings, _detector_loader(settings, min_score), plan, machine)
+    at, detector, refused = open_first(rungs, settings.use, refused)
+    return ClimbingDetector(rungs, first=at, opened=detector, refused=refused, retry=settings.retry, wedged=wedged)
+
+
+def find_ladder(
+    settings: ModelSettings, load: "Loader[OpenedT]", plan: Plan, machine: str = ""
+) -> tuple[Rung[OpenedT], ...]:
+    """Give the rungs of the model that the settings name, best first, whatever its task.
+
+    Args:
+        settings: The ``[model]`` section.
+        load: Loads a file.
+        plan: What is to run it, and how long to wait.
+        machine: Kind of processor; empty: this machine's.
+
+    Raises:
+        ConfigError: There is no such model, or none of its files is here.
+        ModelError: The manifest is not accepted.
+    """
+    found, apart = find_rungs(settings), _apart(plan)
+    if not found or not any(_is_there(rung) for rung in found):
+        located = locate_model(settings)  # tells at once what is wrong with what was named
+        file = located.path.name
+        del located  # its content is not kept
+
+        def open_with(plan: Plan) -> OpenedT:
+            return load(locate_model(settings), plan)
+
+        return (Rung(file, lambda: "", partial(open_with, plan), partial(open_with, apart)),)
+    here = machine or platform.machine()
+    return tuple(
+        Rung(
+            _name(one), partial(_missing, one, here), partial(_open, one, load, plan), partial(_open, one, load, apart)
+        )
+        for one in found
     )
-    rungs = find_rungs(settings)
-    if not rungs or not any(_is_there(rung) for rung in rungs):
-        return load(locate_model(settings))
-    refused: list[Refusal] = []
-    errors: list[Exception] = []
-    for rung in rungs:
-        if missing := _missing(rung, machine or platform.machine()):
-            refused.append(Refusal(_name(rung), missing, is_expected=True))
+
+
+def open_first(
+    rungs: Sequence[Rung[OpenedT]], model: str, known: Sequence[Refusal] = ()
+) -> tuple[int, OpenedT, tuple[Refusal, ...]]:
+    """Open the first rung that works; give its number, what it gave, and why those before it were refused.
+
+    Args:
+        rungs: The ladder, best first.
+        model: What to call it in messages.
+        known: Refusals of the first rungs, which are not tried again.
+
+    Raises:
+        ConfigError: A label is none of the model's.
+        ModelError: None works, and one at least is broken; each is told with its reason.
+        UnavailableError: None works, and one at least hangs or crashes; likewise.
+        UnsupportedError: None works on this machine; likewise.
+    """
+    refused: list[Refusal] = list(known)
+    errors: list[_Reason] = []
+    for at, rung in enumerate(rungs[len(refused) :], len(refused)):
+        if missing := rung.missing():
+            refused.append(Refusal(rung.file, missing, is_expected=True))
             continue
         try:
-            detector = load(_read(rung))
-        except (ModelError, UnsupportedError) as error:
+            return at, rung.open(), tuple(refused)
+        except (ModelError, UnavailableError, UnsupportedError) as error:
             errors.append(error)
-            refused.append(Refusal(_name(rung), " ".join(str(error).split()), is_expected=False))
-            continue
-        detector.running = replace(detector.running, refused=tuple(refused))
-        return detector
-    raise _nothing(rungs[0].manifest.name, refused, errors)
+            is_suspect = isinstance(error, UnavailableError)
+            why = " ".join(str(error).split())
+            refused.append(Refusal(rung.file, why, is_expected=False, is_suspect=is_suspect))
+    raise _nothing(model, refused, errors)
+
+
+def _detector_loader(
+    settings: ModelSettings, min_score: float | None, *, every_class: bool = False
+) -> "Loader[Detector]":
+    def load(located: LocatedModel, plan: Plan) -> Detector:
+        return load_detector(
+            located,
+            threads=settings.threads,
+            min_score=settings.min_score if min_score is None else min_score,
+            labels=settings.labels,
+            every_class=every_class,
+            plan=plan,
+        )
+
+    return load
+
+
+def _open(rung: FoundModel, load: "Loader[OpenedT]", plan: Plan) -> OpenedT:
+    return load(_read(rung), plan)
+
+
+def _apart(plan: Plan) -> Plan:
+    """Give the plan for what hung or crashed: in a process of its own, unless the owner says never."""
+    if plan.watch is None or plan.watch.isolate != "auto":
+        return plan
+    return replace(plan, watch=replace(plan.watch, isolate="always"))
 
 
 def _is_there(rung: FoundModel) -> bool:
@@ -90,9 +215,12 @@ def _name(rung: FoundModel) -> str:
     return rung.artifact.file if rung.artifact is not None else ""
 
 
-def _nothing(model: str, refused: Sequence[Refusal], errors: Sequence[Exception]) -> ModelError | UnsupportedError:
-    if len(refused) == len(errors) == 1 and isinstance(errors[0], ModelError | UnsupportedError):
+def _nothing(model: str, refused: Sequence[Refusal], errors: Sequence[_Reason]) -> _Reason:
+    if len(refused) == len(errors) == 1:
         return errors[0]
     lines = "\n  ".join(f"{one.file}: {one.why}" for one in refused)
-    kind = ModelError if any(isinstance(error, ModelError) for error in errors) else UnsupportedError
-    return kind(f"no artifact of model {model!r} works here:\n  {lines}")
+    told = f"no artifact of model {model!r} works here:\n  {lines}"
+    for kind in (ModelError, UnavailableError):
+        if any(isinstance(error, kind) for error in errors):
+            return kind(told)
+    return UnsupportedError(told)

@@ -31,14 +31,16 @@ class EdgecamProcess:
         directory: Where its state, socket and output go.
         arguments: Its options besides --state-dir.
         config: A configuration; none: no file.
+        module: What is run in the command's place: a module that takes the daemon's options.
     """
 
-    def __init__(self, directory: Path, *arguments: str, config: str = "") -> None:
+    def __init__(self, directory: Path, *arguments: str, config: str = "", module: str = "") -> None:
         self.directory = directory
         self.state_dir, self.socket = directory / "state", directory / "edgecam.sock"
         (directory / "edgecam.toml").write_text(config)
         edgecam = "from appliance.cli.main import main; main()"
-        self._command = [sys.executable, "-c", edgecam, "run", "--config", str(directory / "edgecam.toml")]
+        program = ["-m", module] if module else ["-c", edgecam, "run"]
+        self._command = [sys.executable, *program, "--config", str(directory / "edgecam.toml")]
         self._command += ["--state-dir", str(self.state_dir), "--device-id", "test", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -11,6 +11,8 @@ from appliance.core.providers import AnyProvider, Delegate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from appliance.inference.watch import Watch
+
 RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "appliance.inference.runtimes.onnx:OnnxRuntime",
     "tflite": "appliance.inference.runtimes.litert:LiteRtRuntime",
@@ -26,11 +28,14 @@ class Plan:
         providers: Of ONNX Runtime, best first; without ``cpu`` among them not the CPU alone. Empty: the CPU.
         delegate: Of LiteRT; None: the CPU.
         cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
+        watch: How long to wait for it, and in which process it runs, which is no runtime's concern; None: in the
+            caller's thread, without end.
     """
 
     providers: tuple[AnyProvider, ...] = ()
     delegate: Delegate | None = None
     cache: Path | None = None
+    watch: "Watch | None" = None
 
 
 NO_PLAN: Final = Plan()
@@ -72,6 +77,7 @@ class Session(Protocol):
 
         Raises:
             ModelError: It could not be run with these inputs.
+            UnavailableError: It is watched, and did not answer in time, or its process died: it is of no more use.
         """
 
     def close(self) -> None:
@@ -106,3 +112,11 @@ class Runtime(Protocol):
             ModelError: It is broken, or uses what this runtime does not know.
             UnsupportedError: Nothing that may run it does so here.
         """
+
+
+def fits(promised: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    """Tell whether a tensor's shape is the promised one; None there leaves an axis open."""
+    return promised == given or (
+        len(promised) == len(given)
+        and all(size is None or size == found for size, found in zip(promised, given, strict=True))
+    )

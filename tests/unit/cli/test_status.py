@@ -26,8 +26,15 @@ from tests.simulators.models import write_yolox, yolox_answer
 
 
 @contextmanager
-def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
-    """Serve the status of a device with one camera, `door`, that is not started; one message is published."""
+def daemon(directory: Path, broker: str, board: HealthBoard, **more: object) -> Iterator[Path]:
+    """Serve the status of a device with one camera, `door`, that is not started; one message is published.
+
+    Args:
+        directory: Of its state.
+        broker: Its broker.
+        board: Its health board.
+        more: What else is said of its model.
+    """
     clock = SystemClock()
     messaging = Messaging(
         device_id="porch",
@@ -54,10 +61,12 @@ def daemon(directory: Path, broker: str, board: HealthBoard) -> Iterator[Path]:
             tell=lambda _event, _message: None,
             is_end_expected=False,
         )
+        model = {"name": "yolox", "version": "1.0", "digest": "0123456789abcdef", **running.facts(), **more}
         figures = Status(
             device_id="porch",
             chains={"door": chain},
-            model={"name": "yolox", "version": "1.0", "digest": "0123456789abcdef", **running.facts()},
+            model=lambda: model,
+            info=lambda: model,
             messaging=messaging.figures,
             restarts=dict,
             board=board,
@@ -117,3 +126,18 @@ def test_what_is_wrong_is_told_with_what_to_do_and_in_the_exit_status(
     assert given == exit_status != 2  # which is a mistake on the command line
     assert "it is full" in said
     assert "-> make room" in said
+
+
+def test_a_model_that_failed_while_it_ran_is_told_with_when_it_is_tried_again(tmp_path: Path) -> None:
+    failed = {"file": "yolox.hef", "why": "it hung", "is_expected": False, "while_running": True}
+    refused = [{**failed, "failures": 3, "retry_in_s": 130.0}]
+    with daemon(tmp_path, "none", HealthBoard(), refused=refused, isolated=True) as path:
+        _, said = shown(path)
+    assert "tried again  yolox.hef  in 2 min, failed 3 times" in said
+    assert "yolox.onnx, in a process of its own" in said
+
+
+def test_where_nothing_of_the_model_works_it_does_not_look_as_if_it_did(tmp_path: Path) -> None:
+    with daemon(tmp_path, "none", HealthBoard(), in_service=False) as path:
+        _, said = shown(path)
+    assert re.search(r"runs on +nothing; last yolox\.onnx", said)

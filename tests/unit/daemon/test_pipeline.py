@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 
 from appliance.config import TrackingSettings
+from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.latest import Latest
@@ -24,12 +26,17 @@ class Seeing:
     """A detector that sees one person, sure or unsure, walking to the right."""
 
     last_inference_ms = 3.0
+    digest = "d"
 
     def __init__(self, score: float = 0.8) -> None:
         self.score = score
         self.seen = 0
 
+        self.fault: EdgecamError | None = None
+
     def detect(self, frame: Frame) -> Detections:
+        if self.fault is not None:
+            raise self.fault
         assert frame.image.shape == (100, 200, 3)
         self.seen += 1
         box = np.array([[10 + self.seen, 20, 40 + self.seen, 90]], np.float32)
@@ -183,3 +190,48 @@ def test_a_camera_that_shows_nothing_for_long_ends_its_objects() -> None:
     assert not stage.pipeline.done.is_set()
     stop.set()
     worker.join(10)
+
+
+def test_a_frame_without_a_model_is_passed_over_and_counted_and_what_was_in_view_stays_for_a_while() -> None:
+    detector = Seeing()
+    stage = Stage(detector)
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    fresh = [replace(frame(number), mono_ns=now_ns + number * 10**8) for number in range(8)]
+    for one in fresh[:4]:
+        stage.pipeline.step(one)
+    detector.fault = UnavailableError("nothing is in service")
+    for one in fresh[4:6]:
+        stage.pipeline.step(one)
+    detector.fault = None
+    for one in fresh[6:]:
+        stage.pipeline.step(one)
+    assert (stage.pipeline.frames, stage.pipeline.frames_unseen) == (6, 2)
+    assert [event.type for event in stage.events] == [EventType.START]
+
+
+def test_without_a_model_for_long_the_objects_end() -> None:
+    detector = Seeing()
+    stage = Stage(detector)
+    for number in range(4):  # the boot clock's first seconds: long ago
+        stage.pipeline.step(frame(number))
+    detector.fault = UnavailableError("nothing is in service")
+    stage.pipeline.step(frame(5))
+    assert [event.type for event in stage.events] == [EventType.START, EventType.END]
+    assert stage.pipeline.objects == 0
+
+
+def test_messages_name_the_file_that_saw_what_they_tell_of() -> None:
+    detector = Seeing()
+    stage = Stage(detector)
+    stage.pipeline.step(frame(0))
+    detector.digest = "e"  # another file has come into service
+    stage.pipeline.step(frame(1))
+    digests = [message.body["model"]["digest"] for message in stage.messages if message.topic == "door/detections"]
+    assert digests == ["d", "e"]
+
+
+def test_a_model_that_this_process_cannot_have_back_is_the_supervisors_concern() -> None:
+    detector = Seeing()
+    detector.fault = ModelError("it takes a new process")
+    with pytest.raises(ModelError):
+        Stage(detector).pipeline.step(frame(0))

@@ -29,7 +29,8 @@ def report_once(board: HealthBoard, directory: Path) -> tuple[list[Message], lis
     status = Status(
         device_id="test",
         chains={},
-        model={"name": "m"},
+        model=lambda: {"name": "m"},
+        info=lambda: {"name": "m"},
         messaging=lambda: figures,
         restarts=dict,
         board=board,

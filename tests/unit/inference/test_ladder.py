@@ -1,8 +1,10 @@
 """The ladder: the best artifact that works is taken, and why the better ones are not is told."""
 
+import contextlib
 import hashlib
 import platform
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +12,10 @@ import numpy as np
 import pytest
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, ModelError, UnsupportedError
+from appliance.core.errors import ConfigError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.inference.artifacts import locate_model
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import open_best_detector, open_climbing_detector
 from tests.simulators import tiny_onnx
 from tests.simulators.faulty_runtime import FaultyRuntime, faulty, install
 from tests.simulators.models import write_ladder, yolox_answer
@@ -189,3 +191,49 @@ def test_an_artifact_with_tensors_of_its_own_says_so_itself(tmp_path: Path) -> N
     with open_best_detector(settings(tmp_path, artifact="r1.onnx")) as detector:
         assert detector.manifest.input.layout == "nchw"
         np.testing.assert_array_equal(detector.detect(picture()).boxes, in_bytes.boxes)
+
+
+def test_what_hung_for_one_camera_is_not_waited_for_again_by_the_next(
+    tmp_path: Path,
+) -> None:
+    fault = tmp_path / "fault"
+    fault.write_text("hang")
+    write_ladder(tmp_path, faulty(f"@{fault}", SOUND), SOUND)
+    wanted = settings(tmp_path, open_timeout=1.0, retry=3600.0)
+    first = open_climbing_detector(wanted)
+    second = open_climbing_detector(wanted, refused=first.running.refused)
+    for detector in (first, second):
+        assert detector.running.troubles()[0].startswith("r0.onnx was refused, r1.onnx runs: ")
+        assert "did not answer within 1 s: its runtime hangs" in detector.running.refused[0].why
+        assert detector.detect(picture()).class_ids.tolist() == [CAR]
+    assert (first.wedged.count, second.wedged.count) == (1, 0)
+    fault.unlink()
+    assert first.close()
+    assert second.close()
+
+
+def test_a_bare_file_is_a_ladder_of_one_rung_that_is_opened_again(tmp_path: Path) -> None:
+    fault = tmp_path / "fault"
+    path = tmp_path / "yolox.onnx"
+    path.write_bytes(faulty(f"@{fault}", SOUND))
+    detector = open_climbing_detector(ModelSettings(use=str(path)))
+    assert detector.detect(picture()).class_ids.tolist() == [CAR]
+    fault.write_text("nan")
+    with pytest.raises(UnavailableError, match="not finite"):
+        detector.detect(picture())
+    assert detector.running.is_blind
+    assert detector.running.troubles()[0].startswith("yolox.onnx failed while it ran, nothing runs: ")
+    fault.unlink()
+    deadline = time.monotonic() + 20
+    while detector.running.is_blind:
+        assert time.monotonic() < deadline
+        with contextlib.suppress(UnavailableError):
+            detector.detect(picture())
+    assert detector.running.troubles() == ()
+    assert detector.close()
+
+
+def test_what_is_broken_in_every_file_at_the_start_is_told_as_ever(tmp_path: Path) -> None:
+    write_ladder(tmp_path, faulty("hang", SOUND), faulty("unsupported", SOUND))
+    with pytest.raises(UnavailableError, match=r"(?s)works here:\n  r0\.onnx: .*hangs\n  r1\.onnx: nothing"):
+        open_climbing_detector(settings(tmp_path, open_timeout=1.0))

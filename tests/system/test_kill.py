@@ -1,0 +1,148 @@
+"""A daemon whose model fails while it runs, in every way: it sees again within seconds, says why, and climbs back."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.core.errors import ModelError
+from tests.simulators import tiny_onnx
+from tests.simulators.faulty_runtime import faulty
+from tests.simulators.models import write_ladder, yolox_answer
+from tests.system.process import EdgecamProcess
+
+SOUND = tiny_onnx.model({"images": (1, 3, 64, 64)}, {"output": yolox_answer((9, 2, 0.9))})
+CONFIG = """
+[model]
+use = "stairs"
+directories = ["{models}"]
+isolate = "{isolate}"
+timeout = 1.0
+open_timeout = 5.0
+retry = 0.5
+[cameras.street]
+kind = "synthetic"
+fps = 10
+"""
+FALL = 5.0  # seconds, the promise
+CLIMB = 15.0  # seconds: what doubled from 0.5 with each failure, and the trial itself
+EXPECTED = {
+    "error": "failed to run: out of memory",
+    "nan": "gave numbers that are not finite",
+    "inf": "gave numbers that are not finite",
+    "shape": "(1, 83, 85) for output float32[1,84,85]",
+    "count": "gave 0 outputs for 1",
+    "hang": "did not answer within 1 s",
+}
+APART = {
+    "shape": "float32[1, 83, 85] for output float32[1,84,85]",
+    "count": "0 outputs for 1",
+    "segfault": "its process was ended by SIGSEGV",
+}
+
+
+def daemon(directory: Path, fault: Path, *more: bytes, isolate: str) -> EdgecamProcess:
+    """Give a daemon whose first file has the fault that is written at `fault`, and whose others are these.
+
+    With `auto` the first one is isolated, for it asks for a vendor's provider.
+    """
+    vendors = {0: 'providers = [{ kind = "openvino" }, { kind = "cpu" }]\n'} if isolate == "auto" else {}
+    write_ladder(directory / "models", faulty(f"@{fault}", SOUND), *more, entries=vendors)
+    config = CONFIG.format(models=directory / "models", isolate=isolate)
+    return EdgecamProcess(directory, "--broker", "none", config=config, module="tests.simulators.faulty_daemon")
+
+
+def sees_with(file: str, after: int = 0) -> Any:
+    """Give the question whether frames are worked through with a file, more than `after`."""
+    return lambda now: (
+        now["model"]["file"] == file
+        and now["model"]["in_service"]
+        and now["cameras"]["street"]["frames_processed"] > after
+    )
+
+
+def strike(edgecam: EdgecamProcess, fault: Path, word: str, why: str) -> None:
+    """Have the first file fail, see the daemon fall and say so; heal it, see it climb back."""
+    before = edgecam.wait_for_status(sees_with("r0.onnx"), 40, "the first file in service")["cameras"]["street"]
+    fault.write_text(word)
+    struck = time.monotonic()
+    fallen = edgecam.wait_for_status(
+        sees_with("r1.onnx", before["frames_processed"]), FALL, f"{word}: the second file in service"
+    )
+    assert time.monotonic() - struck < FALL
+    (refusal,) = fallen["model"]["refused"]
+    assert (refusal["file"], refusal["is_expected"], refusal["while_running"]) == ("r0.onnx", False, True)
+    assert why in refusal["why"]
+    assert refusal["failures"] >= 1
+    (finding,) = [one for one in fallen["findings"] if one["component"] == "model"]
+    assert finding["state"] == "degraded"
+    assert finding["what"].startswith("r0.onnx failed while it ran, r1.onnx runs: ")
+    assert "tries it again by itself" in finding["fix"]
+    fault.unlink()
+    healed = edgecam.wait_for_status(
+        lambda now: sees_with("r0.onnx")(now) and not now["model"]["refused"] and "while it ran" not in json.dumps(now),
+        CLIMB,
+        f"{word}: back on the first file, and nothing said against it",
+    )
+    camera = healed["cameras"]["street"]
+    assert camera["state"] == "online"
+    seconds = time.monotonic() - struck
+    assert camera["frames"] - before["frames"] > 10 * seconds - 10, "the camera stood still"
+    assert healed["restarts"] == {}
+
+
+@pytest.mark.parametrize(
+    ("isolate", "faults"),
+    [("never", ("error", "nan", "inf", "shape", "count", "hang")), ("auto", ("segfault", "hang", "shape", "nan"))],
+)
+def test_a_model_that_fails_while_it_runs_is_left_within_five_seconds_and_taken_again(
+    tmp_path: Path, isolate: str, faults: Sequence[str]
+) -> None:
+    fault = tmp_path / "fault"
+    with daemon(tmp_path, fault, SOUND, isolate=isolate) as edgecam:
+        for word in faults:
+            strike(edgecam, fault, word, (APART if isolate == "auto" else {}).get(word) or EXPECTED[word])
+        assert edgecam.stop() == 0
+    said = edgecam.errors() + edgecam.output()
+    assert "r0.onnx failed while it ran, r1.onnx runs: " in said
+    assert "Traceback" not in said
+
+
+def test_without_a_lower_file_it_says_that_it_is_blind_opens_the_same_again_and_reads_the_camera_meanwhile(
+    tmp_path: Path,
+) -> None:
+    fault = tmp_path / "fault"
+    with daemon(tmp_path, fault, isolate="never") as edgecam:
+        edgecam.wait_for_status(sees_with("r0.onnx", 3), 40, "frames")
+        fault.write_text("error")
+        blind = edgecam.wait_for_status(lambda now: not now["model"]["in_service"], FALL, "blind")
+        assert blind["state"] == "failed"
+        (finding,) = [one for one in blind["findings"] if one["component"] == "model"]
+        assert finding["what"].startswith("r0.onnx failed while it ran, nothing runs: ")
+        assert "nothing is seen meanwhile" in finding["fix"]
+        edgecam.wait_for_status(
+            lambda now: (
+                now["cameras"]["street"]["frames"] > blind["cameras"]["street"]["frames"] + 5
+                and now["model"]["refused"][0]["failures"] > 2
+            ),
+            CLIMB,
+            "frames from the camera, and tries",
+        )
+        fault.unlink()
+        seen = edgecam.wait_for_status(lambda now: now["model"]["in_service"], CLIMB, "in service again")
+        edgecam.wait_for_status(
+            sees_with("r0.onnx", seen["cameras"]["street"]["frames_processed"]), CLIMB, "frames worked through"
+        )
+        assert edgecam.stop() == 0
+
+
+def test_a_process_in_which_nothing_can_be_opened_any_more_ends_so_that_systemd_starts_another(tmp_path: Path) -> None:
+    fault = tmp_path / "fault"
+    with daemon(tmp_path, fault, isolate="never") as edgecam:
+        edgecam.wait_for_status(sees_with("r0.onnx", 3), 40, "frames")
+        fault.write_text("hang")
+        assert edgecam.wait(60) == ModelError.exit_code
+    assert "3 calls hang in their runtimes: it takes a new process to try again" in edgecam.errors() + edgecam.output()
