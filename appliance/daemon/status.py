@@ -8,9 +8,9 @@ from typing import Any
 from appliance import __version__
 from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
+from appliance.core.machine import hardware_name, read_machine
 from appliance.core.metrics import RollingFigures
 from appliance.daemon.chain import Chain
-from appliance.daemon.machine import hardware_name, read_machine
 from appliance.messaging.payloads import SCHEMA_VERSION
 
 

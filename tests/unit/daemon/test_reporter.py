@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from appliance.core import machine
 from appliance.core.clock import SystemClock
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.message import Message
-from appliance.daemon import machine
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
 from appliance.daemon.systemd import Notifier
