@@ -26,11 +26,13 @@ class Plan:
         providers: Of ONNX Runtime, best first; without ``cpu`` among them not the CPU alone. Empty: the CPU.
         delegate: Of LiteRT; None: the CPU.
         cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
+        is_plain: LiteRT's own kernels alone, without XNNPACK.
     """
 
     providers: tuple[AnyProvider, ...] = ()
     delegate: Delegate | None = None
     cache: Path | None = None
+    is_plain: bool = False
 
 
 NO_PLAN: Final = Plan()
