@@ -79,7 +79,7 @@ class LocatedModel:
         """Load it into its runtime.
 
         Args:
-            threads: CPU threads of one inference.
+            threads: CPU threads of one inference, unless the plan says otherwise.
             wanted: What is to run it, in place of what the manifest says where it says anything.
 
         Raises:
@@ -94,7 +94,9 @@ class LocatedModel:
                 providers=wanted.providers or self.artifact.providers,
                 delegate=wanted.delegate or self.artifact.delegate,
             )
-        session: OpenedSession = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
+        session: OpenedSession = runtime.open(
+            self.content, name=str(self.path), threads=plan.threads or threads, plan=plan
+        )
         return session
 
 

@@ -11,6 +11,7 @@ from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
 from appliance.inference.detector import Detector, load_detector, plan_of
 from appliance.inference.running import Refusal
+from appliance.inference.ways import Preference, Way
 
 
 def open_best_detector(
@@ -20,6 +21,7 @@ def open_best_detector(
     every_class: bool = False,
     cache: Path | None = None,
     machine: str = "",
+    preferred: Preference | None = None,
 ) -> Detector:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
@@ -33,31 +35,34 @@ def open_best_detector(
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
+        preferred: What was measured to be the best here: tried before the others, which follow in their order.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
         ModelError: No artifact works, and one at least is broken; each is told with its reason.
         UnsupportedError: No artifact works on this machine; likewise.
     """
+    plan = plan_of(settings, cache)
     load = partial(
         load_detector,
         threads=settings.threads,
         min_score=settings.min_score if min_score is None else min_score,
         labels=settings.labels,
         every_class=every_class,
-        plan=plan_of(settings, cache),
     )
     rungs = find_rungs(settings)
     if not rungs or not any(_is_there(rung) for rung in rungs):
-        return load(locate_model(settings))
+        located = locate_model(settings)
+        is_preferred = preferred is not None and preferred.file == located.path.name
+        return load(located, plan=preferred.way.plan(located.artifact, plan) if preferred and is_preferred else plan)
     refused: list[Refusal] = []
     errors: list[Exception] = []
-    for rung in rungs:
+    for rung, way in _ordered(rungs, preferred):
         if missing := _missing(rung, machine or platform.machine()):
             refused.append(Refusal(_name(rung), missing, is_expected=True))
             continue
         try:
-            detector = load(_read(rung))
+            detector = load(_read(rung), plan=plan if way is None else way.plan(rung.artifact, plan))
         except (ModelError, UnsupportedError) as error:
             errors.append(error)
             refused.append(Refusal(_name(rung), " ".join(str(error).split()), is_expected=False))
@@ -65,6 +70,12 @@ def open_best_detector(
         detector.running = replace(detector.running, refused=tuple(refused))
         return detector
     raise _nothing(rungs[0].manifest.name, refused, errors)
+
+
+def _ordered(rungs: Sequence[FoundModel], preferred: Preference | None) -> list[tuple[FoundModel, Way | None]]:
+    """Give the rungs, the preferred one first; it also stays in its place, there to be tried as its manifest says."""
+    first = [(rung, preferred.way) for rung in rungs if preferred is not None and _name(rung) == preferred.file]
+    return [*first, *((rung, None) for rung in rungs)]
 
 
 def _is_there(rung: FoundModel) -> bool:

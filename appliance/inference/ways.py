@@ -35,7 +35,20 @@ class Way:
         """
         own: dict[str, AnyProvider] = {} if artifact is None else {one.kind: one for one in artifact.providers}
         providers = tuple(own.get(name) or default_provider(name) for name in self.providers)
-        return replace(wanted, providers=wanted.providers or providers, is_plain=self.is_plain)
+        return replace(wanted, providers=wanted.providers or providers, is_plain=self.is_plain, threads=self.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What is to be tried before the ladder.
+
+    Attributes:
+        file: Name of a model's artifact, or of the bare file.
+        way: How it is run.
+    """
+
+    file: str
+    way: Way
 
 
 def ways(kind: str, artifact: Artifact | None, here: Sequence[str], threads: Sequence[int]) -> tuple[Way, ...]:

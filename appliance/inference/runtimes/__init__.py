@@ -27,12 +27,14 @@ class Plan:
         delegate: Of LiteRT; None: the CPU.
         cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
         is_plain: LiteRT's own kernels alone, without XNNPACK.
+        threads: CPU threads of one inference, in place of those that are given beside the plan; None: those.
     """
 
     providers: tuple[AnyProvider, ...] = ()
     delegate: Delegate | None = None
     cache: Path | None = None
     is_plain: bool = False
+    threads: int | None = None
 
 
 NO_PLAN: Final = Plan()

@@ -34,7 +34,7 @@ def test_a_provider_has_the_options_that_the_manifest_gives_it_and_the_owner_goe
     plan = Way(("tensorrt", "cpu")).plan(one, NO_PLAN)
     assert plan.providers == (TensorrtProvider(kind="tensorrt", fp16=True), default_provider("cpu"))
     owners = Plan(providers=(default_provider("cpu"),))
-    assert Way(("tensorrt", "cpu"), is_plain=True).plan(one, owners) == Plan(owners.providers, is_plain=True)
+    assert Way(("tensorrt", "cpu"), is_plain=True).plan(one, owners) == Plan(owners.providers, is_plain=True, threads=1)
 
 
 @pytest.mark.parametrize(("processors", "counts"), [(1, (1,)), (2, (1, 2)), (4, (1, 2, 4)), (6, (1, 2, 4, 6))])
