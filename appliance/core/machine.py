@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,16 @@ def read_frequency() -> float | None:
         except (OSError, ValueError):
             continue  # a core that is switched off
     return max(readings, default=None)
+
+
+def read_available_memory() -> float | None:
+    """Give how much memory could be had without swapping, in MB; None where the kernel does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"(?m)^MemAvailable:\s+(\d+) kB$", text)
+    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def hardware_name() -> str:

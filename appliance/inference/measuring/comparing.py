@@ -16,6 +16,8 @@ class Compared:
     Attributes:
         agreement: With the reference; None: it is the reference itself, or nothing can be compared.
         is_reference: The others are compared with it.
+        is_same_file: It and the reference are one file, run in other ways.
+        reference: What it was compared with, for messages.
         note: What there is to know beside the figure.
         golden: What it does not do on the golden frames of its model that it did where it was made; empty: it passed,
             or nothing is known of it there.
@@ -23,6 +25,8 @@ class Compared:
 
     agreement: Agreement | None
     is_reference: bool = False
+    is_same_file: bool = False
+    reference: str = ""
     note: str = ""
     golden: str = ""
 
@@ -59,7 +63,7 @@ def _against(reference: Measured, one: Measured) -> Compared:
     expected = _written(golden, reference)
     broken = _broken(golden, one)
     if one is reference and expected is None:
-        return Compared(None, is_reference=True, note=_kind(one), golden=broken)
+        return Compared(None, is_reference=True, is_same_file=True, note=_kind(one), golden=broken)
     objects: Objects = reference.first.objects if expected is None else expected
     note = "" if expected is None else "golden frames"
     agreement = None
@@ -68,7 +72,14 @@ def _against(reference: Measured, one: Measured) -> Compared:
     if agreement is None:
         note = _kind(one) or "nothing was found in the pictures"
         agreement = of_tensors(reference.tensors, one.tensors)
-    return Compared(agreement, is_reference=one is reference, note=note, golden=broken)
+    return Compared(
+        agreement,
+        is_reference=one is reference,
+        is_same_file=one.candidate.file == reference.candidate.file,
+        reference=reference.candidate.file.name + (" on its golden frames" if note == "golden frames" else ""),
+        note=note,
+        golden=broken,
+    )
 
 
 def _kind(one: Measured) -> str:

@@ -107,6 +107,7 @@ class Candidate:
         pictures: To run it on.
         directories: Of ``[model]``.
         folder: Of the model; None for a bare file.
+        is_meant: ``[model] artifact`` does not leave it out.
     """
 
     model: str
@@ -117,6 +118,7 @@ class Candidate:
     pictures: tuple[Path, ...]
     directories: tuple[Path, ...] = ()
     folder: Path | None = None
+    is_meant: bool = True
 
     @property
     def format(self) -> str:

@@ -15,6 +15,7 @@ from appliance.inference.measuring.process import ask
 from appliance.inference.measuring.request import Answer, Candidate, Request
 
 MOST_OUTPUT_BYTES = 256 << 20
+QUIET = 10  # percentile of a round's frames: those that nothing came in between of
 Ask = Callable[[Request, float], Answer]
 
 
@@ -72,10 +73,14 @@ class Measured:
             self.peak_mb.append(answer.peak_mb)
 
     def figures(self) -> dict[str, float]:
-        """Give the figures: `latency_ms` and `cpu_ms` are those of the best round, since noise only ever adds."""
+        """Give the figures. `p50_ms` and `p95_ms` are of all frames, as they were.
+
+        `latency_ms` and `cpu_ms` are what candidates are chosen by: of the best round, since what else the machine does
+        only ever adds; and of its frames the time that one in ten stays below.
+        """
         every = np.concatenate([np.asarray(one) for one in self.wall_ms])
         return {
-            "latency_ms": min(statistics.median(one) for one in self.wall_ms),
+            "latency_ms": min(float(np.percentile(one, QUIET)) for one in self.wall_ms),
             "p50_ms": float(np.percentile(every, 50)),
             "p95_ms": float(np.percentile(every, 95)),
             "cpu_ms": min(self.cpu_ms),

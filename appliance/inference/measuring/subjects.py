@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.config import ModelSettings
@@ -71,7 +72,12 @@ def find_candidates(
         )
     shown = tuple(pictures) or golden_pictures(present[0].folder) or default_pictures()
     kind = machine or platform.machine()
-    return [candidate for one in present for candidate in _of_rung(one, shown, here, threads, kind)]
+    meant = {one.artifact.file for one in find_rungs(settings.model_copy(update={"use": use})) if one.artifact}
+    return [
+        replace(candidate, is_meant=candidate.artifact in meant)
+        for one in present
+        for candidate in _of_rung(one, shown, here, threads, kind)
+    ]
 
 
 def golden_pictures(folder: Path) -> tuple[Path, ...]:
