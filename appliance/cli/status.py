@@ -92,6 +92,8 @@ def _facts(state: dict[str, Any]) -> "Table":
     for one in model["refused"]:
         if one["is_expected"]:  # what is not is among the findings
             table.add_row("passed over", f"{one['file']}  {one['why']}")
+    if state["tuning"]["state"] != "none":
+        table.add_row("tuned", _tuning(state["tuning"]))
     table.add_row("broker", _broker(state["messaging"]))
     if state["messaging"]["broker"] != "none":
         table.add_row("outbox", _outbox(state["messaging"]))
@@ -112,6 +114,14 @@ def _placements(model: dict[str, Any]) -> str:
         one["name"] if one["nodes"] is None else f"{one['name']} ({one['nodes']} nodes)" for one in model["providers"]
     )
     return f"{', '.join(parts)}  {model['file']}"
+
+
+def _tuning(tuning: dict[str, Any]) -> str:
+    if tuning["state"] not in {"used", "overridden"}:
+        return f"{tuning['state']}: {tuning['why']}"
+    latency, made = tuning["figures"]["latency_ms"], tuning["made"][:10]
+    measured = f"by {tuning['objective']}: {latency:.1f} ms a frame, measured {made}"
+    return f"{measured}; {tuning['why']}" if tuning["why"] else measured
 
 
 def _broker(figures: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from appliance.daemon.logs import is_journal_read
 from appliance.daemon.model import report_model
 from appliance.daemon.options import Options
 from appliance.daemon.reporter import Reporter
+from appliance.daemon.retuner import Retuner
 from appliance.daemon.status import Status
 from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
@@ -30,6 +31,8 @@ from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.detector import Detector
 from appliance.inference.ladder import open_best_detector
+from appliance.inference.tuning import look_up
+from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 
@@ -85,7 +88,8 @@ class App:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
-        detectors = self._open_detectors()
+        tuned = look_up(self._settings.model, device.state_dir)
+        detectors = self._open_detectors(tuned.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -108,6 +112,7 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
+        retuner = Retuner(tuned, self._settings.model, device.state_dir, on_change=self._tell_info)
         self._status = Status(
             device_id=device.resolved_id(),
             chains=self._chains,
@@ -118,6 +123,7 @@ class App:
             board=self._board,
             clock=self._clock,
             state_dir=device.state_dir,
+            tuning=retuner.facts,
         )
         server = Server(runtime_socket(device), self._status, self._feed)
         server.open()
@@ -132,10 +138,14 @@ class App:
             self._supervisor.add(worker)
         self._supervisor.add(server)
         self._supervisor.add(reporter)
+        if tuned.why:
+            log.info("tuning: %s", tuned.why)
+        if tuned.state == "stale":
+            self._supervisor.add(retuner)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self) -> dict[str, Detector]:
+    def _open_detectors(self, preferred: Preference | None) -> dict[str, Detector]:
         """Open a detector for every enabled camera; they live as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
@@ -144,7 +154,8 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
+        model = self._settings.model
+        return {name: open_best_detector(model, min_score=low, cache=cache, preferred=preferred) for name in enabled}
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""
@@ -157,13 +168,16 @@ class App:
         return messaging.model_copy(update={"broker": broker.start(self._wake)})
 
     def _announce(self) -> None:
-        self._messaging.publish(info_message(self._status.info()))
+        self._tell_info()
         for name in self._settings.cameras.keys() - self._chains.keys():
             self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
         log.info("running: %s", self._watching())
         if self._console is not None:
             broker = str(self._messaging.figures()["broker"])
             self._console.banner(welcome(self._watching(), broker, self._settings.device.resolved_id()))
+
+    def _tell_info(self) -> None:
+        self._messaging.publish(info_message(self._status.info()))
 
     def _watching(self) -> str:
         cameras = ", ".join(f"{name} ({self._settings.cameras[name].kind})" for name in self._chains)

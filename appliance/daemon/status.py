@@ -26,6 +26,7 @@ class Status:
         board: Health board.
         clock: Clock.
         state_dir: Where the state is kept.
+        tuning: Tells what became of the way of running the model that was measured to be the best.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Status:
         board: HealthBoard,
         clock: Clock,
         state_dir: Path,
+        tuning: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._device_id, self._chains, self._model = device_id, chains, model
         self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
-        self._state_dir = state_dir
+        self._state_dir, self._tuning = state_dir, tuning
         self._started = time.monotonic()
 
     def __call__(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class Status:
             "findings": self._findings(),
             "cameras": {name: _figures(chain) for name, chain in self._chains.items()},
             "model": dict(self._model),
+            "tuning": dict(self._tuning()),
             "messaging": dict(self._messaging()),
             "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
             "machine": self.machine(),
@@ -68,7 +71,7 @@ class Status:
 
     def health(self) -> dict[str, Any]:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
-        told_elsewhere = {"device", "model", "version", "clock"}
+        told_elsewhere = {"device", "model", "tuning", "version", "clock"}
         return {name: value for name, value in self().items() if name not in told_elsewhere}
 
     def info(self) -> dict[str, Any]:
@@ -78,6 +81,7 @@ class Status:
             "app": __version__,
             "schema": SCHEMA_VERSION,
             "model": dict(self._model),
+            "tuning": dict(self._tuning()),
             "cameras": list(self._chains),
             "capabilities": ["detect", "track", "zones", "lines", "outbox"],
         }

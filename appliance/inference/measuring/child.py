@@ -46,7 +46,7 @@ Image = NDArray[np.uint8]
 
 def main() -> int:
     """Answer the request on standard input; the status says whether it could be read."""
-    _end_with_the_parent()
+    end_with_the_parent()
     try:
         request = Request.model_validate_json(sys.stdin.buffer.read(MOST_REQUEST_BYTES))
     except ValidationError as error:
@@ -264,7 +264,7 @@ def _timed(subject: _Subject, pictures: Sequence[Image], request: Request) -> di
     return {"wall_ms": tuple(walls), "inference_ms": tuple(inner), "cpu_ms": cpu_ms}
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     """Have the kernel end this process when the one that started it is gone; elsewhere its time limit has to do."""
     set_option = getattr(ctypes.CDLL(None), "prctl", None)
     if set_option is not None:

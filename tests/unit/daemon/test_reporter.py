@@ -11,6 +11,7 @@ from appliance.core.message import Message
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
 from appliance.daemon.systemd import Notifier
+from appliance.inference.tuning import Tuned
 
 
 class Told(Notifier):
@@ -35,6 +36,7 @@ def report_once(board: HealthBoard, directory: Path) -> tuple[list[Message], lis
         board=board,
         clock=SystemClock(),
         state_dir=directory,
+        tuning=Tuned("none").facts,
     )
     stop = threading.Event()
     stop.set()
