@@ -23,15 +23,14 @@ from appliance.daemon.logs import is_journal_read
 from appliance.daemon.model import report_model
 from appliance.daemon.options import Options
 from appliance.daemon.reporter import Reporter
-from appliance.daemon.retuner import Retuner
 from appliance.daemon.status import Status
 from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
+from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.detector import Detector
 from appliance.inference.ladder import open_best_detector
-from appliance.inference.tuning import look_up
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
@@ -88,8 +87,8 @@ class App:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
-        tuned = look_up(self._settings.model, device.state_dir)
-        detectors = self._open_detectors(tuned.preference)
+        stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
+        detectors = self._open_detectors(stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -112,7 +111,6 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
-        retuner = Retuner(tuned, self._settings.model, device.state_dir, on_change=self._tell_info)
         self._status = Status(
             device_id=device.resolved_id(),
             chains=self._chains,
@@ -123,7 +121,7 @@ class App:
             board=self._board,
             clock=self._clock,
             state_dir=device.state_dir,
-            tuning=retuner.facts,
+            tuning=stored.facts,
         )
         server = Server(runtime_socket(device), self._status, self._feed)
         server.open()
@@ -138,10 +136,7 @@ class App:
             self._supervisor.add(worker)
         self._supervisor.add(server)
         self._supervisor.add(reporter)
-        if tuned.why:
-            log.info("tuning: %s", tuned.why)
-        if tuned.state == "stale":
-            self._supervisor.add(retuner)
+        self._supervisor.add(*stored.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
