@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES
 
 .PHONY: help setup run test lint format bench prove docs lock clean
 
@@ -39,8 +39,12 @@ lint: .venv/.dev ## Check style, format, types and which room imports which
 format: .venv/.dev ## Format the code
 	@$(BIN)/ruff format
 
-bench: .venv/.runtime ## Time the loop against the bare inference session (MODEL=file.onnx CLIP=clip.mp4 JSON=1)
-	@$(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} $${JSON:+--json}
+bench: .venv/.runtime ## Time models on this machine, then the loop against the bare inference session (JSON=1)
+##   MODELS=name|file|folder (for the table)  MODEL=file.onnx CLIP=clip.mp4 (for the loop)
+	@trouble=0; \
+	$(BIN)/edgecam bench $${MODELS:+"$$MODELS"} $${JSON:+--json} || trouble=$$?; \
+	echo; $(BIN)/python tests/bench/loop.py $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} $${JSON:+--json} || trouble=$$?; \
+	exit $$trouble
 
 prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (MODEL=name|file.onnx|folder MINUTES=5)
 ##   CLIP=one-by-one-person-detection.mp4 of github.com/intel-iot-devkit/sample-videos (CC BY 4.0); skipped without it

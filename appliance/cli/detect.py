@@ -56,11 +56,15 @@ def detect(
     import cv2
 
     from appliance.inference.ladder import open_best_detector
+    from appliance.inference.tuning import look_up
 
     settings = _settings(model, artifact, threads)
     cv2.setNumThreads(settings.threads)
     unreadable = 0
-    opened = open_best_detector(settings, min_score=min_score, every_class=every_class)
+    tuned = look_up(settings, load_configured().device.state_dir)
+    if tuned.why and tuned.state in {"refused", "stale"}:
+        click.echo(f"edgecam: {tuned.why}", err=True)
+    opened = open_best_detector(settings, min_score=min_score, every_class=every_class, preferred=tuned.preference)
     for trouble in opened.running.troubles():
         click.echo(f"edgecam: {trouble}", err=True)
     with opened as detector, _progress(sources) as bar:

@@ -15,6 +15,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "status": ("appliance.cli.status:status", "Show the running daemon on one screen: what is wrong, what to do."),
         "events": ("appliance.cli.events:events", "Show what happened in front of the cameras."),
         "detect": ("appliance.cli.detect:detect", "Run the detector once over pictures, folders or clips."),
+        "bench": ("appliance.cli.bench:bench", "Time models on this device, in each way that can run them."),
+        "tune": ("appliance.cli.tune:tune", "Measure how a model is best run here, and have the daemon run it so."),
         "camera": ("appliance.cli.camera:camera", "Show the cameras that are attached."),
         "model": ("appliance.cli.model:model", "Show the models that can be used."),
         "config": ("appliance.cli.config:config", "Check, show or print the configuration."),

@@ -95,6 +95,8 @@ def _facts(state: dict[str, Any]) -> "Table":
         elif "retry_in_s" in one:
             times = "once" if one["failures"] == 1 else f"{one['failures']} times"
             table.add_row("tried again", f"{one['file']}  in {_lasting(one['retry_in_s'])}, failed {times}")
+    if state["tuning"]["state"] != "none":
+        table.add_row("tuned", _tuning(state["tuning"]))
     table.add_row("broker", _broker(state["messaging"]))
     if state["messaging"]["broker"] != "none":
         table.add_row("outbox", _outbox(state["messaging"]))
@@ -118,6 +120,14 @@ def _placements(model: dict[str, Any]) -> str:
         return f"[red]nothing[/]; last {model['file']}"
     apart = ", in a process of its own" if model["isolated"] else ""
     return f"{', '.join(parts)}  {model['file']}{apart}"
+
+
+def _tuning(tuning: dict[str, Any]) -> str:
+    if tuning["state"] not in {"used", "overridden"}:
+        return f"{tuning['state']}: {tuning['why']}"
+    latency, made = tuning["figures"]["latency_ms"], tuning["made"][:10]
+    measured = f"by {tuning['objective']}: {latency:.1f} ms a frame, measured {made}"
+    return f"{measured}; {tuning['why']}" if tuning["why"] else measured
 
 
 def _broker(figures: dict[str, Any]) -> str:

@@ -69,6 +69,10 @@ class ModelSettings(Section):
         max_length=1000,
     )
     threads: int = setting(1, "CPU threads of one inference.", ge=1, le=64)
+    tune: Literal["auto", "off"] = setting(
+        "auto",
+        "Use what `edgecam tune` measured, and measure again when machine or runtimes change; off: neither.",
+    )
     providers: tuple[ProviderName, ...] = setting(
         (),
         "What may run an .onnx file, best first, in place of what the model says; without cpu not the CPU alone.",

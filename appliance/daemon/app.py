@@ -27,10 +27,12 @@ from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
 from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
+from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.ladder import ClimbingDetector, open_climbing_detector
 from appliance.inference.running import Refusal  # noqa: TC001 - read as what the tuple holds
+from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 
@@ -89,7 +91,8 @@ class App:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
-        self._detectors = self._open_detectors()
+        stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
+        self._detectors = self._open_detectors(stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -126,6 +129,7 @@ class App:
             board=self._board,
             clock=self._clock,
             state_dir=device.state_dir,
+            tuning=stored.facts,
         )
         server = Server(runtime_socket(device), self._status, self._feed)
         server.open()
@@ -140,10 +144,11 @@ class App:
             self._supervisor.add(worker)
         self._supervisor.add(server)
         self._supervisor.add(reporter)
+        self._supervisor.add(*stored.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self) -> dict[str, ClimbingDetector]:
+    def _open_detectors(self, preferred: Preference | None) -> dict[str, ClimbingDetector]:
         """Open a detector for every enabled camera; they live as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
@@ -155,7 +160,9 @@ class App:
         detectors: dict[str, ClimbingDetector] = {}
         refused: tuple[Refusal, ...] = ()
         for name in enabled:
-            detectors[name] = open_climbing_detector(self._settings.model, min_score=low, cache=cache, refused=refused)
+            detectors[name] = open_climbing_detector(
+                self._settings.model, min_score=low, cache=cache, refused=refused, preferred=preferred
+            )
             refused = detectors[name].running.refused  # or a file that hangs would be waited for once for each camera
         return detectors
 
@@ -178,7 +185,7 @@ class App:
         return messaging.model_copy(update={"broker": broker.start(self._wake)})
 
     def _announce(self) -> None:
-        self._messaging.publish(info_message(self._status.info()))
+        self._tell_info()
         for detector in self._detectors.values():
             detector.on_change = self._tell_of_the_model
         self._tell_of_the_model()  # what may have changed before
@@ -191,7 +198,10 @@ class App:
 
     def _tell_of_the_model(self) -> None:
         if self._model.refresh():
-            self._messaging.publish(info_message(self._status.info()))
+            self._tell_info()
+
+    def _tell_info(self) -> None:
+        self._messaging.publish(info_message(self._status.info()))
 
     def _watching(self) -> str:
         cameras = ", ".join(f"{name} ({self._settings.cameras[name].kind})" for name in self._chains)

@@ -8,9 +8,9 @@ from typing import Any
 from appliance import __version__
 from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
+from appliance.core.machine import hardware_name, read_machine
 from appliance.core.metrics import RollingFigures
 from appliance.daemon.chain import Chain
-from appliance.daemon.machine import hardware_name, read_machine
 from appliance.messaging.payloads import SCHEMA_VERSION
 
 
@@ -27,6 +27,7 @@ class Status:
         board: Health board.
         clock: Clock.
         state_dir: Where the state is kept.
+        tuning: Tells what became of the way of running the model that was measured to be the best.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Status:
         board: HealthBoard,
         clock: Clock,
         state_dir: Path,
+        tuning: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._device_id, self._chains, self._model, self._info = device_id, chains, model, info
         self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
-        self._state_dir = state_dir
+        self._state_dir, self._tuning = state_dir, tuning
         self._started = time.monotonic()
 
     def __call__(self) -> dict[str, Any]:
@@ -57,6 +59,7 @@ class Status:
             "findings": self._findings(),
             "cameras": {name: _figures(chain) for name, chain in self._chains.items()},
             "model": dict(self._model()),
+            "tuning": dict(self._tuning()),
             "messaging": dict(self._messaging()),
             "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
             "machine": self.machine(),
@@ -70,7 +73,7 @@ class Status:
 
     def health(self) -> dict[str, Any]:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
-        told_elsewhere = {"device", "model", "version", "clock"}
+        told_elsewhere = {"device", "model", "tuning", "version", "clock"}
         return {name: value for name, value in self().items() if name not in told_elsewhere}
 
     def info(self) -> dict[str, Any]:
@@ -80,6 +83,7 @@ class Status:
             "app": __version__,
             "schema": SCHEMA_VERSION,
             "model": dict(self._info()),
+            "tuning": dict(self._tuning()),
             "cameras": list(self._chains),
             "capabilities": ["detect", "track", "zones", "lines", "outbox"],
         }

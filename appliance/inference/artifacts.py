@@ -79,7 +79,7 @@ class LocatedModel:
         """Load it into its runtime.
 
         Args:
-            threads: CPU threads of one inference.
+            threads: CPU threads of one inference, unless the plan says otherwise.
             wanted: What is to run it, in place of what the manifest says where it says anything.
 
         Raises:
@@ -94,7 +94,7 @@ class LocatedModel:
                 providers=wanted.providers or self.artifact.providers,
                 delegate=wanted.delegate or self.artifact.delegate,
             )
-        name = str(self.path)
+        name, threads = str(self.path), plan.threads or threads
         if plan.watch is not None:
             from appliance.inference.watched import open_watched  # noqa: PLC0415 - loads numpy
 

@@ -16,6 +16,7 @@ from appliance.inference.detector import Detector, load_detector, plan_of
 from appliance.inference.running import Refusal
 from appliance.inference.runtimes import Plan
 from appliance.inference.watch import Watch, Wedged
+from appliance.inference.ways import Preference, Way
 
 Loader = Callable[[LocatedModel, Plan], OpenedT]
 """Loads a file that was read and checked, as one of a task does, and has it answer one picture."""
@@ -42,6 +43,7 @@ def open_best_detector(
     every_class: bool = False,
     cache: Path | None = None,
     machine: str = "",
+    preferred: Preference | None = None,
 ) -> Detector:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
@@ -55,6 +57,7 @@ def open_best_detector(
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
+        preferred: What was measured to be the best here: tried before the others, which follow in their order.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -62,7 +65,7 @@ def open_best_detector(
         UnsupportedError: No artifact works on this machine; likewise.
     """
     load = _detector_loader(settings, min_score, every_class=every_class)
-    rungs = find_ladder(settings, load, plan_of(settings, cache), machine)
+    rungs = find_ladder(settings, load, plan_of(settings, cache), machine, preferred)
     _, detector, refused = open_first(rungs, settings.use)
     detector.running = replace(detector.running, refused=refused)
     return detector
@@ -75,6 +78,7 @@ def open_climbing_detector(
     cache: Path | None = None,
     machine: str = "",
     refused: Sequence[Refusal] = (),
+    preferred: Preference | None = None,
 ) -> ClimbingDetector:
     """Do the same for a detector that is to run for ever: no call is waited for without end, and it climbs.
 
@@ -84,6 +88,7 @@ def open_climbing_detector(
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
         refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
+        preferred: What was measured to be the best here: tried before the others, which follow in their order.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -94,13 +99,17 @@ def open_climbing_detector(
     wedged = Wedged()
     watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
     plan = replace(plan_of(settings, cache), watch=watch)
-    rungs = find_ladder(settings, _detector_loader(settings, min_score), plan, machine)
+    rungs = find_ladder(settings, _detector_loader(settings, min_score), plan, machine, preferred)
     at, detector, refused = open_first(rungs, settings.use, refused)
     return ClimbingDetector(rungs, first=at, opened=detector, refused=refused, retry=settings.retry, wedged=wedged)
 
 
 def find_ladder(
-    settings: ModelSettings, load: "Loader[OpenedT]", plan: Plan, machine: str = ""
+    settings: ModelSettings,
+    load: "Loader[OpenedT]",
+    plan: Plan,
+    machine: str = "",
+    preferred: Preference | None = None,
 ) -> tuple[Rung[OpenedT], ...]:
     """Give the rungs of the model that the settings name, best first, whatever its task.
 
@@ -109,28 +118,27 @@ def find_ladder(
         load: Loads a file.
         plan: What is to run it, and how long to wait.
         machine: Kind of processor; empty: this machine's.
+        preferred: What was measured to be the best here: the first rung; its file also stays in its place, there to be
+            tried as its manifest says.
 
     Raises:
         ConfigError: There is no such model, or none of its files is here.
         ModelError: The manifest is not accepted.
     """
-    found, apart = find_rungs(settings), _apart(plan)
+    found = find_rungs(settings)
     if not found or not any(_is_there(rung) for rung in found):
         located = locate_model(settings)  # tells at once what is wrong with what was named
-        file = located.path.name
+        file, artifact = located.path.name, located.artifact
         del located  # its content is not kept
+        chosen = preferred.way if preferred is not None and preferred.file == file else None
 
         def open_with(plan: Plan) -> OpenedT:
             return load(locate_model(settings), plan)
 
-        return (Rung(file, lambda: "", partial(open_with, plan), partial(open_with, apart)),)
+        own = plan if chosen is None else chosen.plan(artifact, plan)
+        return (Rung(file, lambda: "", partial(open_with, own), partial(open_with, _apart(own))),)
     here = machine or platform.machine()
-    return tuple(
-        Rung(
-            _name(one), partial(_missing, one, here), partial(_open, one, load, plan), partial(_open, one, load, apart)
-        )
-        for one in found
-    )
+    return tuple(_rung(one, way, load, plan, here) for one, way in _ordered(found, preferred))
 
 
 def open_first(
@@ -181,6 +189,12 @@ def _detector_loader(
     return load
 
 
+def _rung(found: FoundModel, way: Way | None, load: "Loader[OpenedT]", plan: Plan, machine: str) -> Rung[OpenedT]:
+    own = plan if way is None else way.plan(found.artifact, plan)
+    missing = partial(_missing, found, machine)
+    return Rung(_name(found), missing, partial(_open, found, load, own), partial(_open, found, load, _apart(own)))
+
+
 def _open(rung: FoundModel, load: "Loader[OpenedT]", plan: Plan) -> OpenedT:
     return load(_read(rung), plan)
 
@@ -190,6 +204,12 @@ def _apart(plan: Plan) -> Plan:
     if plan.watch is None or plan.watch.isolate != "auto":
         return plan
     return replace(plan, watch=replace(plan.watch, isolate="always"))
+
+
+def _ordered(rungs: Sequence[FoundModel], preferred: Preference | None) -> list[tuple[FoundModel, Way | None]]:
+    """Give the rungs, the preferred one first; it also stays in its place, there to be tried as its manifest says."""
+    first = [(rung, preferred.way) for rung in rungs if preferred is not None and _name(rung) == preferred.file]
+    return [*first, *((rung, None) for rung in rungs)]
 
 
 def _is_there(rung: FoundModel) -> bool:

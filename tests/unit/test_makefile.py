@@ -61,3 +61,30 @@ def test_the_proofs_take_model_clip_and_minutes_and_the_second_runs_though_the_f
         "-m tests.proof.street --model a b.onnx --minutes 2",
         "-m tests.proof.clip --model a b.onnx --clip c d.mp4\n",
     ]
+
+
+def test_the_table_of_models_and_the_loop_are_both_timed_though_a_model_is_refused(tmp_path: Path) -> None:
+    for name, status in (("edgecam", 65), ("python", 0)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "$@"\nexit {status}\n')
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [
+            "make",
+            "-s",
+            "-o",
+            ".venv/.runtime",
+            "bench",
+            f"BIN={tmp_path}",
+            "MODELS=my models",
+            "MODEL=a.onnx",
+            "JSON=1",
+        ],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert done.stdout == "bench my models --json\n\ntests/bench/loop.py --model a.onnx --json\n"

@@ -30,12 +30,16 @@ class Plan:
         cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
         watch: How long to wait for it, and in which process it runs, which is no runtime's concern; None: in the
             caller's thread, without end.
+        is_plain: LiteRT's own kernels alone, without XNNPACK.
+        threads: CPU threads of one inference, in place of those that are given beside the plan; None: those.
     """
 
     providers: tuple[AnyProvider, ...] = ()
     delegate: Delegate | None = None
     cache: Path | None = None
     watch: "Watch | None" = None
+    is_plain: bool = False
+    threads: int | None = None
 
 
 NO_PLAN: Final = Plan()

@@ -50,14 +50,14 @@ class LiteRtRuntime:
         interpreter = None
         if delegate is not None and wanted is not None:
             try:
-                interpreter = self._interpret(model, threads, delegate)
+                interpreter = self._interpret(model, threads, delegate, is_plain=plan.is_plain)
             except _ERRORS as error:
                 shortfalls.append(f"delegate {wanted.library} could not load it: {_reason(error)}")
         if wanted is not None and wanted.is_required and shortfalls:
             raise UnsupportedError(f"nothing that may run {name} does so here: {'; '.join(shortfalls)}")
         if interpreter is None:
             try:
-                interpreter = self._interpret(model, threads, None)
+                interpreter = self._interpret(model, threads, None, is_plain=plan.is_plain)
             except _ERRORS as error:
                 raise _refusal(name, error, shortfalls) from error
         placements = interpreter.placements(wanted.library if wanted is not None else "")
@@ -81,11 +81,13 @@ class LiteRtRuntime:
             shortfalls.append(f"delegate {wanted.library} could not be started: {_reason(error)}")
         return None
 
-    def _interpret(self, model: bytes, threads: int, delegate: Any) -> "_Interpreter":
+    def _interpret(self, model: bytes, threads: int, delegate: Any, *, is_plain: bool) -> "_Interpreter":
+        kernels = self._vendor.OpResolverType
         vendors = self._vendor.Interpreter(
             model_content=model,
             num_threads=threads,
             experimental_delegates=[delegate] if delegate is not None else None,
+            experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES if is_plain else kernels.AUTO,
         )
         before = count_stand_ins(_nodes(vendors) or ())
         vendors.allocate_tensors()  # XNNPACK comes in here, and here an operator that is not known is found

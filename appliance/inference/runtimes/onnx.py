@@ -39,6 +39,11 @@ _ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+def available_providers() -> tuple[str, ...]:
+    """Give those providers, by our names, that the ONNX Runtime installed here was built with."""
+    return tuple(name for one in onnxruntime.get_available_providers() if (name := our_name(one)) in VENDOR_NAMES)
+
+
 class OnnxRuntime:
     """Loads ONNX files."""
 

@@ -21,18 +21,26 @@ from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.detector import open_detector
 from appliance.inference.running import Refusal
+from appliance.inference.tuning import Tuned
 from appliance.messaging.worker import Messaging
 from tests.simulators.models import write_yolox, yolox_answer
 
 
 @contextmanager
-def daemon(directory: Path, broker: str, board: HealthBoard, **more: object) -> Iterator[Path]:
+def daemon(
+    directory: Path,
+    broker: str,
+    board: HealthBoard,
+    tuning: Tuned = Tuned("none"),  # noqa: B008 - is frozen
+    **more: object,
+) -> Iterator[Path]:
     """Serve the status of a device with one camera, `door`, that is not started; one message is published.
 
     Args:
         directory: Of its state.
         broker: Its broker.
         board: Its health board.
+        tuning: What was measured of its model.
         more: What else is said of its model.
     """
     clock = SystemClock()
@@ -72,6 +80,7 @@ def daemon(directory: Path, broker: str, board: HealthBoard, **more: object) -> 
             board=board,
             clock=clock,
             state_dir=directory,
+            tuning=tuning.facts,
         )
         messaging.publish(Message("door/status"))
         server, stop = Server(directory / "edgecam.sock", figures, Feed()), threading.Event()

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
+from appliance.core import machine
 from appliance.core.clock import SystemClock
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.message import Message
-from appliance.daemon import machine
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
 from appliance.daemon.systemd import Notifier
+from appliance.inference.tuning import Tuned
 
 
 class Told(Notifier):
@@ -36,6 +37,7 @@ def report_once(board: HealthBoard, directory: Path) -> tuple[list[Message], lis
         board=board,
         clock=SystemClock(),
         state_dir=directory,
+        tuning=Tuned("none").facts,
     )
     stop = threading.Event()
     stop.set()

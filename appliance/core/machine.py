@@ -2,10 +2,12 @@
 
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+CPUFREQ = Path("/sys/devices/system/cpu/cpufreq")
 THERMAL = Path("/sys/class/thermal")
 THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")  # Raspberry Pi firmware, bits as vcgencmd's
 UNDERVOLTAGE, CAPPED, THROTTLING, SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -24,7 +26,7 @@ class Machine:
     Attributes:
         temperature_c: Hottest thermal zone in degrees Celsius.
         throttled: Why the processor is slowed down now; empty: it is not.
-        memory_mb: Resident memory of the daemon in MB (10^6 bytes).
+        memory_mb: Resident memory of this process in MB (10^6 bytes).
         disk_free_mb: Free space where the state is kept, in MB.
         load: Load average of the last minute.
     """
@@ -39,6 +41,27 @@ class Machine:
 def read_machine(state_dir: Path) -> Machine:
     """Take the readings; costs a few file reads and never raises for one that is missing."""
     return Machine(_temperature(), _throttled(), _memory(), _disk(state_dir), os.getloadavg()[0])
+
+
+def read_frequency() -> float | None:
+    """Give the clock of the fastest core now, in MHz; None where the kernel does not tell."""
+    readings = []
+    for path in CPUFREQ.glob("policy*/scaling_cur_freq"):
+        try:
+            readings.append(int(path.read_text(encoding="ascii")) / 1000.0)
+        except (OSError, ValueError):
+            continue  # a core that is switched off
+    return max(readings, default=None)
+
+
+def read_available_memory() -> float | None:
+    """Give how much memory could be had without swapping, in MB; None where the kernel does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"(?m)^MemAvailable:\s+(\d+) kB$", text)
+    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def hardware_name() -> str:

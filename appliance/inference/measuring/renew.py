@@ -1,0 +1,87 @@
+"""Measures a model again in the background: ``python -m appliance.inference.measuring.renew``.
+
+Takes `Renewal` as JSON on standard input, at the lowest priority; ends with the process that started it. The status is
+0 where a choice was stored; else the last line on standard error says why not.
+"""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from appliance.config import ModelSettings
+from appliance.core.errors import EdgecamError
+from appliance.core.part import Part
+from appliance.inference.measuring.child import end_with_the_parent
+from appliance.inference.measuring.here import processors_here, providers_here
+from appliance.inference.measuring.rounds import Effort
+from appliance.inference.measuring.subjects import find_candidates
+from appliance.inference.measuring.tuner import tune
+from appliance.inference.tuning import Objective, write_tuning
+from appliance.inference.ways import thread_counts
+
+MOST_BYTES = 1 << 20
+LOWEST = 19  # nice(2)
+_FIRST_TO_GO = "1000"  # oom_score_adj: where memory runs out, this is what ends, not the daemon
+_EFFORT = Effort(rounds=5)
+
+
+class Renewal(Part):
+    """What to measure again.
+
+    Attributes:
+        model: The ``[model]`` section, what is set in it only.
+        objective: What is to be least.
+        state_dir: Where the choice is stored.
+    """
+
+    model: dict[str, Any]
+    objective: Objective
+    state_dir: Annotated[str, Field(max_length=4096)]
+
+
+def main() -> int:
+    """Measure and store; give the exit status."""
+    end_with_the_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
+    _step_back()
+    try:
+        renewal = Renewal.model_validate_json(sys.stdin.buffer.read(MOST_BYTES))
+        settings = ModelSettings.model_validate(renewal.model)
+    except ValidationError as error:
+        sys.stderr.write(f"no request that can be read: {error.error_count()} mistakes\n")
+        return 2
+    try:
+        renew(settings, renewal.objective, Path(renewal.state_dir))
+    except EdgecamError as error:
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        return error.exit_code
+    return 0
+
+
+def renew(settings: ModelSettings, objective: Objective, state_dir: Path) -> None:
+    """Measure the model that the settings name, and store the best.
+
+    Raises:
+        EdgecamError: There is no such model, nothing may be chosen, or it cannot be stored.
+    """
+    is_set = "threads" in settings.model_fields_set
+    threads = (settings.threads,) if is_set else thread_counts(processors_here())
+    candidates = find_candidates(settings, pictures=(), here=providers_here(), threads=threads)
+    effort = Effort(rounds=_EFFORT.rounds, cache=state_dir / "compiled")
+    tuning, _ = tune(settings, candidates, objective, effort=effort)
+    write_tuning(state_dir, tuning)
+
+
+def _step_back() -> None:
+    os.nice(LOWEST)
+    with suppress(OSError):  # no Linux, or not allowed: the daemon looks at free memory before
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""`edgecam bench` as an operator meets it: real processes, with small files that are made here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from appliance.cli.bench import bench
+from appliance.core.errors import ConfigError
+from tests.shared_data import SHARED, needs
+from tests.simulators import tiny_onnx
+from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
+
+QUICK = ("--rounds", "1", "--seconds", "0", "--threads", "1")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "160"}).invoke(bench, arguments, catch_exceptions=False)
+
+
+def test_a_folder_of_files_is_one_table_and_a_broken_one_is_one_line_and_the_status(tmp_path: Path) -> None:
+    write_yolox(tmp_path / "good.onnx", yolox_answer((0, 2, 0.9)))
+    other = tiny_onnx.model({"x": (1, 3, 32, 32)}, {"y": np.zeros((1, 10), np.float32)})
+    (tmp_path / "other.onnx").write_bytes(other)
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    done = run(str(tmp_path), *QUICK)
+    assert done.exit_code == 65
+    lines = done.stdout.splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [
+        ["good.onnx", "detect", "onnx"],
+        ["other.onnx", "classify?", "onnx"],
+    ]
+    assert "no decoder known" in lines[2]
+    assert lines[-2].startswith("before: ")
+    assert [line.split(" was refused: ")[0] for line in done.stderr.splitlines()] == ["edgecam: bad.onnx"]
+
+
+def test_every_artifact_of_a_model_has_a_row_with_how_far_it_agrees_with_the_float_one(tmp_path: Path) -> None:
+    blind = yolox(yolox_answer())
+    folder = write_folder(tmp_path / "mine", {"int8": blind, "fp32": yolox(yolox_answer((0, 2, 0.9)))})
+    done = run(str(folder), *QUICK, "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    rows = {Path(row["file"]).name: row for row in told["rows"]}
+    assert rows["fp32.onnx"]["is_reference"]
+    assert rows["int8.onnx"]["agreement"]["value"] == 0.0
+    assert rows["int8.onnx"]["agreement"]["of"] == "objects"
+    row = rows["fp32.onnx"]
+    assert 0.0 < row["p50_ms"] <= row["p95_ms"]
+    assert row["cpu_ms"] > 0.0
+    assert 30.0 < row["memory_mb"] < 1000.0
+    assert {"temperature_c", "throttled", "clock_mhz", "load"} == set(told["before"]) == set(told["after"])
+
+
+def test_mistakes_are_told_before_anything_is_measured(tmp_path: Path) -> None:
+    for threads in ("0", "two", "1,65"):
+        assert run("edgecam-nano", "--threads", threads).exit_code == 2
+    with pytest.raises(ConfigError, match="no picture"):
+        run("edgecam-nano", "--pictures", str(tmp_path))
+    with pytest.raises(ConfigError, match="known: "):
+        run("no-such-model")
+
+
+@needs("models/nanodet_m_320_coco80.onnx", "models/nanodet_m_320_int8_qdq.onnx")
+def test_eight_bits_of_a_real_detector_agree_with_its_float_file() -> None:
+    files = [str(SHARED / "models" / name) for name in ("nanodet_m_320_int8_qdq.onnx", "nanodet_m_320_coco80.onnx")]
+    done = run(*files, *QUICK, "--json")
+    assert done.exit_code == 0
+    quantized, plain = json.loads(done.stdout)["rows"]
+    assert plain["is_reference"]
+    assert quantized["agreement"]["of"] == "objects"
+    assert quantized["agreement"]["compared"] >= 10
+    assert quantized["agreement"]["value"] >= 0.8
+    assert quantized["cpu_ms"] > 1.0
