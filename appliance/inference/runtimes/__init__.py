@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "appliance.inference.runtimes.onnx:OnnxRuntime",
     "tflite": "appliance.inference.runtimes.litert:LiteRtRuntime",
+    "hef": "appliance.inference.runtimes.hailo:HailoRuntime",
 }
 """Runtime of each format of artifact; the class is imported when it is chosen."""
 
