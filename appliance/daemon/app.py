@@ -144,7 +144,15 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
+        return {
+            name: open_best_detector(
+                self._settings.model,
+                min_score=low,
+                cache=cache,
+                has_network=self._settings.cameras[name].kind == "imx500",
+            )
+            for name in enabled
+        }
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""

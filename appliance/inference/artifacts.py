@@ -26,7 +26,7 @@ from appliance.core.manifest import (
     read_manifest,
 )
 from appliance.core.registry import load
-from appliance.inference.runtimes import NO_PLAN, RUNTIMES, Plan
+from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class LocatedModel:
                 providers=wanted.providers or self.artifact.providers,
                 delegate=wanted.delegate or self.artifact.delegate,
             )
+        if self.format in RUN_BY_CAMERA and len(self.candidates) == 1:
+            plan = replace(plan, signature=self.candidates[0].signature)
         session: OpenedSession = runtime.open(self.content, name=str(self.path), threads=threads, plan=plan)
         return session
 

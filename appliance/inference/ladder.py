@@ -11,6 +11,7 @@ from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
 from appliance.inference.detector import Detector, load_detector, plan_of
 from appliance.inference.running import Refusal
+from appliance.inference.runtimes import RUN_BY_CAMERA
 
 
 def open_best_detector(
@@ -20,6 +21,7 @@ def open_best_detector(
     every_class: bool = False,
     cache: Path | None = None,
     machine: str = "",
+    has_network: bool = False,
 ) -> Detector:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
@@ -33,6 +35,7 @@ def open_best_detector(
         every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
+        has_network: The camera runs a network itself.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -48,12 +51,13 @@ def open_best_detector(
         plan=plan_of(settings, cache),
     )
     rungs = find_rungs(settings)
+    here = machine or platform.machine()
     if not rungs or not any(_is_there(rung) for rung in rungs):
         return load(locate_model(settings))
     refused: list[Refusal] = []
     errors: list[Exception] = []
     for rung in rungs:
-        if missing := _missing(rung, machine or platform.machine()):
+        if missing := _missing(rung, here, has_network=has_network):
             refused.append(Refusal(_name(rung), missing, is_expected=True))
             continue
         try:
@@ -71,8 +75,10 @@ def _is_there(rung: FoundModel) -> bool:
     return rung.weights is not None and rung.weights.is_file()
 
 
-def _missing(rung: FoundModel, machine: str) -> str:
+def _missing(rung: FoundModel, machine: str, *, has_network: bool) -> str:
     """Tell why a rung need not even be tried; nothing when it is to be."""
+    if rung.artifact is not None and rung.artifact.format in RUN_BY_CAMERA and not has_network:
+        return 'runs in a camera of kind "imx500", and this camera is none'
     unmet = rung.artifact.needs.unmet(machine) if rung.artifact is not None else ""
     return unmet or ("" if _is_there(rung) else f"is not in {rung.folder}")
 

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.core.errors import EdgecamError, ModelError, UnsupportedError
+from appliance.core.manifest import Signature
 from appliance.core.registry import load
-from appliance.inference.runtimes import RUNTIMES, OpenedSession, Runtime
+from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, RUNTIMES, OpenedSession, Plan, Runtime
 from tests.shared_data import SHARED
 from tests.simulators import tiny_onnx, vendor_hailo_platform
 
@@ -28,12 +29,14 @@ class Rig:
         model: A file that works.
         broken: One that is none.
         stack: Left when the test ends.
+        plan: How to run it.
     """
 
     format: str
     model: bytes
     broken: bytes
     stack: ExitStack
+    plan: Plan = NO_PLAN
 
     def runtime(self) -> Runtime:
         """Make the runtime."""
@@ -42,7 +45,7 @@ class Rig:
 
     def open(self) -> OpenedSession:
         """Open the file that works; it is closed when the test ends."""
-        session = self.runtime().open(self.model, name=NAME, threads=1)
+        session = self.runtime().open(self.model, name=NAME, threads=1, plan=self.plan)
         self.stack.callback(session.close)
         return session
 
@@ -71,7 +74,14 @@ def check_given_back(machine: vendor_hailo_platform.Machine) -> None:
     assert (machine.devices, machine.networks) == ([], 0)
 
 
-RIGS: list[Callable[[ExitStack], Rig]] = [onnx_rig, tflite_rig, hef_rig]
+def rpk_rig(stack: ExitStack) -> Rig:
+    """The camera has computed: what goes in are its tensors."""
+    outputs = [{"shape": [1, 5, 4]}, {"shape": [1, 5]}]
+    told = {"input": {"shape": [1, 32, 32, 3], "dtype": "uint8"}, "outputs": outputs}
+    return Rig("rpk", b"9464" + bytes(60), b"\x00" * 64, stack, Plan(signature=Signature.model_validate(told)))
+
+
+RIGS: list[Callable[[ExitStack], Rig]] = [onnx_rig, tflite_rig, hef_rig, rpk_rig]
 
 
 @pytest.fixture(params=RIGS, ids=lambda rig: rig.__name__.removesuffix("_rig"))
@@ -83,13 +93,15 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 def pictures(session: OpenedSession, seed: int = 1) -> dict[str, NDArray[np.float32 | np.uint8]]:
     random = np.random.default_rng(seed)
     made = {}
-    for one in session.inputs:
+    is_in_camera = session.placements[0].provider == "imx500"
+    for one in session.outputs if is_in_camera else session.inputs:
         assert None not in one.shape
         made[one.name] = random.integers(0, 256, [size or 0 for size in one.shape]).astype(one.dtype)
     return made
 
 
 def test_every_runtime_that_is_known_is_tested() -> None:
+    assert set(RUNTIMES) > RUN_BY_CAMERA
     assert {rig.__name__.removesuffix("_rig") for rig in RIGS} == set(RUNTIMES)
 
 
@@ -160,7 +172,7 @@ def test_an_input_that_it_does_not_have_is_a_model_error(rig: Rig) -> None:
 def test_a_file_that_is_none_is_refused_by_its_name_in_one_line(rig: Rig) -> None:
     for content in (rig.broken, b""):
         with pytest.raises((ModelError, UnsupportedError)) as caught:
-            rig.runtime().open(content, name=NAME, threads=1)
+            rig.runtime().open(content, name=NAME, threads=1, plan=rig.plan)
         assert NAME in str(caught.value)
         assert "\n" not in str(caught.value)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from appliance.core.manifest import TensorSpec
+from appliance.core.manifest import Signature, TensorSpec
 from appliance.core.providers import AnyProvider, Delegate
 
 if TYPE_CHECKING:
@@ -15,8 +15,12 @@ RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "appliance.inference.runtimes.onnx:OnnxRuntime",
     "tflite": "appliance.inference.runtimes.litert:LiteRtRuntime",
     "hef": "appliance.inference.runtimes.hailo:HailoRuntime",
+    "rpk": "appliance.inference.runtimes.imx500:Imx500Runtime",
 }
 """Runtime of each format of artifact; the class is imported when it is chosen."""
+
+RUN_BY_CAMERA: Final = frozenset({"rpk"})
+"""Formats whose networks the camera runs: their sessions take its tensors, by the outputs' names, for a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,13 @@ class Plan:
         providers: Of ONNX Runtime, best first; without ``cpu`` among them not the CPU alone. Empty: the CPU.
         delegate: Of LiteRT; None: the CPU.
         cache: Folder for what a provider compiles for this machine; None: it is compiled anew each time.
+        signature: What the manifest promises, for a file that does not tell its own tensors.
     """
 
     providers: tuple[AnyProvider, ...] = ()
     delegate: Delegate | None = None
     cache: Path | None = None
+    signature: Signature | None = None
 
 
 NO_PLAN: Final = Plan()
