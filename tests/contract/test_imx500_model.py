@@ -2,19 +2,26 @@
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
 import pytest
 
-from appliance.cameras import make_camera
+from appliance.cameras import imx500, make_camera
 from appliance.config import Imx500CameraSettings, ModelSettings
+from appliance.core.backoff import Backoff
 from appliance.core.clock import SystemClock
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.core.frame import Frame
+from appliance.core.health import HealthBoard
+from appliance.core.latest import Latest
+from appliance.daemon.camera import CameraWorker
 from appliance.inference.artifacts import bundled_models
 from appliance.inference.detector import Detector
 from appliance.inference.ladder import open_best_detector
@@ -102,6 +109,40 @@ def test_other_tensors_than_the_manifests_are_refused(
     frame = frame_of(folder / "network.rpk", monkeypatch, outputs)
     with opened(folder) as detector, pytest.raises(ModelError, match=r"network\.rpk"):
         detector.detect(frame)
+
+
+def test_minutes_of_loading_miss_no_beat_and_end_in_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imx500, "OPENING", 0.05)
+    loading, stop, states = threading.Event(), threading.Event(), Queue[tuple[str, str]]()
+    network = write_model(tmp_path) / "network.rpk"
+    install_picamera2(monkeypatch, model="imx500", outputs=OUTPUTS, loading=loading)
+    settings = Imx500CameraSettings(kind="imx500", network=network, fps=100)
+    slot: Latest[Frame] = Latest()
+    worker = CameraWorker(
+        name="door",
+        camera=make_camera("door", settings, SystemClock()),
+        slot=slot,
+        frame_timeout=2.0,
+        on_state=lambda state, why: states.put((state, why)),
+        board=HealthBoard(),
+        backoff=Backoff(least=0.01, most=0.05, stable=30.0),
+    )
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        state, why = states.get(timeout=10)
+        assert (state, "being loaded, 43 % done" in why) == ("offline", True)
+        worker.pulse._last = 0.0  # as after a long time without a beat
+        deadline = time.monotonic() + 10
+        while worker.pulse.is_stuck and time.monotonic() < deadline:
+            stop.wait(0.01)
+        assert not worker.pulse.is_stuck
+        loading.set()
+        assert states.get(timeout=10) == ("online", "")
+        assert slot.take(10) is not None
+    finally:
+        stop.set()
+        thread.join(10)
 
 
 def test_a_camera_that_runs_no_network_is_told_at_the_start(tmp_path: Path) -> None:

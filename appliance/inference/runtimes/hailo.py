@@ -51,6 +51,15 @@ class HailoRuntime:
         """Load a model; see `Runtime.open`. HailoRT has no limit for how long this takes, usually a second or two."""
         if not model:
             raise ModelError(f"{name} is empty; copy or compile it again")
+        try:
+            return self._open(model, name)
+        except (AttributeError, TypeError) as error:  # its names or parameters are not those that we know
+            raise UnsupportedError(
+                f"this version of HailoRT does not fit ({type(error).__name__}: {brief(error)}); "
+                "do: sudo apt update && sudo apt full-upgrade"
+            ) from error
+
+    def _open(self, model: bytes, name: str) -> "HailoSession":
         with ExitStack() as stack:
             device = self._take(stack)
             try:

@@ -236,6 +236,15 @@ def test_forms_that_are_not_read_are_named(content: bytes, told: str) -> None:
     assert told in str(error)
 
 
+@pytest.mark.parametrize("missing", ["HailoSchedulingAlgorithm", "FormatType"])
+def test_another_version_of_hailort_is_told_and_the_device_given_back(missing: str) -> None:
+    with installed() as machine:
+        delattr(sys.modules["hailo_platform"], missing)
+        with pytest.raises(UnsupportedError, match=rf"this version of HailoRT does not fit \(.*{missing}.*; do: sudo"):
+            opened()
+        assert machine.devices == []
+
+
 def test_an_empty_file_is_told() -> None:
     with installed(), pytest.raises(ModelError, match=r"/m/net\.hef is empty"):
         HailoRuntime().open(b"", name="/m/net.hef", threads=1)
