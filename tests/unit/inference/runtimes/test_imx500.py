@@ -35,6 +35,7 @@ def test_what_the_camera_gave_comes_back_in_order() -> None:
     given = dict(reversed(tensors().items()))
     first, second = opened().run(given)
     assert (first.shape, second.shape) == ((1, 7, 4), (1, 7))
+    assert not np.shares_memory(first, given["output0"])  # which is the frame's
 
 
 @pytest.mark.parametrize(
