@@ -1,5 +1,6 @@
-"""Tells whether a network that a camera runs is the model that its manifest describes. Pure."""
+"""Reads the answers of a network that a camera runs, once it is sure that it is the model that was chosen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,9 @@ from numpy.typing import NDArray
 
 from appliance.core.answer import CameraNetwork
 from appliance.core.decoding import ListedSpec
-from appliance.core.manifest import ModelManifest
+from appliance.core.errors import ModelError
+from appliance.core.frame import Frame
+from appliance.core.manifest import ModelManifest, TensorSpec
 
 _TASK = "object detection"
 
@@ -46,6 +49,50 @@ class View:
         np.maximum(moved, 0.0, out=moved)
         np.minimum(moved, limits, out=moved)
         return moved
+
+
+class AnswerReader:
+    """Takes what a camera's network found from frames. Used by one thread.
+
+    Args:
+        manifest: Of the model that was chosen.
+        sha256: Of its file.
+        name: The file's path, for messages.
+        outputs: Of its session.
+
+    Attributes:
+        shortfalls: What the network would need and does not get: a line each; known from the first answer on.
+    """
+
+    def __init__(self, manifest: ModelManifest, sha256: str, name: str, outputs: Sequence[TensorSpec]) -> None:
+        self.shortfalls: tuple[str, ...] = ()
+        self._manifest, self._sha256, self._name = manifest, sha256, name
+        self._outputs = [one.name for one in outputs]
+        self._network: CameraNetwork | None = None
+
+    def read(self, frame: Frame) -> tuple[dict[str, NDArray[np.float32]], View, float]:
+        """Give the tensors for the session, what the network saw, and the milliseconds that it took.
+
+        Raises:
+            ModelError: The frame has no answer, or one of another network.
+        """
+        answer = frame.answer
+        if answer is None:
+            raise ModelError(
+                f'{self._name} runs in a camera of kind "imx500", and {frame.camera} gives no network\'s answers'
+            )
+        if answer.network != self._network:
+            self._agree(answer.network)
+        if len(answer.tensors) != len(self._outputs):
+            raise ModelError(f"{self._name} gave {len(answer.tensors)} outputs for {len(self._outputs)}; it is broken")
+        size = (self._manifest.input.width, self._manifest.input.height)
+        view = View(*answer.view, size, (frame.width, frame.height))
+        return dict(zip(self._outputs, answer.tensors, strict=True)), view, answer.inference_ms or 0.0
+
+    def _agree(self, network: CameraNetwork) -> None:
+        if wrong := disagreements(self._manifest, self._sha256, network):
+            raise ModelError(f"{self._name} is not what its manifest says: {'; '.join(wrong)}")
+        self._network, self.shortfalls = network, shortfalls(self._manifest, network)
 
 
 def disagreements(manifest: ModelManifest, sha256: str, network: CameraNetwork) -> list[str]:

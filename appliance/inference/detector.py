@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.config import ModelSettings
-from appliance.core.answer import CameraNetwork
 from appliance.core.errors import ConfigError, EdgecamError, ModelError
 from appliance.core.frame import Frame
 from appliance.core.manifest import ModelManifest
@@ -18,7 +17,7 @@ from appliance.core.providers import Delegate, default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
-from appliance.inference.camera_network import View, disagreements, shortfalls
+from appliance.inference.camera_network import AnswerReader, View
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
@@ -81,12 +80,12 @@ class Detector:
         kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
         choice = Choice(self.min_score, _wanted(self.manifest, labels), every_class)
         self._decoder: Decoder = kind(self.manifest, choice)
-        self._is_in_camera = model.format in RUN_BY_CAMERA
-        self._network: CameraNetwork | None = None
-        # a file that does not tell its tensors gives them in the signature's order
-        order = range(len(session.outputs)) if self._is_in_camera else model.binding.outputs
-        self._order: tuple[int, ...] = tuple(order)
-        if not self._is_in_camera:
+        self._order = model.binding.outputs
+        self._answers: AnswerReader | None = None
+        if model.format in RUN_BY_CAMERA:  # its file does not tell its tensors: they are in the signature's order
+            self._order = tuple(range(len(session.outputs)))
+            self._answers = AnswerReader(self.manifest, self.digest, str(model.path), session.outputs)
+        else:
             self._decode(self._inputs)  # warm: the first frame need not wait for it
 
     def __enter__(self) -> Self:
@@ -120,37 +119,18 @@ class Detector:
         Raises:
             ModelError: The model could not be run, or gave numbers that are not finite.
         """
-        if self._is_in_camera:
-            return self._read_answer(frame)
+        if self._answers is not None:
+            tensors, view, took = self._answers.read(frame)
+            found, self.last_inference_ms = self._decode(tensors), took
+            if self.running.shortfalls != self._answers.shortfalls:
+                self.running = replace(self.running, shortfalls=self._answers.shortfalls)
+            return found, view
         letterbox = self._preprocessor.write(frame)
         return self._decode(self._inputs), letterbox
 
     def close(self) -> None:
         """Let go of the model; a second call does nothing."""
         self._session.close()
-
-    def _read_answer(self, frame: Frame) -> tuple[Detections, View]:
-        """Decode what the camera's own network found."""
-        answer = frame.answer
-        if answer is None:
-            raise ModelError(
-                f'{self._model.path} runs in a camera of kind "imx500", and {frame.camera} gives no network\'s answers'
-            )
-        if answer.network != self._network:
-            self._agree(answer.network)
-        names = [one.name for one in self._session.outputs]
-        if len(answer.tensors) != len(names):
-            raise ModelError(f"{self._model.path} gave {len(answer.tensors)} outputs for {len(names)}; it is broken")
-        found = self._decode(dict(zip(names, answer.tensors, strict=True)))
-        self.last_inference_ms = answer.inference_ms or 0.0
-        size = (self.manifest.input.width, self.manifest.input.height)
-        return found, View(*answer.view, size, (frame.width, frame.height))
-
-    def _agree(self, network: CameraNetwork) -> None:
-        if wrong := disagreements(self.manifest, self.digest, network):
-            raise ModelError(f"{self._model.path} is not what its manifest says: {'; '.join(wrong)}")
-        self._network = network
-        self.running = replace(self.running, shortfalls=shortfalls(self.manifest, network))
 
     def _decode(self, inputs: "Mapping[str, NDArray[Any]]") -> Detections:
         started = time.perf_counter()

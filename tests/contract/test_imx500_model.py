@@ -67,11 +67,13 @@ def frame_of(network: Path, monkeypatch: pytest.MonkeyPatch, outputs: list[Any] 
 def test_the_example_of_the_page_runs_and_boxes_are_in_pixels_of_the_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_model(tmp_path, task="object detection", labels=COCO, bbox_order="yx")
+    folder = write_model(tmp_path, task="object detection", labels=COCO, bbox_order="yx", preserve_aspect_ratio=True)
     with opened(folder) as detector:
         found = detector.detect(frame_of(folder / "network.rpk", monkeypatch))
         assert detector.last_inference_ms == 17.5
         assert detector.running.facts()["providers"] == [{"name": "imx500", "nodes": None}]
+        (shortfall,) = detector.running.troubles()
+    assert "keep their aspect ratio" in shortfall
     assert [detector.manifest.labels[one] for one in found.class_ids] == ["car", "person"]
     # the frame shows rows 380 to 2662 of the sensor's 3040, all of its columns, as 1280 x 720
     top, bottom = (0.25 * 3040 - 380) * 720 / 2282, (0.5 * 3040 - 380) * 720 / 2282
