@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # numpy stays out until a kind of camera is chosen
 CAMERAS: Mapping[str, str] = MappingProxyType(
     {
         "file": "appliance.cameras.file:FileCamera",
+        "imx500": "appliance.cameras.imx500:Imx500Camera",
         "picamera2": "appliance.cameras.picamera2:Picamera2Camera",
         "rtsp": "appliance.cameras.rtsp:RtspCamera",
         "synthetic": "appliance.cameras.synthetic:SyntheticCamera",

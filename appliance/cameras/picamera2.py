@@ -47,7 +47,7 @@ class Picamera2Camera:
         self._clock = clock
         self._camera: Any = None
         self._job: Any = None
-        self._hanging: list[_Attempt] = []
+        self._hanging: list[Attempt] = []
 
     @property
     def wedged(self) -> int:
@@ -64,17 +64,34 @@ class Picamera2Camera:
             UnsupportedError: picamera2 is not installed, or not as this program knows it.
         """
         self.close()
-        if self.wedged >= MOST_WEDGED:
-            raise UnavailableError(f"{self._where()}: it hangs in its driver; restart the device")
-        library = _import_vendor(self._where())
-        attempt = _Attempt(lambda: self._start(library), self._shut, f"camera:{self._name}:open")
+        attempt = self._attempt()
         if not attempt.finishes_within(OPENING):
             self._hanging.append(attempt)
             raise UnavailableError(f"{self._where()}: it did not start within {OPENING:g} s; check the ribbon cable")
+        self._adopt(attempt)
+
+    def _attempt(self) -> "Attempt":
+        """Begin to start it, in a thread of its own."""
+        if self.wedged >= MOST_WEDGED:
+            raise UnavailableError(f"{self._where()}: it hangs in its driver; restart the device")
+        library = _import_vendor(self._where())
+        return Attempt(lambda: self._start(library), self._shut, f"camera:{self._name}:open")
+
+    def _adopt(self, attempt: "Attempt") -> None:
+        """Take what an attempt that is done has started."""
         if attempt.error is not None:
             raise attempt.error
+        if attempt.result is None:  # it ended in an error that nobody expected, which Python has written to the log
+            raise UnsupportedError(f"{self._where()}: picamera2 failed; do: sudo apt update && sudo apt full-upgrade")
         self._camera = attempt.result
         self._number = 0
+
+    def _give_up(self, attempt: "Attempt") -> None:
+        """Wait for an attempt no longer: where it still finishes, the camera is shut."""
+        if not attempt.finishes_within(0):
+            self._hanging.append(attempt)
+        elif attempt.result is not None:
+            self._shut(attempt.result)
 
     def _start(self, library: Any) -> Any:
         camera = None
@@ -130,7 +147,7 @@ class Picamera2Camera:
         camera, self._camera, self._job = self._camera, None, None
         if camera is None:
             return
-        attempt = _Attempt(lambda: self._shut(camera), lambda _: None, f"camera:{self._name}:close")
+        attempt = Attempt(lambda: self._shut(camera), lambda _: None, f"camera:{self._name}:close")
         if not attempt.finishes_within(CLOSING):
             self._hanging.append(attempt)
 
@@ -150,14 +167,19 @@ class Picamera2Camera:
 
     def _take(self, library: Any) -> Any:
         try:
+            chosen = self._choose()
             attached = len(library.global_camera_info())
-            if self._settings.index >= attached:
+            if chosen >= attached:
                 fix = f"index counts from 0, {attached} attached; check the ribbon cable and its ends"
                 raise UnavailableError(f"{self._where()}: there is no such camera; {fix}")
-            return library(self._settings.index)
+            return library(chosen)
         except _VENDOR_ERRORS as error:
             fix = "another program may use it: stop it (`pgrep -a rpicam`, `sudo fuser -v /dev/video*`)"
             raise UnavailableError(f"{self._where()}: it cannot be opened: {error}; {fix}") from error
+
+    def _choose(self) -> int:
+        """Give the camera's number."""
+        return self._settings.index
 
     def _configure(self, camera: Any) -> None:
         chosen = self._settings
@@ -194,7 +216,7 @@ class Picamera2Camera:
         return Frame(image, self._layout, width, height, self._name, number, stamp.time, stamp.mono_ns)
 
 
-class _Attempt:
+class Attempt:
     """A call into picamera2 in a thread of its own: where it hangs there, only that thread does.
 
     Args:
@@ -211,6 +233,12 @@ class _Attempt:
         self._is_done = self._is_late = False
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
+
+    def is_done_within(self, seconds: float) -> bool:
+        """Wait for it, and go on waiting another time where that was too short."""
+        self.thread.join(seconds)
+        with self._lock:
+            return self._is_done or not self.thread.is_alive()
 
     def finishes_within(self, seconds: float) -> bool:
         """Wait for it; when it takes longer, give it up."""

@@ -135,7 +135,29 @@ class Picamera2CameraSettings(CameraSettings):
     )
 
 
+class Imx500CameraSettings(CameraSettings):
+    """A Raspberry Pi AI Camera: its sensor runs the network, and each picture comes with its answer."""
+
+    kind: Literal["imx500"] = setting(..., "The kind of camera.")
+    network: Path = setting(
+        ..., "The model's .rpk file, which is loaded into the camera.", example="/etc/edgecam/models/ssd/ssd.rpk"
+    )
+    width: int = setting(1280, "Width of the main stream, in which boxes are reported.", unit="pixels", ge=64, le=8192)
+    height: int = setting(720, "Height of the main stream.", unit="pixels", ge=64, le=8192)
+    lores_width: int = setting(
+        640, "Width of the small stream, which is kept for the live view.", unit="pixels", ge=64, le=1920, multiple_of=2
+    )
+    lores_height: int = setting(360, "Height of the small stream.", unit="pixels", ge=64, le=1920, multiple_of=2)
+    fps: float = setting(30.0, "Frame rate.", unit="frames per second", gt=0.0, le=240.0)
+    timeout: float = setting(2.0, "Longest wait for a picture with its answer.", unit="seconds", ge=0.2, le=30.0)
+
+
 AnyCamera = Annotated[
-    FileCameraSettings | V4l2CameraSettings | RtspCameraSettings | SyntheticCameraSettings | Picamera2CameraSettings,
+    FileCameraSettings
+    | V4l2CameraSettings
+    | RtspCameraSettings
+    | SyntheticCameraSettings
+    | Picamera2CameraSettings
+    | Imx500CameraSettings,
     Field(discriminator="kind"),
 ]

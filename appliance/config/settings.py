@@ -47,7 +47,7 @@ class ModelSettings(Section):
 
     use: str = setting(
         "edgecam-nano",
-        "Name or folder of a model, path of an .onnx or .tflite file, or NAME=FILE to say what model a file is.",
+        "Name or folder of a model, path of an .onnx, .tflite or .hef file, or NAME=FILE to say what model a file is.",
         min_length=1,
         max_length=4096,
     )

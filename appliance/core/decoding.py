@@ -196,6 +196,19 @@ class ListedSpec(NumberedSpec):
         return self
 
 
+class ByClassSpec(NumberedSpec):
+    """Detections as a list for each class, in one tensor: networks that end in Hailo's own suppression.
+
+    Attributes:
+        box_order: Of the four values before the score.
+        unit: Of the boxes.
+    """
+
+    kind: Literal["by-class"]
+    box_order: Literal["yxyx", "xyxy"] = "yxyx"
+    unit: Unit = "normalised"
+
+
 class RowsSpec(NumberedSpec):
     """Detections as a list, a row of one tensor each: networks that end in their own suppression.
 
@@ -227,10 +240,12 @@ AnyDecoder = Annotated[
     | SsdSpec
     | DetrSpec
     | ListedSpec
+    | ByClassSpec
     | RowsSpec,
     Field(discriminator="kind"),
 ]
 KINDS = (
+    "by-class",
     "detr",
     "distances",
     "fastestdet",

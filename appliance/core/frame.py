@@ -7,6 +7,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.answer import Answer
+
 
 class PixelLayout(StrEnum):
     """How the bytes of `Frame.image` are arranged."""
@@ -34,6 +36,7 @@ class Frame:
             there, so that gaps show what was skipped.
         time: UTC at capture, or at arrival where the source does not tell.
         mono_ns: CLOCK_BOOTTIME at the same moment, in nanoseconds: for durations and order.
+        answer: What a network in the camera itself found in this picture; None: the camera has none.
     """
 
     image: NDArray[np.uint8]
@@ -44,6 +47,7 @@ class Frame:
     number: int
     time: datetime
     mono_ns: int
+    answer: Answer | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:

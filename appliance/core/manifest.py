@@ -192,7 +192,7 @@ class Artifact(Part):
     """
 
     file: PlainFile
-    format: Literal["onnx", "tflite"]
+    format: Literal["onnx", "tflite", "hef", "rpk"]
     precision: Precision
     sha256: Sha256
     size: Annotated[int, Field(ge=1, le=MOST_MODEL_BYTES)]

@@ -161,7 +161,12 @@ class App:
         refused: tuple[Refusal, ...] = ()
         for name in enabled:
             detectors[name] = open_climbing_detector(
-                self._settings.model, min_score=low, cache=cache, refused=refused, preferred=preferred
+                self._settings.model,
+                min_score=low,
+                cache=cache,
+                refused=refused,
+                preferred=preferred,
+                has_network=self._settings.cameras[name].kind == "imx500",
             )
             refused = detectors[name].running.refused  # or a file that hangs would be waited for once for each camera
         return detectors

@@ -8,6 +8,7 @@ from typing import Protocol
 from appliance.config import (
     AnyCamera,
     FileCameraSettings,
+    Imx500CameraSettings,
     Picamera2CameraSettings,
     RtspCameraSettings,
     SyntheticCameraSettings,
@@ -32,7 +33,7 @@ def frame_timeout(settings: AnyCamera) -> float:
     match settings:
         case RtspCameraSettings():
             return settings.read_timeout
-        case Picamera2CameraSettings():
+        case Picamera2CameraSettings() | Imx500CameraSettings():
             return settings.timeout
         case FileCameraSettings() | SyntheticCameraSettings() if settings.fps:
             return max(FRAME_TIMEOUT, 2.0 / settings.fps)

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help=f"configuration file (default: {DEFAULT_PATH} where it exists)")
     add("--camera", metavar="SPEC", help="video, folder, rtsp:// address, /dev/videoN, picamera2 or synthetic")
-    add("--model", metavar="NAME|FILE", help="name of a model, an .onnx or .tflite file, or NAME=FILE")
+    add("--model", metavar="NAME|FILE", help="name of a model, an .onnx, .tflite or .hef file, or NAME=FILE")
     add("--artifact", metavar="FILE|PRECISION", help="which of the model's files; else the first that runs here")
     add("--broker", metavar="URL", help="mqtt://HOST[:PORT], mqtts://HOST[:PORT], embedded or none")
     add("--state-dir", type=Path, metavar="DIR", help="where the outbox and other state are kept")

@@ -26,7 +26,7 @@ from appliance.core.manifest import (
     read_manifest,
 )
 from appliance.core.registry import load
-from appliance.inference.runtimes import NO_PLAN, RUNTIMES, Plan
+from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ class LocatedModel:
                 delegate=wanted.delegate or self.artifact.delegate,
             )
         name, threads = str(self.path), plan.threads or threads
-        if plan.watch is not None:
+        is_by_camera = self.format in RUN_BY_CAMERA  # which answers with the frame: nothing is waited for
+        if is_by_camera and len(self.candidates) == 1:
+            plan = replace(plan, signature=self.candidates[0].signature)
+        if plan.watch is not None and not is_by_camera:
             from appliance.inference.watched import open_watched  # noqa: PLC0415 - loads numpy
 
             return open_watched(

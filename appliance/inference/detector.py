@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,14 +17,15 @@ from appliance.core.providers import Delegate, default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
+from appliance.inference.camera_network import AnswerReader, View
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
 from appliance.inference.preprocess import Letterbox, Preprocessor
 from appliance.inference.running import Running
-from appliance.inference.runtimes import NO_PLAN, Plan, fits
+from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, Plan, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from appliance.inference.decoders import Decoder
     from appliance.inference.runtimes import Session
@@ -78,7 +80,13 @@ class Detector:
         kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
         choice = Choice(self.min_score, _wanted(self.manifest, labels), every_class)
         self._decoder: Decoder = kind(self.manifest, choice)
-        self._decode()  # warm: the first frame need not wait for it
+        self._order = model.binding.outputs
+        self._answers: AnswerReader | None = None
+        if model.format in RUN_BY_CAMERA:  # its file does not tell its tensors: they are in the signature's order
+            self._order = tuple(range(len(session.outputs)))
+            self._answers = AnswerReader(self.manifest, self.digest, str(model.path), session.outputs)
+        else:
+            self._decode(self._inputs)  # warm: the first frame need not wait for it
 
     def __enter__(self) -> Self:
         return self
@@ -106,26 +114,32 @@ class Detector:
         self.last_total_ms = (time.perf_counter() - started) * 1e3
         return detections
 
-    def candidates(self, frame: Frame) -> tuple[Detections, Letterbox]:
+    def candidates(self, frame: Frame) -> tuple[Detections, Letterbox | View]:
         """Give what is found before overlaps are resolved, boxes in pixels of the model's input, and where that lies.
 
         Raises:
             ModelError: The model could not be run, or gave numbers that are not finite.
         """
+        if self._answers is not None:
+            tensors, view, took = self._answers.read(frame)
+            found, self.last_inference_ms = self._decode(tensors), took
+            if self.running.shortfalls != self._answers.shortfalls:
+                self.running = replace(self.running, shortfalls=self._answers.shortfalls)
+            return found, view
         letterbox = self._preprocessor.write(frame)
-        return self._decode(), letterbox
+        return self._decode(self._inputs), letterbox
 
     def close(self) -> None:
         """Let go of the model; a second call does nothing."""
         self._session.close()
 
-    def _decode(self) -> Detections:
+    def _decode(self, inputs: "Mapping[str, NDArray[Any]]") -> Detections:
         started = time.perf_counter()
-        outputs = self._session.run(self._inputs)
+        outputs = self._session.run(inputs)
         self.last_inference_ms = (time.perf_counter() - started) * 1e3
         self._check(outputs)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
-            found = self._decoder.decode([outputs[at] for at in self._model.binding.outputs])
+            found = self._decoder.decode([outputs[at] for at in self._order])
             if math.isfinite(found.boxes.sum() + found.scores.sum()):
                 return found
         raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")

@@ -14,7 +14,7 @@ from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, 
 from appliance.inference.climber import Climber, OpenedT, Rung
 from appliance.inference.detector import Detector, load_detector, plan_of
 from appliance.inference.running import Refusal
-from appliance.inference.runtimes import Plan
+from appliance.inference.runtimes import RUN_BY_CAMERA, Plan
 from appliance.inference.watch import Watch, Wedged
 from appliance.inference.ways import Preference, Way
 
@@ -44,6 +44,7 @@ def open_best_detector(
     cache: Path | None = None,
     machine: str = "",
     preferred: Preference | None = None,
+    has_network: bool = False,
 ) -> Detector:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
@@ -58,6 +59,7 @@ def open_best_detector(
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
+        has_network: The camera runs a network itself.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -65,7 +67,7 @@ def open_best_detector(
         UnsupportedError: No artifact works on this machine; likewise.
     """
     load = _detector_loader(settings, min_score, every_class=every_class)
-    rungs = find_ladder(settings, load, plan_of(settings, cache), machine, preferred)
+    rungs = find_ladder(settings, load, plan_of(settings, cache), machine, preferred, has_network=has_network)
     _, detector, refused = open_first(rungs, settings.use)
     detector.running = replace(detector.running, refused=refused)
     return detector
@@ -79,6 +81,7 @@ def open_climbing_detector(
     machine: str = "",
     refused: Sequence[Refusal] = (),
     preferred: Preference | None = None,
+    has_network: bool = False,
 ) -> ClimbingDetector:
     """Do the same for a detector that is to run for ever: no call is waited for without end, and it climbs.
 
@@ -89,6 +92,7 @@ def open_climbing_detector(
         machine: Kind of processor; empty: this machine's.
         refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
+        has_network: The camera runs a network itself.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -99,7 +103,9 @@ def open_climbing_detector(
     wedged = Wedged()
     watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
     plan = replace(plan_of(settings, cache), watch=watch)
-    rungs = find_ladder(settings, _detector_loader(settings, min_score), plan, machine, preferred)
+    rungs = find_ladder(
+        settings, _detector_loader(settings, min_score), plan, machine, preferred, has_network=has_network
+    )
     at, detector, refused = open_first(rungs, settings.use, refused)
     return ClimbingDetector(rungs, first=at, opened=detector, refused=refused, retry=settings.retry, wedged=wedged)
 
@@ -110,6 +116,8 @@ def find_ladder(
     plan: Plan,
     machine: str = "",
     preferred: Preference | None = None,
+    *,
+    has_network: bool = False,
 ) -> tuple[Rung[OpenedT], ...]:
     """Give the rungs of the model that the settings name, best first, whatever its task.
 
@@ -120,6 +128,7 @@ def find_ladder(
         machine: Kind of processor; empty: this machine's.
         preferred: What was measured to be the best here: the first rung; its file also stays in its place, there to be
             tried as its manifest says.
+        has_network: The camera runs a network itself.
 
     Raises:
         ConfigError: There is no such model, or none of its files is here.
@@ -137,8 +146,8 @@ def find_ladder(
 
         own = plan if chosen is None else chosen.plan(artifact, plan)
         return (Rung(file, lambda: "", partial(open_with, own), partial(open_with, _apart(own))),)
-    here = machine or platform.machine()
-    return tuple(_rung(one, way, load, plan, here) for one, way in _ordered(found, preferred))
+    missing = partial(_missing, machine=machine or platform.machine(), has_network=has_network)
+    return tuple(_rung(one, way, load, plan, missing) for one, way in _ordered(found, preferred))
 
 
 def open_first(
@@ -189,10 +198,16 @@ def _detector_loader(
     return load
 
 
-def _rung(found: FoundModel, way: Way | None, load: "Loader[OpenedT]", plan: Plan, machine: str) -> Rung[OpenedT]:
+def _rung(
+    found: FoundModel, way: Way | None, load: "Loader[OpenedT]", plan: Plan, missing: Callable[[FoundModel], str]
+) -> Rung[OpenedT]:
     own = plan if way is None else way.plan(found.artifact, plan)
-    missing = partial(_missing, found, machine)
-    return Rung(_name(found), missing, partial(_open, found, load, own), partial(_open, found, load, _apart(own)))
+    return Rung(
+        _name(found),
+        partial(missing, found),
+        partial(_open, found, load, own),
+        partial(_open, found, load, _apart(own)),
+    )
 
 
 def _open(rung: FoundModel, load: "Loader[OpenedT]", plan: Plan) -> OpenedT:
@@ -216,8 +231,10 @@ def _is_there(rung: FoundModel) -> bool:
     return rung.weights is not None and rung.weights.is_file()
 
 
-def _missing(rung: FoundModel, machine: str) -> str:
+def _missing(rung: FoundModel, machine: str, *, has_network: bool) -> str:
     """Tell why a rung need not even be tried; nothing when it is to be."""
+    if rung.artifact is not None and rung.artifact.format in RUN_BY_CAMERA and not has_network:
+        return 'runs in a camera of kind "imx500", and this camera is none'
     unmet = rung.artifact.needs.unmet(machine) if rung.artifact is not None else ""
     return unmet or ("" if _is_there(rung) else f"is not in {rung.folder}")
 

@@ -15,6 +15,7 @@ from appliance.cameras.nodes import list_nodes
 from appliance.config import (
     AnyCamera,
     FileCameraSettings,
+    Imx500CameraSettings,
     Picamera2CameraSettings,
     RtspCameraSettings,
     SyntheticCameraSettings,
@@ -99,12 +100,25 @@ def picamera2_nv12_rig(folder: Path, stack: ExitStack, monkeypatch: pytest.Monke
     return picamera2_rig(folder, stack, monkeypatch, "NV12")
 
 
+def imx500_rig(folder: Path, _: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    library = install_picamera2(monkeypatch, model="imx500", outputs=[np.ones((2, 4)), np.ones(2)])
+    sensor = library.Picamera2.sensors[0]
+    (folder / "net.rpk").write_bytes(b'9464{"size": [320, 320]}')
+
+    def unplug() -> None:
+        sensor.gives_frames = False
+
+    small = {"kind": "imx500", "lores_width": 322, "lores_height": 180, "timeout": 20.0}
+    absent = Imx500CameraSettings(**small, network=folder / "absent.rpk")
+    return Rig(Imx500CameraSettings(**small, network=folder / "net.rpk"), absent, pause=unplug)
+
+
 def v4l2_rig(_: Path, __: ExitStack, ___: pytest.MonkeyPatch) -> Rig:
     absent = V4l2CameraSettings(kind="v4l2", device="/dev/video99")
     return Rig(V4l2CameraSettings(kind="v4l2", device=USABLE_DEVICES[0], width=640, height=480), absent)
 
 
-RIGS = [file_rig, slow_folder_rig, synthetic_rig, rtsp_rig, picamera2_rig, picamera2_nv12_rig]
+RIGS = [file_rig, slow_folder_rig, synthetic_rig, rtsp_rig, picamera2_rig, picamera2_nv12_rig, imx500_rig]
 RIGS += [v4l2_rig] if USABLE_DEVICES else []
 
 

@@ -6,12 +6,19 @@ and libcamera may give another format, size and stride than asked for, to be rea
 `capture_request(wait=False)` gives a job that stays in the queue until a frame comes, its `get_result(timeout)` raises
 concurrent.futures.TimeoutError; a request that is not released keeps its buffer, and without free buffers no frame
 comes; `stop` waits for ever behind a job that never finishes, unless `cancel_all_and_flush` was called first.
+
+`devices.IMX500` has to be made before the camera; the file is loaded while the camera starts, which blocks for minutes
+the first time. Its tensors come with some pictures' metadata, column by column (``order="F"``), and not with others. A
+file here is ``9464`` and JSON: `size`, `intrinsics`.
 """
 
+import json
+import struct
 import threading
 import time
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +34,12 @@ class Sensor:
     gives_frames: bool = True
     lores_format: str = "YUV420"
     stride_multiple: int = 64
+    outputs: list[Any] = field(default_factory=list)  # tensors of its network, without a batch
+    answered: Any = None  # of a picture's number: whether its answer comes with it; None: always
+    crop: tuple[int, int, int, int] = (0, 380, 4056, 2282)
+    loading: threading.Event | None = None  # until it is set the network is being loaded
+    progress: int = 1  # firmware upload can be seen, FwProgressType
+    network: str = ""
     users: list["Picamera2"] = field(default_factory=list)
 
 
@@ -67,7 +80,14 @@ class CompletedRequest:
         return np.concatenate([luma.ravel(), chroma.ravel(), np.zeros(4096, np.uint8)])  # frames end on a page
 
     def get_metadata(self) -> dict[str, Any]:
-        return {"SensorTimestamp": self._timestamp, "ExposureTime": 9000, "AnalogueGain": 1.0}
+        told = {"SensorTimestamp": self._timestamp, "ExposureTime": 9000, "AnalogueGain": 1.0}
+        sensor = self._camera.sensor
+        told["ScalerCrop"] = sensor.crop
+        if sensor.network and (sensor.answered is None or sensor.answered(self._number)):
+            flat = [value for one in sensor.outputs for value in np.asarray(one, np.float32).ravel(order="F").tolist()]
+            told |= {"CnnOutputTensor": flat, "CnnKpiInfo": (15000, 2500)}
+            told["CnnOutputTensorInfo"] = [np.shape(one) for one in sensor.outputs]
+        return told
 
     def release(self) -> None:
         self._references -= 1
@@ -93,6 +113,7 @@ class Picamera2:
         if self._sensor.is_busy or self._sensor.users:
             raise RuntimeError("Camera __init__ sequence did not complete.")
         self._sensor.users.append(self)
+        self.sensor = self._sensor
         self._config: dict[str, Any] = {}
         self._jobs: list[Job] = []
         self._lock = threading.Lock()
@@ -144,6 +165,8 @@ class Picamera2:
         if not self._config:
             raise RuntimeError("Camera has not been configured")
         self._stop.wait(self._sensor.hangs_for)
+        if self._sensor.loading is not None:
+            self._sensor.loading.wait(20)
         self.free_buffers = self._config["buffer_count"]
         self._stop.clear()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -183,3 +206,63 @@ class Picamera2:
         self.stop()
         if self in self._sensor.users:
             self._sensor.users.remove(self)
+
+
+class IMX500:
+    """picamera2.devices.IMX500."""
+
+    def __init__(self, network_file: str, camera_id: str = "", tensor_injection: bool = False) -> None:  # noqa: FBT001, FBT002 - the vendor's
+        assert isinstance(network_file, str)
+        assert (camera_id, tensor_injection) == ("", False)
+        numbers = [at for at, sensor in enumerate(Picamera2.sensors) if sensor.model == "imx500"]
+        if not numbers:
+            raise RuntimeError("IMX500: Requested camera dev-node not found")
+        self.camera_num = numbers[0]
+        self._sensor = Picamera2.sensors[self.camera_num]
+        assert not self._sensor.users, "the network has to be given before the camera is opened"
+        self.fw_progress = self._sensor.progress
+        with open(network_file, "rb") as file:  # noqa: PTH123 - as the vendor does
+            content = file.read()
+        if content[4:8] == b"":
+            raise struct.error("unpack requires a buffer of 8 bytes")
+        self._told = json.loads(content[4:])
+        self._sensor.network = network_file
+        chosen = self._told.get("intrinsics")
+        names = ("task", "labels", "bbox_order", "bbox_normalization", "preserve_aspect_ratio", "postprocess")
+        names = (*names, "ignore_dash_labels")
+        told = None if chosen is None else SimpleNamespace(**(dict.fromkeys(names) | chosen))
+        self.network_intrinsics = told
+
+    def get_input_size(self) -> tuple[int, int]:
+        return tuple(self._told["size"])
+
+    def get_outputs(self, metadata: dict[str, Any], add_batch: bool = False) -> list[np.ndarray] | None:  # noqa: FBT001, FBT002 - the vendor's
+        flat = metadata.get("CnnOutputTensor")
+        if not flat:
+            return None
+        values, offset, outputs = np.fromiter(flat, dtype=np.float32), 0, []
+        for shape in metadata["CnnOutputTensorInfo"]:
+            size = int(np.prod(shape))
+            one = values[offset : offset + size].reshape(shape, order="F")
+            outputs.append(np.expand_dims(one, 0) if add_batch else one)
+            offset += size
+        return outputs
+
+    @staticmethod
+    def get_kpi_info(metadata: dict[str, Any]) -> tuple[float, float] | None:
+        told = metadata.get("CnnKpiInfo")
+        return None if told is None else (told[0] / 1000, told[1] / 1000)
+
+    def get_fw_upload_progress(self, stage_req: int) -> tuple[int, int]:
+        assert self.fw_progress
+        return (430, 1000) if stage_req == 2 else (0, 0)
+
+    def convert_inference_coords(self, coords: tuple[float, ...], crop: tuple[int, ...], size: tuple[int, int]) -> Any:
+        """What the vendor makes of a box y0, x0, y1, x1 that lies within the crop: x, y, width, height."""
+        y0, x0, y1, x1 = coords
+        left, top, width, height = x0 * 4056, y0 * 3040, (x1 - x0) * 4056, (y1 - y0) * 3040
+        across, down = size[0] / crop[2], size[1] / crop[3]
+        return (left - crop[0]) * across, (top - crop[1]) * down, width * across, height * down
+
+
+devices = SimpleNamespace(IMX500=IMX500)

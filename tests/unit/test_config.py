@@ -104,9 +104,12 @@ def test_all_mistakes_are_told_at_once_each_with_its_place(file: Path) -> None:
         ("[tracking]\nlow_score = 0.5\nhigh_score = 0.2", "tracking: low_score must not exceed high_score"),
         ('[messaging]\nbroker = "http://host"', 'messaging.broker: is "http://host"; accepted: mqtt://HOST[:PORT]'),
         ('[messaging.tls]\ncert_file = "/c"', "messaging.tls: cert_file and key_file go together"),
-        ("[cameras.door]\nurl = 3", "cameras.door.kind: is required; known: file, picamera2, rtsp, synthetic, v4l2"),
-        ('[cameras.door]\nkind = "picam"', 'cameras.door.kind: is "picam"; known: file, picamera2'),
-        ("[cameras.door]\nkind = 3", "cameras.door.kind: is 3; known: file, picamera2"),
+        (
+            "[cameras.door]\nurl = 3",
+            "cameras.door.kind: is required; known: file, imx500, picamera2, rtsp, synthetic, v4l2",
+        ),
+        ('[cameras.door]\nkind = "picam"', 'cameras.door.kind: is "picam"; known: file, imx500, picamera2'),
+        ("[cameras.door]\nkind = 3", "cameras.door.kind: is 3; known: file, imx500, picamera2"),
         (
             '[cameras.door]\nkind = "v4l2"\n[cameras.door.zones.a]\npoints = [[0, 0], [1, 2]]',
             "cameras.door.zones.a.points[1][1]: is 2; accepted: a number from 0 to 1",

@@ -33,9 +33,10 @@ def test_systemd_waits_longer_than_stopping_takes(service: dict[str, list[str]])
     assert float(service["TimeoutStopSec"][-1]) > STOP_WITHIN + 2.0
 
 
-def test_the_firmware_and_everything_but_cameras_is_out_of_reach(service: dict[str, list[str]]) -> None:
+def test_the_firmware_and_everything_but_cameras_and_a_hailo_is_out_of_reach(service: dict[str, list[str]]) -> None:
     assert service["DevicePolicy"] == ["closed"]
-    assert service["DeviceAllow"] == ["char-video4linux rw", "char-media rw", "char-dma_heap rw"]
+    cameras = ["char-video4linux rw", "char-media rw", "char-dma_heap rw"]
+    assert service["DeviceAllow"] == [*cameras, "char-hailo rw", "char-hailo1x rw"]
     assert service["CapabilityBoundingSet"] == [""]
 
 

@@ -13,6 +13,7 @@ from appliance.core.manifest import ModelManifest
 from appliance.core.results import Detections
 
 DECODERS: Final[Mapping[str, str]] = {
+    "by-class": "appliance.inference.decoders.by_class:ByClassDecoder",
     "detr": "appliance.inference.decoders.detr:DetrDecoder",
     "distances": "appliance.inference.decoders.distances:DistancesDecoder",
     "fastestdet": "appliance.inference.decoders.fastestdet:FastestdetDecoder",

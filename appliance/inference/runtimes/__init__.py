@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from appliance.core.manifest import TensorSpec
+from appliance.core.manifest import Signature, TensorSpec
 from appliance.core.providers import AnyProvider, Delegate
 
 if TYPE_CHECKING:
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "appliance.inference.runtimes.onnx:OnnxRuntime",
     "tflite": "appliance.inference.runtimes.litert:LiteRtRuntime",
+    "hef": "appliance.inference.runtimes.hailo:HailoRuntime",
+    "rpk": "appliance.inference.runtimes.imx500:Imx500Runtime",
 }
 """Runtime of each format of artifact; the class is imported when it is chosen."""
+
+RUN_BY_CAMERA: Final = frozenset({"rpk"})
+"""Formats whose networks the camera runs: their sessions take its tensors, by the outputs' names, for a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Plan:
             caller's thread, without end.
         is_plain: LiteRT's own kernels alone, without XNNPACK.
         threads: CPU threads of one inference, in place of those that are given beside the plan; None: those.
+        signature: What the manifest promises, for a file that does not tell its own tensors.
     """
 
     providers: tuple[AnyProvider, ...] = ()
@@ -40,6 +46,7 @@ class Plan:
     watch: "Watch | None" = None
     is_plain: bool = False
     threads: int | None = None
+    signature: Signature | None = None
 
 
 NO_PLAN: Final = Plan()

@@ -144,7 +144,7 @@ def test_the_default_file_means_the_defaults() -> None:
 def test_every_setting_stands_in_the_default_file_and_is_good_when_its_mark_is_taken_away() -> None:
     settings = parse_settings(tomllib.loads(re.sub(r"(?m)^#(?=\S)", "", default_toml())), "default")
     assert sorted(camera.kind for camera in settings.cameras.values()) == sorted(settings.cameras)
-    assert set(settings.cameras) == {"file", "picamera2", "rtsp", "synthetic", "v4l2"}
+    assert set(settings.cameras) == {"file", "imx500", "picamera2", "rtsp", "synthetic", "v4l2"}
     assert settings.cameras["file"].zones
     assert settings.cameras["file"].lines
     assert settings.model.min_score is not None

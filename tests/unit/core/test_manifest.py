@@ -9,7 +9,7 @@ from appliance.core.decoding import KINDS
 from appliance.core.errors import ModelError
 from appliance.core.manifest import TensorSpec, read_manifest
 
-KNOWN = "decoder.kind: known: detr, distances, fastestdet, listed, nanodet, rows, ssd, yolov5, yolov8, yolox"
+KNOWN = "decoder.kind: known: by-class, detr, distances, fastestdet, listed, nanodet, rows, ssd, yolov5, yolov8, yolox"
 OWN = Path(__file__).resolve().parents[3] / "models"
 GOOD = (OWN / "yolox" / "manifest.toml").read_text(encoding="utf-8").replace("../labels/coco80.txt", "labels.txt")
 

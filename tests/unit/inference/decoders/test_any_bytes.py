@@ -40,6 +40,7 @@ CASES: list[tuple[dict[str, Any], list[Tensor]]] = [
         [("i4", (1, 1)), ("f4", (1, 9, 4)), ("f4", (1, 9)), ("i4", (1, 9))],
     ),
     ({**LISTED, "outputs": ["classes", "boxes", "scores"]}, [("i8", (1, 9)), ("f4", (1, 9, 4)), ("f4", (1, 9))]),
+    ({"kind": "by-class"}, [("f4", (1, 3, 4, 5))]),
     ({"kind": "rows"}, [("f4", (1, 9, 6))]),
     ({"kind": "rows", "columns": COLUMNS, "class_numbers": [1, 2, 7]}, [("f4", (1, 1, 9, 7))]),
 ]
