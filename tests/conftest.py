@@ -2,6 +2,12 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # OpenCV asks once in a process how much FFmpeg may print: at the first capture or writer, whoever opens it. The daemon
 # opens none but through `cameras.capture`, which asks for silence; tests also write clips of their own.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+# How quickly examples are made and tried is a matter of the machine and of what else it does.
+settings.register_profile("edgecam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("edgecam")
