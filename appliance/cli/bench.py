@@ -62,6 +62,9 @@ def bench(
         click.echo(json.dumps({"before": before, "after": after, "rows": rows}))
     else:
         show(measured, compared)
+        for one, result in zip(measured, compared, strict=True):
+            if result.golden:
+                click.echo(f"{one.candidate.file.name} by {one.candidate.by}: {result.golden}")
         click.echo(f"\nbefore: {_told(before)}\nafter:  {_told(after)}")
     ctx.exit(tell_refused(measured))
 
@@ -213,7 +216,7 @@ def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None
 def agreement_told(compared: "Compared") -> str:
     """Give an agreement for the table, short."""
     if compared.golden:
-        return f"golden frames NOT passed: {compared.golden}"
+        return "golden frames NOT passed"
     parts = []
     if compared.agreement is not None:
         one = compared.agreement
