@@ -5,6 +5,7 @@ One JSON file for each model in ``tuning/`` in the state's folder (docs/tuning.m
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -182,6 +183,9 @@ def write_tuning(state_dir: Path, tuning: Tuning) -> Path:
     path = _path(state_dir, tuning.model)
     try:
         path.parent.mkdir(exist_ok=True)
+        if os.geteuid() == 0:  # the daemon, which is not root, is to renew it
+            owner = state_dir.stat()
+            os.chown(path.parent, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise StorageError(f"cannot make {path.parent}: {error.strerror}; is the state's folder there?") from error
     write_atomically(path, (tuning.model_dump_json(by_alias=True, indent=1) + "\n").encode())
