@@ -205,10 +205,8 @@ def look_up(settings: ModelSettings, state_dir: Path) -> Tuned:
         ConfigError: There is no such model or file.
         ModelError: The model's manifest or file is not accepted.
     """
-    if settings.tune == "off":
-        return Tuned("off", "[model] tune is off")
-    if not _is_there(state_dir):
-        return Tuned("none")
+    if (unread := _without_a_look(settings, state_dir)) is not None:
+        return unread
     subject = subject_of(settings)
     try:
         tuning = read_tuning(state_dir, subject.name)
@@ -223,12 +221,14 @@ def look_up(settings: ModelSettings, state_dir: Path) -> Tuned:
     return _under(settings, tuning, meant or [tuning.choice.file])
 
 
-def _is_there(state_dir: Path) -> bool:
-    """Tell whether anything is stored, or may be, in a folder that we may not look into: reading it says why not."""
-    try:
-        return (state_dir / FOLDER).exists()
-    except OSError:
-        return True
+def _without_a_look(settings: ModelSettings, state_dir: Path) -> Tuned | None:
+    """Tell what can be told before anything is read; None: a choice may be stored."""
+    if settings.tune == "off":
+        return Tuned("off", "[model] tune is off")
+    if state_dir.is_dir() and not os.access(state_dir, os.X_OK):
+        why = f"what was measured is not used: {state_dir} is not open to you; ask as its owner, with sudo -u"
+        return Tuned("refused", why)
+    return None if (state_dir / FOLDER).is_dir() else Tuned("none")
 
 
 def _under(settings: ModelSettings, tuning: Tuning, meant: Sequence[str]) -> Tuned:

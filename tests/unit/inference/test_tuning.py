@@ -146,6 +146,16 @@ def test_what_root_stores_the_daemon_can_renew(folder: Path, state: Path) -> Non
     assert (path.parent.stat().st_uid, path.stat().st_mode & 0o777) == (12345, 0o644)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything is open to root")
+def test_a_state_that_is_not_open_to_the_user_is_told(folder: Path, state: Path) -> None:
+    store(state, settings(folder), "fp32.onnx")
+    state.chmod(0o600)
+    tuned = look_up(settings(folder), state)
+    state.chmod(0o700)
+    assert (tuned.state, tuned.preference) == ("refused", None)
+    assert "is not open to you" in tuned.why
+
+
 def test_a_choice_that_fails_here_falls_to_its_manifest_s_way_and_it_is_told(folder: Path, state: Path) -> None:
     model = settings(folder)
     store(state, model, "fp32.onnx", Way(("cuda",)))
