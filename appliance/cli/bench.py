@@ -62,6 +62,9 @@ def bench(
         click.echo(json.dumps({"before": before, "after": after, "rows": rows}))
     else:
         show(measured, compared)
+        for one, result in zip(measured, compared, strict=True):
+            if result.golden:
+                click.echo(f"{one.candidate.file.name} by {one.candidate.by}: {result.golden}")
         click.echo(f"\nbefore: {_told(before)}\nafter:  {_told(after)}")
     ctx.exit(tell_refused(measured))
 
@@ -188,14 +191,14 @@ def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for name in ("file", "task", "runtime"):
         table.add_column(name, no_wrap=True)
-    for name in ("thr.", "p50 ms", "p95 ms", "CPU ms", "MB"):
+    for name in ("thr.", "ms", "p50", "p95", "CPU ms", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("agreement")
     for one, result in zip(measured, compared, strict=True):
         if one.error:
             continue
         figures = one.figures()
-        told = [f"{figures[name]:.1f}" for name in ("p50_ms", "p95_ms", "cpu_ms")]
+        told = [f"{figures[name]:.1f}" for name in ("latency_ms", "p50_ms", "p95_ms", "cpu_ms")]
         runtime = f"{one.candidate.format} {one.candidate.by}"
         table.add_row(
             one.candidate.file.name,
@@ -213,7 +216,7 @@ def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None
 def agreement_told(compared: "Compared") -> str:
     """Give an agreement for the table, short."""
     if compared.golden:
-        return f"golden frames NOT passed: {compared.golden}"
+        return "golden frames NOT passed"
     parts = []
     if compared.agreement is not None:
         one = compared.agreement

@@ -147,8 +147,10 @@ def _check_writable(state: Path) -> None:
 
 
 def _cache(state: Path) -> Path | None:
-    """Give the daemon's folder for what is compiled, where there is a state's folder: engines take minutes to build."""
-    return state / "compiled" if state.is_dir() else None
+    """Give the daemon's folder for what is compiled, where it is ours to write to: engines take minutes to build."""
+    import os
+
+    return state / "compiled" if state.is_dir() and state.stat().st_uid == os.geteuid() else None
 
 
 def _rows(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:

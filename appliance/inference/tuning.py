@@ -5,6 +5,7 @@ One JSON file for each model in ``tuning/`` in the state's folder (docs/tuning.m
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -182,6 +183,9 @@ def write_tuning(state_dir: Path, tuning: Tuning) -> Path:
     path = _path(state_dir, tuning.model)
     try:
         path.parent.mkdir(exist_ok=True)
+        if os.geteuid() == 0:  # the daemon, which is not root, is to renew it
+            owner = state_dir.stat()
+            os.chown(path.parent, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise StorageError(f"cannot make {path.parent}: {error.strerror}; is the state's folder there?") from error
     write_atomically(path, (tuning.model_dump_json(by_alias=True, indent=1) + "\n").encode())
@@ -201,10 +205,8 @@ def look_up(settings: ModelSettings, state_dir: Path) -> Tuned:
         ConfigError: There is no such model or file.
         ModelError: The model's manifest or file is not accepted.
     """
-    if settings.tune == "off":
-        return Tuned("off", "[model] tune is off")
-    if not _is_there(state_dir):
-        return Tuned("none")
+    if (unread := _without_a_look(settings, state_dir)) is not None:
+        return unread
     subject = subject_of(settings)
     try:
         tuning = read_tuning(state_dir, subject.name)
@@ -219,12 +221,14 @@ def look_up(settings: ModelSettings, state_dir: Path) -> Tuned:
     return _under(settings, tuning, meant or [tuning.choice.file])
 
 
-def _is_there(state_dir: Path) -> bool:
-    """Tell whether anything is stored, or may be, in a folder that we may not look into: reading it says why not."""
-    try:
-        return (state_dir / FOLDER).exists()
-    except OSError:
-        return True
+def _without_a_look(settings: ModelSettings, state_dir: Path) -> Tuned | None:
+    """Tell what can be told before anything is read; None: a choice may be stored."""
+    if settings.tune == "off":
+        return Tuned("off", "[model] tune is off")
+    if state_dir.is_dir() and not os.access(state_dir, os.X_OK):
+        why = f"what was measured is not used: {state_dir} is not open to you; ask as its owner, with sudo -u"
+        return Tuned("refused", why)
+    return None if (state_dir / FOLDER).is_dir() else Tuned("none")
 
 
 def _under(settings: ModelSettings, tuning: Tuning, meant: Sequence[str]) -> Tuned:

@@ -125,6 +125,17 @@ def peak_memory() -> float | None:
     return int(found[1]) * 1024 / 1e6 if found else None
 
 
+def waited_ms() -> float | None:
+    """Give how long this thread has waited for a processor so far, in milliseconds; None where the kernel is silent.
+
+    The second figure of schedstat: https://docs.kernel.org/scheduler/sched-stats.html.
+    """
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """What is timed.
@@ -247,6 +258,7 @@ def _timed(subject: _Subject, pictures: Sequence[Image], request: Request) -> di
     for at in range(WARM_UP):
         subject.run(pictures[at % len(pictures)])
     walls: list[float] = []
+    waits: list[float] = []
     inner: list[float] = []
     begun, cpu = time.perf_counter(), time.process_time()
     while True:
@@ -255,13 +267,16 @@ def _timed(subject: _Subject, pictures: Sequence[Image], request: Request) -> di
             walls and spent > request.most_seconds
         ):
             break
-        started = time.perf_counter()
+        waited, started = waited_ms(), time.perf_counter()
         inner.append(subject.run(pictures[len(walls) % len(pictures)]))
         walls.append((time.perf_counter() - started) * 1e3)
+        if waited is not None and (now := waited_ms()) is not None:
+            waits.append(min(now - waited, walls[-1]))
         if len(walls) == 10_000:  # noqa: PLR2004 - as many as an answer may hold
             break
     cpu_ms = (time.process_time() - cpu) * 1e3 / len(walls)
-    return {"wall_ms": tuple(walls), "inference_ms": tuple(inner), "cpu_ms": cpu_ms}
+    waited_for = tuple(waits) if len(waits) == len(walls) else ()
+    return {"wall_ms": tuple(walls), "waited_ms": waited_for, "inference_ms": tuple(inner), "cpu_ms": cpu_ms}
 
 
 def end_with_the_parent() -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from appliance.core.manifest import Sha256
 from appliance.core.part import Part
@@ -70,6 +70,8 @@ class Answer(Part):
         min_score: Lowest score of a detection.
         placements: What has taken how many nodes.
         wall_ms: From the picture to the result, milliseconds, each frame.
+        waited_ms: How much of it the process was ready to run, and the processor busy with others; empty where the
+            system does not tell.
         inference_ms: The session's part of it.
         cpu_ms: CPU time of all threads, a frame.
         load_s: Until the first result.
@@ -87,11 +89,20 @@ class Answer(Part):
     min_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     placements: Annotated[tuple[tuple[str, int | None], ...], Field(max_length=16)] = ()
     wall_ms: Annotated[tuple[float, ...], Field(max_length=10_000)] = ()
+    waited_ms: Annotated[tuple[float, ...], Field(max_length=10_000)] = ()
     inference_ms: Annotated[tuple[float, ...], Field(max_length=10_000)] = ()
     cpu_ms: float = 0.0
     load_s: float = 0.0
     peak_mb: float | None = None
     objects: Annotated[tuple[tuple[GoldenObject, ...], ...], Field(max_length=MOST_PICTURES)] = ()
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if not self.error and not self.wall_ms:
+            raise ValueError("wall_ms: no frame was timed, and no error is told")
+        if len(self.waited_ms) not in {0, len(self.wall_ms)}:
+            raise ValueError("waited_ms: is for each frame, or for none")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from appliance.inference.measuring.process import ask
 from appliance.inference.measuring.request import Answer, Candidate, Request
 
 MOST_OUTPUT_BYTES = 256 << 20
-QUIET = 10  # percentile of a round's frames: those that nothing came in between of
+NO_ANSWER: Final = Answer(error="was not measured")
 Ask = Callable[[Request, float], Answer]
 
 
@@ -47,6 +47,7 @@ class Measured:
         first: The first answer: what it is and what it found.
         tensors: Its outputs for the first picture.
         wall_ms: From picture to result, of each round.
+        quiet_ms: The same without the time in which the processor was busy with others.
         cpu_ms: CPU time a frame, of each round.
         peak_mb: Peak memory of each round.
         error: Why it is out; empty: it is not.
@@ -54,9 +55,10 @@ class Measured:
     """
 
     candidate: Candidate
-    first: Answer = field(default_factory=Answer)
+    first: Answer = NO_ANSWER
     tensors: tuple[NDArray[Any], ...] = ()
     wall_ms: list[tuple[float, ...]] = field(default_factory=list)
+    quiet_ms: list[tuple[float, ...]] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
     error: str = ""
@@ -68,6 +70,8 @@ class Measured:
             self.error, self.kind = answer.error, answer.kind
             return
         self.wall_ms.append(answer.wall_ms)
+        waits = answer.waited_ms or (0.0,) * len(answer.wall_ms)
+        self.quiet_ms.append(tuple(wall - wait for wall, wait in zip(answer.wall_ms, waits, strict=True)))
         self.cpu_ms.append(answer.cpu_ms)
         if answer.peak_mb is not None:
             self.peak_mb.append(answer.peak_mb)
@@ -76,11 +80,11 @@ class Measured:
         """Give the figures. `p50_ms` and `p95_ms` are of all frames, as they were.
 
         `latency_ms` and `cpu_ms` are what candidates are chosen by: of the best round, since what else the machine does
-        only ever adds; and of its frames the time that one in ten stays below.
+        only ever adds; and the latency without the time in which the processor was busy with others.
         """
         every = np.concatenate([np.asarray(one) for one in self.wall_ms])
         return {
-            "latency_ms": min(float(np.percentile(one, QUIET)) for one in self.wall_ms),
+            "latency_ms": min(statistics.median(one) for one in self.quiet_ms),
             "p50_ms": float(np.percentile(every, 50)),
             "p95_ms": float(np.percentile(every, 95)),
             "cpu_ms": min(self.cpu_ms),

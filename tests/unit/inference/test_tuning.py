@@ -1,6 +1,7 @@
 """The stored choice: used where it fits, refused and told where it does not."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,23 @@ def test_where_the_state_cannot_be_written_or_read_that_is_told(folder: Path, st
     path.unlink()
     path.mkdir()  # no file: a pipe would keep us waiting
     assert read_tuning(state, "mine") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_stores_the_daemon_can_renew(folder: Path, state: Path) -> None:
+    os.chown(state, 12345, 12345)
+    path = store(state, settings(folder), "fp32.onnx")
+    assert (path.parent.stat().st_uid, path.stat().st_mode & 0o777) == (12345, 0o644)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything is open to root")
+def test_a_state_that_is_not_open_to_the_user_is_told(folder: Path, state: Path) -> None:
+    store(state, settings(folder), "fp32.onnx")
+    state.chmod(0o600)
+    tuned = look_up(settings(folder), state)
+    state.chmod(0o700)
+    assert (tuned.state, tuned.preference) == ("refused", None)
+    assert "is not open to you" in tuned.why
 
 
 def test_a_choice_that_fails_here_falls_to_its_manifest_s_way_and_it_is_told(folder: Path, state: Path) -> None:

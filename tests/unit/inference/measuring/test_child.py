@@ -39,6 +39,7 @@ def test_a_detector_is_timed_from_picture_to_detections_and_tells_what_it_found(
     assert len(answer.wall_ms) == 3
     assert all(0.0 < inner <= wall for inner, wall in zip(answer.inference_ms, answer.wall_ms, strict=True))
     assert [[(one.label, one.score) for one in objects] for objects in answer.objects] == [[("car", 0.9)]]
+    assert all(0.0 <= wait <= wall for wait, wall in zip(answer.waited_ms, answer.wall_ms, strict=True))
     assert answer.placements == (("cpu", 0),)  # it gives what it was given: all of it is constant
     with np.load(tmp_path / "o.npz") as stored:
         assert stored["arr_0"].shape == (1, 84, 85)

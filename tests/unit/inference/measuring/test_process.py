@@ -25,6 +25,7 @@ def python(words: str) -> list[str]:
         ("raise SystemError('driver gone')", "crash", "status 1: SystemError: driver gone"),
         ("pass", "crash", "left no answer"),
         ("open(r'{}', 'w').write('nonsense')", "crash", "cannot be read"),
+        ("open(r'{}', 'w').write(chr(123) + chr(125))", "crash", "no frame was timed"),
         ("open(r'{}', 'w').write(' ' * 9_000_000)", "crash", "larger than 8 MiB"),
     ],
 )

@@ -45,3 +45,9 @@ def test_each_process_moves_the_bar() -> None:
     answers = Answers({"a.onnx": [Answer(error="gone", kind="crash")], "b.onnx": [answer()]})
     measure_all([A, B], Effort(rounds=2), lambda one: steps.append(one.file.name), answers)
     assert steps == ["a.onnx", "b.onnx"] * 2
+
+
+def test_the_time_that_the_processor_was_busy_with_others_does_not_count_for_a_choice() -> None:
+    answers = Answers({"a.onnx": [answer(30.0, waited_ms=(20.0, 0.0, 19.0))]})
+    (one,) = measure_all([A], Effort(rounds=1), ask_child=answers)
+    assert (one.figures()["latency_ms"], one.figures()["p50_ms"]) == (11.0, 30.0)
