@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.registry import load
-from appliance.inference.isolated import IsolatedSession
 from appliance.inference.watch import Isolate, Watch
 
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def open_watched(
         )
     within, bare = opening_time(watch, plan), replace(plan, watch=None)
     if is_isolated(watch.isolate, kind, plan):
+        from appliance.inference.isolated import IsolatedSession  # noqa: PLC0415 - memory, where nothing is isolated
+
         return IsolatedSession(runtimes, kind, model, name=name, threads=threads, plan=bare, within=within, watch=watch)
 
     def open_it() -> "OpenedSession":
