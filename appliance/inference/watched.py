@@ -22,6 +22,8 @@ VENDORS_FORMATS: Final = frozenset({"hef"})
 """Formats whose runtime is a vendor's library with a driver behind it."""
 VENDORS_PROVIDERS: Final = frozenset({"tensorrt", "cuda", "openvino", "qnn"})
 """Providers of ONNX Runtime, likewise. Others are kernels for the CPU; Core ML's Mac has no way to isolate."""
+CAMERAS_FORMATS: Final = frozenset({"rpk"})
+"""Formats whose network a camera runs: nothing is run here that could be isolated."""
 OPENING, BUILDING = 60.0, 600.0  # seconds; NVIDIA tells of minutes for an engine, so it has ten
 _CLOSING = 1.0  # seconds that closing may take
 
@@ -34,8 +36,10 @@ def is_isolated(isolate: Isolate, kind: str, plan: "Plan") -> bool:
         kind: The file's format.
         plan: How it is to be run.
     """
-    if isolate != "auto":
-        return isolate == "always"
+    if isolate == "never" or kind in CAMERAS_FORMATS:
+        return False
+    if isolate == "always":
+        return True
     is_vendors = kind in VENDORS_FORMATS or plan.delegate is not None
     is_vendors = is_vendors or any(one.kind in VENDORS_PROVIDERS for one in plan.providers)
     return is_vendors and hasattr(os, "memfd_create")
