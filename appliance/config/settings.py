@@ -96,7 +96,7 @@ class ModelSettings(Section):
         "How long one inference may take; one that takes longer has failed, and the model's next file takes its place.",
         unit="seconds",
         ge=0.1,
-        le=600.0,
+        le=10.0,  # below the pulse of a pipeline: a deadline is to be over before the watchdog is told
     )
     open_timeout: float | None = setting(
         None,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.registry import load
-from appliance.inference.isolated import IsolatedSession
 from appliance.inference.watch import Isolate, Watch
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ VENDORS_FORMATS: Final = frozenset({"hef"})
 """Formats whose runtime is a vendor's library with a driver behind it."""
 VENDORS_PROVIDERS: Final = frozenset({"tensorrt", "cuda", "openvino", "qnn"})
 """Providers of ONNX Runtime, likewise. Others are kernels for the CPU; Core ML's Mac has no way to isolate."""
+CAMERAS_FORMATS: Final = frozenset({"rpk"})
+"""Formats whose network a camera runs: nothing is run here that could be isolated."""
 OPENING, BUILDING = 60.0, 600.0  # seconds; NVIDIA tells of minutes for an engine, so it has ten
 _CLOSING = 1.0  # seconds that closing may take
 
@@ -35,8 +36,10 @@ def is_isolated(isolate: Isolate, kind: str, plan: "Plan") -> bool:
         kind: The file's format.
         plan: How it is to be run.
     """
-    if isolate != "auto":
-        return isolate == "always"
+    if isolate == "never" or kind in CAMERAS_FORMATS:
+        return False
+    if isolate == "always":
+        return True
     is_vendors = kind in VENDORS_FORMATS or plan.delegate is not None
     is_vendors = is_vendors or any(one.kind in VENDORS_PROVIDERS for one in plan.providers)
     return is_vendors and hasattr(os, "memfd_create")
@@ -74,6 +77,8 @@ def open_watched(
         )
     within, bare = opening_time(watch, plan), replace(plan, watch=None)
     if is_isolated(watch.isolate, kind, plan):
+        from appliance.inference.isolated import IsolatedSession  # noqa: PLC0415 - memory, where nothing is isolated
+
         return IsolatedSession(runtimes, kind, model, name=name, threads=threads, plan=bare, within=within, watch=watch)
 
     def open_it() -> "OpenedSession":

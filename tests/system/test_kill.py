@@ -10,9 +10,11 @@ import pytest
 
 from appliance.core.errors import ModelError
 from tests.simulators import tiny_onnx
+from tests.simulators.broker import Mosquitto, find_mosquitto
 from tests.simulators.faulty_runtime import faulty
 from tests.simulators.models import write_ladder, yolox_answer
-from tests.system.process import EdgecamProcess
+from tests.simulators.subscriber import Subscriber
+from tests.system.process import EdgecamProcess, wait_for
 
 SOUND = tiny_onnx.model({"images": (1, 3, 64, 64)}, {"output": yolox_answer((9, 2, 0.9))})
 CONFIG = """
@@ -21,8 +23,10 @@ use = "stairs"
 directories = ["{models}"]
 isolate = "{isolate}"
 timeout = 1.0
-open_timeout = 5.0
+open_timeout = {open_timeout}
 retry = 0.5
+[messaging]
+health_interval = 1.0
 [cameras.street]
 kind = "synthetic"
 fps = 10
@@ -44,15 +48,17 @@ APART = {
 }
 
 
-def daemon(directory: Path, fault: Path, *more: bytes, isolate: str) -> EdgecamProcess:
+def daemon(
+    directory: Path, fault: Path, *more: bytes, isolate: str, broker: str = "none", open_timeout: float = 60.0
+) -> EdgecamProcess:
     """Give a daemon whose first file has the fault that is written at `fault`, and whose others are these.
 
     With `auto` the first one is isolated, for it asks for a vendor's provider.
     """
     vendors = {0: 'providers = [{ kind = "openvino" }, { kind = "cpu" }]\n'} if isolate == "auto" else {}
     write_ladder(directory / "models", faulty(f"@{fault}", SOUND), *more, entries=vendors)
-    config = CONFIG.format(models=directory / "models", isolate=isolate)
-    return EdgecamProcess(directory, "--broker", "none", config=config, module="tests.simulators.faulty_daemon")
+    config = CONFIG.format(models=directory / "models", isolate=isolate, open_timeout=open_timeout)
+    return EdgecamProcess(directory, "--broker", broker, config=config, module="tests.simulators.faulty_daemon")
 
 
 def sees_with(file: str, after: int = 0) -> Any:
@@ -90,7 +96,8 @@ def strike(edgecam: EdgecamProcess, fault: Path, word: str, why: str) -> None:
     camera = healed["cameras"]["street"]
     assert camera["state"] == "online"
     seconds = time.monotonic() - struck
-    assert camera["frames"] - before["frames"] > 10 * seconds - 10, "the camera stood still"
+    # ten a second, but for what a busy machine makes of it: it never stood still for as long as a fall may take
+    assert camera["frames"] - before["frames"] > 7 * seconds - 10, "the camera stood still"
     assert healed["restarts"] == {}
 
 
@@ -109,6 +116,32 @@ def test_a_model_that_fails_while_it_runs_is_left_within_five_seconds_and_taken_
     said = edgecam.errors() + edgecam.output()
     assert "r0.onnx failed while it ran, r1.onnx runs: " in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(not find_mosquitto(), reason="needs mosquitto")
+def test_who_comes_later_reads_in_info_and_health_what_failed_and_that_it_is_well_again(tmp_path: Path) -> None:
+    fault, broker = tmp_path / "fault", Mosquitto(tmp_path, ())
+    broker.start()
+    try:
+        with daemon(tmp_path, fault, SOUND, isolate="never", broker=broker.url) as edgecam:
+            edgecam.wait_for_status(sees_with("r0.onnx", 3), 40, "frames")
+            fault.write_text("nan")
+            edgecam.wait_for_status(sees_with("r1.onnx"), FALL, "the second file in service")
+            with Subscriber(broker.port) as late:
+                wait_for(
+                    lambda: any(_told(info)[:1] == [("r0.onnx", True)] for info in late.bodies("/info")), CLIMB, "info"
+                )
+                wait_for(lambda: "r0.onnx failed while it ran" in json.dumps(late.bodies("/health")), CLIMB, "health")
+                fault.unlink()
+                wait_for(lambda: _told(late.bodies("/info")[-1]) == [], CLIMB, "info without a refusal")
+                wait_for(lambda: "while it ran" not in json.dumps(late.bodies("/health")[-1]), CLIMB, "good health")
+            assert edgecam.stop() == 0
+    finally:
+        broker.stop()
+
+
+def _told(info: dict[str, Any]) -> list[tuple[str, bool]]:
+    return [(one["file"], one["while_running"]) for one in info["model"]["refused"]]
 
 
 def test_without_a_lower_file_it_says_that_it_is_blind_opens_the_same_again_and_reads_the_camera_meanwhile(
@@ -141,7 +174,7 @@ def test_without_a_lower_file_it_says_that_it_is_blind_opens_the_same_again_and_
 
 def test_a_process_in_which_nothing_can_be_opened_any_more_ends_so_that_systemd_starts_another(tmp_path: Path) -> None:
     fault = tmp_path / "fault"
-    with daemon(tmp_path, fault, isolate="never") as edgecam:
+    with daemon(tmp_path, fault, isolate="never", open_timeout=3.0) as edgecam:
         edgecam.wait_for_status(sees_with("r0.onnx", 3), 40, "frames")
         fault.write_text("hang")
         assert edgecam.wait(60) == ModelError.exit_code

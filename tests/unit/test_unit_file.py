@@ -46,6 +46,33 @@ def test_the_daemon_may_ask_whether_the_clock_is_synchronised(service: dict[str,
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_a_model_may_have_a_process_of_its_own(service: dict[str, list[str]]) -> None:
+    allowed: set[str] = set()
+    for line in service["SystemCallFilter"]:
+        named = _calls(line.removeprefix("~").split())
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    starting = {"clone", "vfork", "execve", "wait4", "kill", "prctl"}
+    talking = {"socketpair", "sendmsg", "recvmsg", "memfd_create", "ftruncate", "fcntl", "mmap", "dup2"}
+    assert starting | talking <= allowed
+    assert service["OOMPolicy"] == ["continue"]
+    assert "MemoryDenyWriteExecute" not in service  # XNNPACK and others write code and run it
+
+
+def _calls(names: list[str]) -> set[str]:
+    """Give the system calls that names stand for, where ``@`` begins a set of systemd's."""
+    found: set[str] = set()
+    for name in names:
+        if name.startswith("@"):
+            done = subprocess.run(
+                ["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True, timeout=60
+            )
+            found |= _calls([line.strip() for line in done.stdout.splitlines()[1:] if not line.strip().startswith("#")])
+        else:
+            found.add(name)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     # the user is made by the package, and this machine's Python may be elsewhere: neither is what is checked here
