@@ -28,8 +28,8 @@ from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.detector import Detector
 from appliance.inference.ladder import open_best_detector
+from appliance.inference.shared import OpenDetector, SharedDetector
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 
@@ -135,8 +135,8 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self) -> dict[str, Detector]:
-        """Open a detector for every enabled camera; they live as long as the process."""
+    def _open_detectors(self) -> dict[str, OpenDetector]:
+        """Open one detector for all enabled cameras; it lives as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -144,7 +144,12 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
+        detector = open_best_detector(self._settings.model, min_score=low, cache=cache)
+        if len(enabled) == 1:
+            return {enabled[0]: detector}
+        shared = SharedDetector(detector)
+        self._supervisor.add(shared)
+        return {name: shared.handle(name) for name in enabled}
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""

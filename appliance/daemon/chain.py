@@ -13,7 +13,7 @@ from appliance.core.latest import Latest
 from appliance.core.message import Message
 from appliance.daemon.camera import CameraWorker, frame_timeout
 from appliance.daemon.pipeline import Pipeline
-from appliance.inference.detector import Detector
+from appliance.inference.shared import OpenDetector
 from appliance.messaging.payloads import ModelInfo, status_message
 from appliance.tracking.scene import Scene
 
@@ -29,7 +29,7 @@ class Chain:
 def build_chain(
     name: str,
     camera: AnyCamera,
-    detector: Detector,
+    detector: OpenDetector,
     *,
     settings: Settings,
     run: str,
@@ -44,7 +44,7 @@ def build_chain(
     Args:
         name: The camera's name in the configuration.
         camera: Its section.
-        detector: Open, for this chain alone.
+        detector: Open; a handle where cameras share one.
         settings: The whole configuration.
         is_end_expected: The end of the source is no trouble.
         run: Different for every start of the daemon; part of objects' ids.
@@ -83,12 +83,12 @@ def build_chain(
     return Chain(worker, pipeline)
 
 
-def model_info(detector: Detector) -> ModelInfo:
+def model_info(detector: OpenDetector) -> ModelInfo:
     """Give what messages say of a detector's model."""
     return ModelInfo(detector.manifest.name, detector.manifest.version, detector.digest)
 
 
-def _scene(name: str, camera: AnyCamera, detector: Detector, settings: Settings, run: str) -> Scene:
+def _scene(name: str, camera: AnyCamera, detector: OpenDetector, settings: Settings, run: str) -> Scene:
     tracking = settings.tracking
     high_score = _min_score(detector, settings) if tracking.high_score is None else tracking.high_score
     return Scene(
@@ -96,6 +96,6 @@ def _scene(name: str, camera: AnyCamera, detector: Detector, settings: Settings,
     )
 
 
-def _min_score(detector: Detector, settings: Settings) -> float:
+def _min_score(detector: OpenDetector, settings: Settings) -> float:
     chosen = settings.model.min_score
     return detector.manifest.decoder.min_score if chosen is None else chosen
