@@ -31,7 +31,7 @@ from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.ladder import ClimbingDetector, open_climbing_detector
-from appliance.inference.running import Refusal  # noqa: TC001 - read as what the tuple holds
+from appliance.inference.shared import OpenDetector, SharedDetector
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
@@ -60,7 +60,7 @@ class App:
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
-        self._detectors: dict[str, ClimbingDetector] = {}
+        self._climbers: list[ClimbingDetector] = []
         self._is_waiting = False
 
     def run(self) -> None:
@@ -92,7 +92,7 @@ class App:
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
         stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
-        self._detectors = self._open_detectors(stored.preference)
+        detectors = self._open_detectors(stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -102,7 +102,7 @@ class App:
             board=self._board,
         )
         run = os.urandom(3).hex()
-        for name, detector in self._detectors.items():
+        for name, detector in detectors.items():
             self._chains[name] = build_chain(
                 name,
                 self._settings.cameras[name],
@@ -115,9 +115,7 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
-        self._model = ModelReport(
-            tuple(self._detectors.values()), lambda detector: asdict(model_info(detector)), self._board
-        )
+        self._model = ModelReport(tuple(self._climbers), lambda detector: asdict(model_info(detector)), self._board)
         self._model.refresh()
         self._status = Status(
             device_id=device.resolved_id(),
@@ -148,8 +146,8 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self, preferred: Preference | None) -> dict[str, ClimbingDetector]:
-        """Open a detector for every enabled camera; they live as long as the process."""
+    def _open_detectors(self, preferred: Preference | None) -> dict[str, OpenDetector]:
+        """Open one detector for all enabled cameras that do not run a network themselves; it lives as long as we do."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -157,27 +155,29 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        detectors: dict[str, ClimbingDetector] = {}
-        refused: tuple[Refusal, ...] = ()
-        for name in enabled:
-            detectors[name] = open_climbing_detector(
-                self._settings.model,
-                min_score=low,
-                cache=cache,
-                refused=refused,
-                preferred=preferred,
-                has_network=self._settings.cameras[name].kind == "imx500",
+
+        def climb(*, has_network: bool) -> ClimbingDetector:
+            climber = open_climbing_detector(
+                self._settings.model, min_score=low, cache=cache, preferred=preferred, has_network=has_network
             )
-            refused = detectors[name].running.refused  # or a file that hangs would be waited for once for each camera
+            self._climbers.append(climber)
+            return climber
+
+        own = [name for name in enabled if self._settings.cameras[name].kind == "imx500"]
+        detectors: dict[str, OpenDetector] = {name: climb(has_network=True) for name in own}
+        others = [name for name in enabled if name not in own]
+        if len(others) == 1:
+            detectors[others[0]] = climb(has_network=False)
+        elif others:
+            shared = SharedDetector(climb(has_network=False))
+            self._supervisor.add(shared)
+            detectors |= {name: shared.handle(name) for name in others}
         return detectors
 
     def _close_detectors(self) -> bool:
         """Let go of the models; tell whether none of their threads is left."""
         deadline = time.monotonic() + CLOSE_WITHIN
-        for one in self._detectors.values():
-            if time.monotonic() > deadline or not one.close() or one.wedged.count:
-                return False
-        return True
+        return all(time.monotonic() <= deadline and one.close() and not one.wedged.count for one in self._climbers)
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""
@@ -191,7 +191,7 @@ class App:
 
     def _announce(self) -> None:
         self._tell_info()
-        for detector in self._detectors.values():
+        for detector in self._climbers:
             detector.on_change = self._tell_of_the_model
         self._tell_of_the_model()  # what may have changed before
         for name in self._settings.cameras.keys() - self._chains.keys():
