@@ -43,7 +43,13 @@ _ON_HARDWARE = {
 @click.option("--calibrate-on", type=click.IntRange(1), default=64, show_default=True, help="Pictures, at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses calibration pictures.")
 @click.option("--opset", type=click.IntRange(13, 21), default=17, show_default=True, help="Of the ONNX file.")
-@click.option("--machine", "machines", multiple=True, help="Kind of processor (uname -m) that .tflite files are for.")
+@click.option(
+    "--machine",
+    "machines",
+    multiple=True,
+    type=click.Choice(["aarch64", "x86_64"]),
+    help="Kind of processor that .tflite files are for; may be repeated.  [default: any]",
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def convert(model: str, *, dataset: Path, drop: float, drop_ap: float, as_json: bool, **choices: Any) -> None:

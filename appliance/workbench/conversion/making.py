@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from appliance.core.files import write_atomically
 from appliance.core.manifest import MANIFEST_NAME, Precision, TensorPattern
 from appliance.workbench.bundle import write_model
+from appliance.workbench.conversion.extras import load_converter
 from appliance.workbench.conversion.ladder_text import (
     Entry,
     artifact_text,
@@ -80,8 +81,10 @@ class Workshop:
 
         Raises:
             ModelError: It has an operator that is not known there.
+            UnsupportedError: PyTorch is not installed here.
         """
         if self._network is None:
+            load_converter("torch", "TFLite and Core ML files")
             from appliance.workbench.conversion.torch_graph import TorchGraph
 
             self._network = TorchGraph(self.source.form.model, self.source.name)
@@ -99,11 +102,12 @@ class Workshop:
             self.blocks.append(with_content(known[artifact.file], artifact, content))
 
     def _tflite(self) -> None:
+        network = self.network  # first of all: it tells when PyTorch is missing
         from appliance.workbench.conversion.litert import to_8_bits, to_tflite
 
         name = self.source.manifest.name
         sample = np.ascontiguousarray(self.inputs[:1].transpose(0, 3, 1, 2))
-        in_float = to_tflite(self.network, sample, self.source.name)
+        in_float = to_tflite(network, sample, self.source.name)
         in_8_bits = to_8_bits(in_float, [self.inputs[at : at + 1] for at in range(len(self.inputs))], self.source.name)
         own = self.source.manifest.for_artifact(self.source.artifact)
         spec = channels_last(own.input)
@@ -115,12 +119,13 @@ class Workshop:
             self.blocks.append(artifact_text(entry, own.signature.outputs))
 
     def _coreml(self) -> None:
+        network = self.network  # likewise
         from appliance.workbench.conversion.coreml import write_mlpackage
 
         target = self.folder / "coreml" / f"{self.source.manifest.name}.mlpackage"
         target.parent.mkdir(parents=True)
         spec = self.source.located.candidates[0].input
-        self.coreml = write_mlpackage(self.network, spec, self.source.form.outputs, target, self.source.name)
+        self.coreml = write_mlpackage(network, spec, self.source.form.outputs, target, self.source.name)
 
     def _tensorrt(self) -> None:
         form, manifest = self.source.form, self.source.manifest

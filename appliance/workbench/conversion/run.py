@@ -12,7 +12,14 @@ from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.manifest import Artifact, read_manifest
 from appliance.inference.artifacts import LocatedModel
 from appliance.inference.detector import load_detector
-from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, decode_golden_frame, read_golden
+from appliance.inference.golden import (
+    GOLDEN_FOLDER,
+    GOLDEN_NAME,
+    decode_golden_frame,
+    read_golden,
+    read_golden_frame,
+)
+from appliance.workbench.bundle import write_model
 from appliance.workbench.candidates import sha256
 from appliance.workbench.conversion.agreement import Agreement, Sight, compare_sights, see
 from appliance.workbench.conversion.making import TARGETS, Target, Workshop, calibration_specs, write_tree
@@ -194,7 +201,7 @@ class _Measured:
                 "judges": pictures,
                 "edgecam": __version__,
             }
-            order.out.parent.mkdir(parents=True, exist_ok=True)
+            write_model(order.out.parent, {})
             self._ledger = Ledger(order.out.with_name(f"{order.out.name}.convert.json"), about)
 
     def ap(self, located: LocatedModel) -> float | None:
@@ -214,6 +221,8 @@ def _frames(source: Source) -> Pictures:
     if not (source.folder / GOLDEN_FOLDER / GOLDEN_NAME).is_file():
         return drawn_frames()
     golden = read_golden(source.folder)
+    for one in golden.frames:
+        read_golden_frame(source.folder, one)  # it is what golden.json names
     folder = source.folder / GOLDEN_FOLDER
     return Pictures({one.file: (folder / one.file).read_bytes() for one in golden.frames}, golden.made_from)
 

@@ -161,11 +161,15 @@ def test_an_order_that_cannot_be_right_is_refused(
     assert said in str(result.exception)
 
 
-@pytest.mark.parametrize(("missing", "target"), [("litert_torch", "tflite"), ("coremltools", "coreml")])
+@pytest.mark.parametrize(
+    ("missing", "target"),
+    [("torch", "tflite"), ("torch", "coreml"), ("litert_torch", "tflite"), ("coremltools", "coreml")],
+)
 def test_a_missing_converter_is_named_with_the_way_to_get_it(
     pictures: Path, tmp_path: Path, missing: str, target: str
 ) -> None:
-    pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not installed")
+    if missing != "torch":
+        pytest.importorskip("torch", reason="PyTorch, the extra `train`, is not installed")
     code = f"import sys; sys.modules['{missing}'] = None; from appliance.workbench.main import main; main()"
     out = tmp_path / "edgecam-nano"
     command = [sys.executable, "-c", code, "convert", str(OURS), "--dataset", str(pictures), "--out", str(out)]
