@@ -42,7 +42,7 @@ _ON_HARDWARE = {
 )
 @click.option("--calibrate-on", type=click.IntRange(1), default=64, show_default=True, help="Pictures, at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses calibration pictures.")
-@click.option("--opset", type=click.IntRange(13, 21), default=17, show_default=True, help="Of the ONNX file.")
+@click.option("--opset", type=click.IntRange(16, 21), default=17, show_default=True, help="Of the ONNX file.")
 @click.option(
     "--machine",
     "machines",

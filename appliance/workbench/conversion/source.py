@@ -59,7 +59,7 @@ def read_source(use: str, opset: int) -> Source:
         ModelError: It is broken, or its input is not as the manifest says.
     """
     settings = ModelSettings(use=use)
-    is_file = Path(use).expanduser().is_file()
+    is_file = Path(use).expanduser().is_file() or "=" in use  # NAME=FILE is a file too, of which only the kind is known
     located = locate_model(settings) if is_file else locate_model(settings, "fp32")
     if located.artifact is None:
         raise ConfigError(

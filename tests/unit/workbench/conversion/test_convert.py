@@ -147,6 +147,7 @@ def test_average_precision_is_measured_once_and_can_refuse(model: Path, pictures
         (("other", "."), "must be named as the model is: edgecam-nano"),
         (("source/edgecam-nano", "."), "is the model's own folder"),
         (("out/edgecam-nano", "bare.onnx"), "has no manifest beside it that names it"),
+        (("out/edgecam-nano", "edgecam-nano=bare.onnx"), "has no manifest beside it that names it"),
         (("out/edgecam-nano", "edgecam-nano-int8.onnx"), "is int8 onnx; give the fp32 ONNX file"),
     ],
 )
@@ -155,7 +156,8 @@ def test_an_order_that_cannot_be_right_is_refused(
 ) -> None:
     out, use = place
     shutil.copy(model / "edgecam-nano-fp32.onnx", model / "bare.onnx")
-    arguments = [str(model / use), "--dataset", str(pictures), "--out", str(tmp_path / out), *SCRIPTS]
+    name, equals, file = use.rpartition("=")
+    arguments = [f"{name}{equals}{model / file}", "--dataset", str(pictures), "--out", str(tmp_path / out), *SCRIPTS]
     result = CliRunner().invoke(convert, arguments)
     assert isinstance(result.exception, ConfigError)
     assert said in str(result.exception)

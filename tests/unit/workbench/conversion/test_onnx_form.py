@@ -32,6 +32,15 @@ def test_the_form_tells_its_picture_and_outputs_and_gives_the_same_numbers() -> 
         np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("opset", [16, 18, 21])
+def test_another_opset_gives_the_same_numbers(opset: int) -> None:
+    before = tiny_detector()
+    form = bring_into_form(before, "tiny.onnx", opset)
+    assert form.opset == opset
+    for wanted, got in zip(run(before), run(form.content), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
 def test_every_node_has_a_name_of_its_own_and_every_tensor_a_known_shape() -> None:
     model = bring_into_form(tiny_detector(), "tiny.onnx").model
     names = [node.name for node in model.graph.node]
