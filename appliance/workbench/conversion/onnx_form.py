@@ -13,7 +13,7 @@ from appliance.workbench.conversion.extras import load_converter
 from appliance.workbench.conversion.quiet import quietly
 
 OPSET: Final = 17
-"""ONNX Runtime knows it since 1.12, TensorRT since 8.5, Hailo's compiler since 3.24."""
+"""The one that `train` exports; ONNX Runtime knows it since 1.12."""
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}
 _ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
