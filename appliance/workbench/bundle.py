@@ -1,8 +1,8 @@
 """The command that puts a trained model and its 8-bit form into one folder, as the device takes it."""
 
-import hashlib
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -12,8 +12,7 @@ from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
 from appliance.inference.artifacts import artifacts_present
-
-_ARTIFACTS = "[[artifacts]]"
+from appliance.workbench.conversion.ladder_text import Entry, with_first_artifact
 
 
 @click.command()
@@ -38,16 +37,17 @@ def bundle(model: Path, *, in_8_bits: Path, out: Path, min_score: float | None) 
     name = f"{manifest.name}-int8.onnx"
     contents = {name: _read(in_8_bits), present[0].file: _read(model / present[0].file)}
     _check_8_bits(in_8_bits, contents[name], contents[present[0].file])
-    text = _with_artifact((model / MANIFEST_NAME).read_text(encoding="utf-8"), name, contents[name])
+    entry = Entry(file=name, format="onnx", precision="int8", content=contents[name])
+    text = with_first_artifact((model / MANIFEST_NAME).read_text(encoding="utf-8"), entry)
     if min_score is not None:
         text = re.sub(r"(?m)^min_score = .*$", f"min_score = {min_score:g}", text)
     files = {**contents, MANIFEST_NAME: text.encode()}
     with tempfile.TemporaryDirectory(prefix="edgecam-bundle-") as folder:
         trial = Path(folder) / out.name
-        _write(trial, files)
+        write_model(trial, files)
         for file in contents:
             _check(trial / file)
-    _write(out, files)
+    write_model(out, files)
     for artifact in read_manifest(out).artifacts:
         click.echo(f"{artifact.precision:<5} {artifact.size:>9} bytes  {artifact.file}")
 
@@ -77,18 +77,16 @@ def _check_8_bits(path: Path, content: bytes, in_float: bytes) -> None:
         raise ConfigError(f"--int8 {path} calculates nothing in 8 bits; give what `quantize` made of the model")
 
 
-def _with_artifact(text: str, file: str, content: bytes) -> str:
-    """Add an artifact before the first: the device takes the first one that it can run."""
-    digest = hashlib.sha256(content).hexdigest()
-    block = (
-        f'{_ARTIFACTS}\nfile = "{file}"\nformat = "onnx"\nprecision = "int8"\n'
-        f'sha256 = "{digest}"\nsize = {len(content)}\n\n'
-    )
-    before, mark, after = text.partition(_ARTIFACTS)
-    return before + block + mark + after
+def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a model's folder, made where it is missing; each file is there whole or not at all.
 
+    Args:
+        folder: The model's.
+        files: Bytes by name.
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+    Raises:
+        StorageError: It cannot be written.
+    """
     make_folder(folder)
     for name, content in files.items():
         write_atomically(folder / name, content)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,9 @@ from appliance.core.frame import Frame
 from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, identify
 from appliance.inference.detector import Detector
-from appliance.inference.runtimes import Session
 from appliance.workbench.confusion import Confusion, Found, Mistake, Tally, Truths
 from appliance.workbench.evaluate import LEAST_SCORE, Accuracy, Dataset, LabelAccuracy, known_labels, measure
-
-if TYPE_CHECKING:
-    from appliance.core.manifest import TensorSpec
+from appliance.workbench.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +50,10 @@ class Judgement:
         return cls(Accuracy(**rest), confusion, told)
 
 
-class _Recorder:
-    """A session that keeps its last outputs, so that a second detector can decode them otherwise."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.inputs: tuple[TensorSpec, ...] = session.inputs
-        self.outputs: tuple[TensorSpec, ...] = session.outputs
-        self.last: Sequence[NDArray[Any]] = ()
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-        self.last = self._session.run(inputs)
-        return self.last
-
-    def close(self) -> None:
-        self._session.close()
-
-
 class _Replay:
     """A session that gives what the recorder gave last: it must have run on the same picture."""
 
-    def __init__(self, recorder: _Recorder) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.inputs, self.outputs = recorder.inputs, recorder.outputs
 
@@ -110,7 +90,7 @@ def judge(
         ModelError: The model cannot be run.
         UnsupportedError: The runtime for its format is not installed here.
     """
-    recorder = _Recorder(located.open(threads))
+    recorder = Recorder(located.open(threads))
     try:
         model = identify(located, recorder.inputs, recorder.outputs)
         detector = Detector(model, recorder, min_score=min_score, every_class=every_class)

@@ -7,6 +7,7 @@ from appliance.core.command import run_command
 from appliance.workbench.bundle import bundle
 from appliance.workbench.card import card
 from appliance.workbench.compare import compare
+from appliance.workbench.convert import convert
 from appliance.workbench.evaluate import evaluate
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
@@ -17,10 +18,10 @@ from appliance.workbench.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make, quantize and measure models on a workstation, with the device's own code."""
+    """Make, quantize, convert and measure models on a workstation, with the device's own code."""
 
 
-for command in (bundle, card, compare, evaluate, golden, prune, quantize, train):
+for command in (bundle, card, compare, convert, evaluate, golden, prune, quantize, train):
     workbench.add_command(command)
 
 

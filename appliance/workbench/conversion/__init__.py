@@ -1,0 +1,1 @@
+"""From one trained network to the formats of other runtimes, each compared with it; on a workstation."""
