@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from appliance.cli.configured import load_configured
+from appliance.cli.model_add import add_model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import MANIFEST_NAME, Precision
 
@@ -22,7 +23,10 @@ _TITLE = 30  # characters
 
 @click.group()
 def model() -> None:
-    """Show the models that can be used, and check one."""
+    """Show the models that can be used, check one, add one."""
+
+
+model.add_command(add_model)
 
 
 @model.command("list")

@@ -36,6 +36,18 @@ PlainFile = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Quantization(Part):
+    """What an integer of a quantized input stands for: (integer - zero_point) * scale.
+
+    Attributes:
+        scale: Of one step.
+        zero_point: The integer that stands for 0.
+    """
+
+    scale: Annotated[float, Field(ge=1e-6, le=1e3)]
+    zero_point: Annotated[int, Field(ge=-128, le=255)]
+
+
 class TensorSpec(Part):
     """Name, shape and element type of one input or output of a model's file.
 
@@ -44,12 +56,14 @@ class TensorSpec(Part):
         shape: Sizes; None where the file leaves one open.
         dtype: NumPy's name of the element type.
         takes_float: Of an input with integers: the session takes float32 too and quantizes it as the file says.
+        quantization: What its integers stand for, where it is the same for all of them.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     takes_float: bool = False
+    quantization: Quantization | None = None
 
     def __str__(self) -> str:
         sizes = ",".join("?" if size is None else str(size) for size in self.shape)
@@ -97,18 +111,6 @@ class Signature(Part):
     constants: Annotated[tuple[ConstantPattern, ...], Field(max_length=8)] = ()
     outputs: Annotated[tuple[TensorPattern, ...], Field(min_length=1, max_length=32)]
     tells_labels: bool = True
-
-
-class Quantization(Part):
-    """What an integer of a quantized input stands for: (integer - zero_point) * scale.
-
-    Attributes:
-        scale: Of one step.
-        zero_point: The integer that stands for 0.
-    """
-
-    scale: Annotated[float, Field(ge=1e-6, le=1e3)]
-    zero_point: Annotated[int, Field(ge=-128, le=255)]
 
 
 class InputSpec(Part):
@@ -169,12 +171,12 @@ class Source(Part):
     """Where a model comes from.
 
     Attributes:
-        url: The project or publication.
+        url: The project or publication; empty: nobody said.
         paper: Citation.
         notes: What was changed or must be known.
     """
 
-    url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)]
+    url: Annotated[str, Field(pattern=r"^(https://\S+)?$", max_length=500)]
     paper: Annotated[str, Field(max_length=500)] = ""
     notes: Annotated[str, Field(max_length=2000)] = ""
 
