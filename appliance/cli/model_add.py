@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,7 +18,20 @@ if TYPE_CHECKING:
 
 SCALES = ("0..255", "0..1", "-1..1", "imagenet")
 FITS = ("letterbox-topleft", "letterbox-centre", "stretch", "crop-centre")
+_LICENCE = r"[A-Za-z0-9.+() -]{1,200}"
+_SOURCE = r"https://\S{1,490}"
 _NO_LICENCE = "NOASSERTION"  # SPDX: nobody has said
+
+
+def _matching(pattern: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Give a check of an option's text against what a manifest accepts."""
+
+    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(pattern, value):
+            raise click.BadParameter(f"{value!r} is not accepted; it must match {pattern}")
+        return value
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +63,8 @@ class _Asked:
 @click.option("--size", metavar="WxH", help="Of the input, where the file takes any.")
 @click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score of a detection.")
 @click.option("--precision", type=click.Choice(get_args(Precision)), help="Of the weights; else as they are.")
-@click.option("--licence", metavar="SPDX", help="Of the weights.")
-@click.option("--source", metavar="URL", help="Where it is from.")
+@click.option("--licence", metavar="SPDX", callback=_matching(_LICENCE), help="Of the weights.")
+@click.option("--source", metavar="URL", callback=_matching(_SOURCE), help="Where it is from: https://…")
 @click.option(
     "--sample", "samples", multiple=True, type=click.Path(path_type=Path), metavar="PICTURE", help="To try it on."
 )

@@ -10,7 +10,7 @@ from appliance.cli.model import model
 from tests.contract.test_families import FILE, PICTURE, dress, undressed
 from tests.shared_data import SHARED, needs
 
-PHOTOGRAPHS = sorted(SHARED.glob("eval/**/*.jpg"))[::120]
+PHOTOGRAPHS = sorted(SHARED.glob("eval/**/*.jpg"))[::240]
 
 
 @needs(FILE, PICTURE, "eval")

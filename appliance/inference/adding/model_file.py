@@ -109,7 +109,9 @@ class ModelFile:
             "size": len(self.located.content),
         }
         values = deciding.manifest_values(draft, wishes, **facts, artifacts=[artifact])
-        head = f"Written by `edgecam model` from {self.located.path.name.encode('ascii', 'replace').decode()}."
+        # a file may be called anything, and a comment ends with its line
+        source = "".join(one for one in self.located.path.name if one.isprintable())
+        head = f"Written by `edgecam model` from {source}."
         return {name: self.located.content, MANIFEST_NAME: manifest_text(values, head).encode()}
 
 

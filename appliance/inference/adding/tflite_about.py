@@ -94,9 +94,14 @@ def _normalisation(picture: Table) -> tuple[tuple[float, ...] | None, tuple[floa
         options = _table(unit, _UNIT) if _byte(unit, _UNIT_TYPE) == _IS_NORMALIZATION else None
         if options is not None:
             mean, std = _floats(options, _MEAN), _floats(options, _STD)
-            if len(mean) in {1, 3} and len(std) in {1, 3} and all(1e-3 <= one <= 1e3 for one in std):  # noqa: PLR2004
+            if len(mean) in {1, 3} and len(std) in {1, 3} and _are_usable(mean, std):
                 return mean, std
     return None, None
+
+
+def _are_usable(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    """Tell whether a manifest could say them; what is no number is not."""
+    return all(1e-3 <= one <= 1e3 for one in std) and all(-1e3 <= one <= 1e3 for one in mean)  # noqa: PLR2004
 
 
 def _colour(picture: Table) -> Channels | None:

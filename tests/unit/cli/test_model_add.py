@@ -105,6 +105,22 @@ def test_what_nothing_tells_has_to_be_given_and_all_of_it_is_named_at_once(
     assert {one["basis"] for one in told["found_out"].values() if isinstance(one, dict)} == {"given"}
 
 
+def test_a_file_that_takes_grey_pictures_of_any_size_becomes_a_model(
+    tmp_path: Path, models: Path, picture: Path
+) -> None:
+    answer = np.zeros((1, 6, CELLS), np.float32)
+    answer[0, :4, 0], answer[0, 5, 0] = (32, 32, 16, 16), 0.9
+    # a name that would break out of the manifest's comment
+    name = "grey\nlicence = 7.onnx"
+    (tmp_path / name).write_bytes(tiny_onnx.model({"images": (1, 1, "rows", "columns")}, {"output0": answer}))
+    (tmp_path / "labels.txt").write_text("robin\nwren\n", encoding="utf-8")
+    given = ("--labels", tmp_path / "labels.txt", "--size", "64x64", "--name", "grey", "--yes", "--json")
+    told = json.loads(add(tmp_path / name, "--directory", models, "--sample", picture, *given).stdout)
+    assert [one["label"] for one in told["detections"]] == ["wren"]
+    manifest = read_manifest(models / "grey")
+    assert (manifest.input.colour, manifest.input.width, manifest.licence) == ("grey", 64, "NOASSERTION")
+
+
 def test_labels_of_another_number_are_refused(tmp_path: Path, models: Path, picture: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(yolov8())
     with pytest.raises(ModelError, match="80 labels for 3 classes"):
@@ -169,7 +185,17 @@ def test_what_cannot_become_a_model_is_one_line_and_leaves_nothing(
     assert list(models.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", [("--name", "Über"), ("--size", "big"), ("--colour", "red"), ("--scale", "0..7")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--name", "Über"),
+        ("--size", "big"),
+        ("--colour", "red"),
+        ("--scale", "0..7"),
+        ("--licence", "mine!"),
+        ("--source", "ftp://x"),
+    ],
+)
 def test_a_mistake_on_the_command_line_is_told_as_one(models: Path, picture: Path, wrong: tuple[str, str]) -> None:
     assert add(picture.with_suffix(".onnx"), "--directory", models, *wrong).exit_code == 2
 

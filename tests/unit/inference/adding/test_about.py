@@ -118,6 +118,12 @@ def test_metadata_of_a_tflite_file_is_read_with_the_labels_that_are_packed_behin
     )
 
 
+@pytest.mark.parametrize("wrong", [{"mean": (float("nan"),)}, {"std": (0.0,)}, {"std": (1.0, 2.0)}, {"mean": (1e30,)}])
+def test_a_normalisation_that_cannot_be_is_taken_for_missing(wrong: dict[str, tuple[float, ...]]) -> None:
+    about = tflite_about.read_about(tflite_metadata.model(**wrong))
+    assert (about.mean, about.std, about.colour) == (None, None, "rgb")
+
+
 def test_ultralytics_table_in_a_tflite_file_is_read() -> None:
     table = {key: value for key, value in ULTRALYTICS.items() if key != "names"} | {"names": {0: "robin", 1: "wren"}}
     for text in (str(table), json.dumps(table)):
