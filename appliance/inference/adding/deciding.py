@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from appliance.core.errors import ModelError
 from appliance.core.manifest import InputSpec, ModelManifest, Quantization
 from appliance.inference.adding.about import GAP, About
-from appliance.inference.adding.families import Picture, Reading
+from appliance.inference.adding.reading import Picture, Reading
 from appliance.inference.adding.trial import SCALES, Verdict, numbers_of, scale_of
 
 Basis = Literal["given", "file", "family", "tried", "assumed"]
@@ -20,6 +20,9 @@ TOLD: Final[Mapping[Basis, str]] = {
     "tried": "tried on sample frames",
     "assumed": "assumed: nothing tells",
 }
+TABLES: Final[Mapping[str, str]] = {"detect": "decoder"}
+"""Tasks that a manifest can be written for, and what it calls the table that says how outputs are read."""
+
 _WHOLE = 0.05  # share of a usual range by which a quantized one may miss it
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
@@ -150,7 +153,7 @@ def manifest_values(draft: Draft, wishes: Wishes, **facts: Any) -> dict[str, Any
     if not is_own:
         decoder.pop("class_numbers", None)
     if not is_own and numbers != list(range(len(numbers))):
-        if decoder["kind"] not in {"ssd", "detr", "listed", "rows"}:
+        if decoder.get("kind") not in {"ssd", "detr", "listed", "rows"}:
             raise ModelError("every class of this network needs a label; there are lines without one")
         decoder["class_numbers"] = numbers
     twice = sorted({label for label in labels if labels.count(label) > 1})
@@ -168,9 +171,9 @@ def manifest_values(draft: Draft, wishes: Wishes, **facts: Any) -> dict[str, Any
     }
     if draft.reading.constants:
         signature["constants"] = draft.reading.constants
-    values = {"schema": 1, "version": "1.0", "task": "detect", **facts, "labels": labels}
+    values = {"schema": 1, "version": "1.0", "task": draft.reading.task, **facts, "labels": labels}
     spec = draft.input.model_dump(mode="json", exclude_defaults=True)
-    return {**values, "input": spec, "decoder": decoder, "signature": signature}
+    return {**values, "input": spec, TABLES[draft.reading.task]: decoder, "signature": signature}
 
 
 def stand_in(draft: Draft, coco: tuple[str, ...]) -> ModelManifest:

@@ -1,18 +1,15 @@
 """Which family a network is of, by the shapes and values of what it gives. Pure: arrays in, readings out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.manifest import ModelManifest, Signature, TensorSpec
+from appliance.inference.adding.other_tasks import recognise_other_tasks
+from appliance.inference.adding.reading import Reading, Seen
 from appliance.inference.signature import bind
-
-Task = Literal["detect", "classify", "segment", "pose"]
-COCO: Final = 80
-"""How many classes the networks have that are trained on COCO."""
 
 _STRIDES = (8, 16, 32)
 _FAR = 0.6  # of the input's size: there are cells beyond it in every network
@@ -27,83 +24,6 @@ _DETR = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """The input that takes the picture.
-
-    Attributes:
-        spec: As in the file.
-        layout: Order of its axes.
-        width: Pixels.
-        height: Pixels.
-        channels: 3, or 1 for grey.
-    """
-
-    spec: TensorSpec
-    layout: Literal["nchw", "nhwc"]
-    width: int
-    height: int
-    channels: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the tensor, all axes known."""
-        size = (self.height, self.width)
-        return (1, self.channels, *size) if self.layout == "nchw" else (1, *size, self.channels)
-
-    def cells(self, *strides: int) -> int:
-        """Count the cells of the maps with these strides."""
-        return sum(-(-self.height // one) * -(-self.width // one) for one in strides)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A network and what it gave for some pictures.
-
-    Attributes:
-        picture: Its input.
-        inputs: All inputs.
-        outputs: Names and types of its outputs, with the sizes that they had.
-        values: What each output was, for each of the pictures, one after the other along the first axis.
-    """
-
-    picture: Picture
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    values: tuple[NDArray[Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a network could be.
-
-    Attributes:
-        family: In words.
-        task: What it gives.
-        classes: How many it tells apart; None: its tensors do not say.
-        decoder: The manifest's table.
-        outputs: Shapes of the outputs, with the words of `signature`.
-        constants: The signature's, likewise.
-        input: What is usual in this family: entries of the manifest's table.
-        labels: The family's own, where its tensors tell so; else empty.
-        url: The family's project.
-        licence: Of the family's own weights; empty: it depends.
-        is_known: A manifest of Edgecam's own speaks of exactly these tensors.
-    """
-
-    family: str
-    task: Task
-    classes: int | None
-    decoder: dict[str, Any] = field(default_factory=dict)
-    outputs: list[dict[str, Any]] = field(default_factory=list)
-    constants: list[dict[str, Any]] = field(default_factory=list)
-    input: dict[str, Any] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
-    url: str = ""
-    licence: str = ""
-    is_known: bool = False
-
-
 def recognise(seen: Seen, known: Iterable[ModelManifest]) -> list[Reading]:
     """Give what a network could be, the likeliest first; empty where nothing that is known gives such tensors.
 
@@ -114,7 +34,7 @@ def recognise(seen: Seen, known: Iterable[ModelManifest]) -> list[Reading]:
     found = list(_by_manifests(seen, known))
     for rule in _RULES:
         found += rule(seen)
-    return sorted(found, key=lambda one: not one.is_known) or _other_tasks(seen)
+    return sorted(found, key=lambda one: not one.is_known) or recognise_other_tasks(seen)
 
 
 def _by_manifests(seen: Seen, known: Iterable[ModelManifest]) -> Iterator[Reading]:
@@ -177,7 +97,7 @@ def _is_normalised(boxes: NDArray[Any]) -> bool:
 
 
 def _yolov5(seen: Seen) -> list[Reading]:
-    if len(seen.outputs) != 1 or len(shape := _shape(seen, 0)) != 3 or shape[2] < 6:  # noqa: PLR2004 - 5 and a class
+    if len(seen.outputs) != 1 or len(shape := seen.shape(0)) != 3 or shape[2] < 6:  # noqa: PLR2004 - 5 and a class
         return []
     strides = next(
         (
@@ -210,7 +130,7 @@ def _yolov5(seen: Seen) -> list[Reading]:
 
 
 def _yolov8(seen: Seen) -> list[Reading]:
-    if len(seen.outputs) != 1 or len(shape := _shape(seen, 0)) != 3:  # noqa: PLR2004
+    if len(seen.outputs) != 1 or len(shape := seen.shape(0)) != 3:  # noqa: PLR2004
         return []
     if shape[2] != seen.picture.cells(*_STRIDES) or not 5 <= shape[1] <= 1004:  # noqa: PLR2004 - 4 and the classes
         return []
@@ -235,7 +155,7 @@ def _yolov8(seen: Seen) -> list[Reading]:
 def _rows(seen: Seen) -> list[Reading]:
     if len(seen.outputs) != 1:
         return []
-    shape = _shape(seen, 0)
+    shape = seen.shape(0)
     if len(shape) not in {2, 3, 4} or shape[-1] not in {6, 7} or any(size != 1 for size in shape[:-2]):
         return []
     if shape[-2] == seen.picture.cells(*_STRIDES) or shape[-2] == 3 * seen.picture.cells(*_STRIDES):
@@ -269,7 +189,7 @@ def _rows(seen: Seen) -> list[Reading]:
 
 def _listed(seen: Seen) -> list[Reading]:
     """Lists of boxes, classes and scores, perhaps with a count: told apart by their types and values."""
-    shapes = [_shape(seen, at) for at in range(len(seen.outputs))]
+    shapes = [seen.shape(at) for at in range(len(seen.outputs))]
     boxes = [at for at, shape in enumerate(shapes) if len(shape) == 3 and shape[-1] == 4]  # noqa: PLR2004
     if len(seen.outputs) not in {3, 4} or len(boxes) != 1:
         return []
@@ -324,7 +244,7 @@ def _looks_like_numbers(values: NDArray[Any]) -> tuple[bool, bool, float]:
 
 
 def _detr(seen: Seen) -> list[Reading]:
-    shapes = [_shape(seen, at) for at in range(len(seen.outputs))]
+    shapes = [seen.shape(at) for at in range(len(seen.outputs))]
     if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes) or shapes[0][1] != shapes[1][1]:  # noqa: PLR2004
         return []
     if {shapes[0][2] == 4, shapes[1][2] == 4} != {True, False} or shapes[0][1] > 1000:  # noqa: PLR2004 - queries
@@ -354,34 +274,6 @@ def _detr(seen: Seen) -> list[Reading]:
             input=_DETR,
         )
     ]
-
-
-def _other_tasks(seen: Seen) -> list[Reading]:
-    if len(seen.outputs) != 1:
-        return []
-    shape = _shape(seen, 0)
-    sizes = [size for size in shape if size != 1]
-    if shape[-1] == 3 and len(shape) == 4 and shape[1] == 1 and shape[2] <= 133:  # noqa: PLR2004 - points: y, x, score
-        return [Reading(family=f"{shape[2]} points of a body", task="pose", classes=None)]
-    if len(sizes) == 1 and len(shape) in {2, 4} and sizes[0] == np.prod(shape):
-        return [Reading(family="classifier", task="classify", classes=sizes[0])]
-    spatial = shape[1:3] if seen.picture.layout == "nhwc" or len(shape) == 3 else shape[2:4]  # noqa: PLR2004
-    size = (seen.picture.height, seen.picture.width)
-    if len(shape) in {3, 4} and len(spatial) == 2 and _is_map(spatial, size):  # noqa: PLR2004
-        is_labels = len(shape) == 3 or shape[-1] == 1  # noqa: PLR2004
-        classes = None if is_labels else shape[3] if spatial == shape[1:3] else shape[1]
-        return [Reading(family="segmentation", task="segment", classes=classes)]
-    return []
-
-
-def _is_map(spatial: Sequence[int], size: Sequence[int]) -> bool:
-    """Tell whether sizes are those of the picture, or a whole part of it down to a sixteenth."""
-    return all(part >= 8 and 1 <= whole / part <= 16.5 for part, whole in zip(spatial, size, strict=True))  # noqa: PLR2004
-
-
-def _shape(seen: Seen, at: int) -> tuple[int, ...]:
-    """Give the sizes of an output for one picture."""
-    return tuple(size or 0 for size in seen.outputs[at].shape)
 
 
 _RULES: tuple[Callable[[Seen], list[Reading]], ...] = (_yolov5, _yolov8, _rows, _listed, _detr)

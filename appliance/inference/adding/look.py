@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.manifest import InputSpec, TensorSpec
-from appliance.inference.adding.families import Picture, Seen
+from appliance.inference.adding.reading import Picture, Seen
 from appliance.inference.preprocess import Preprocessor
 from appliance.inference.runtimes import Session
 

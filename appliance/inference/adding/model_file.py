@@ -12,14 +12,12 @@ from appliance.core.manifest import MANIFEST_NAME, ModelManifest, Precision
 from appliance.inference.adding import deciding, onnx_about, trial
 from appliance.inference.adding.about import About
 from appliance.inference.adding.deciding import Draft, Wishes
-from appliance.inference.adding.families import Reading, Seen, recognise
+from appliance.inference.adding.families import recognise
 from appliance.inference.adding.look import look
+from appliance.inference.adding.reading import Reading, Seen
 from appliance.inference.adding.writing import manifest_text
 from appliance.inference.artifacts import LocatedModel, locate_file
 from appliance.inference.runtimes import OpenedSession
-
-WRITTEN = {"detect"}
-"""Tasks that a manifest can be written for."""
 
 _CALLED = {
     "detect": "a detector",
@@ -166,7 +164,7 @@ def _the_one(path: Path, seen: Seen, readings: Sequence[Reading], about: About) 
     reading = readings[0]
     if about.task and task != reading.task:
         raise UnsupportedError(f"{path} says that its task is {about.task}; its outputs, {outputs}, are not read yet")
-    if reading.task not in WRITTEN:
+    if reading.task not in deciding.TABLES:
         raise UnsupportedError(
             f"{path} is {_CALLED[reading.task]}"
             + (f" of {reading.classes} classes" if reading.classes else f" ({reading.family})")

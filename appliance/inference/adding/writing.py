@@ -13,8 +13,6 @@ from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.core.files import sync_directory, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
 
-_TABLES = ("source", "input", "decoder", "signature")
-
 
 def manifest_text(values: Mapping[str, Any], head: str) -> str:
     """Give a manifest.toml.
@@ -24,11 +22,11 @@ def manifest_text(values: Mapping[str, Any], head: str) -> str:
         head: The comment at its top, a line.
     """
     lines = [f"# {head}"]
-    plain = {key: value for key, value in values.items() if key not in {*_TABLES, "labels", "artifacts"}}
+    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    plain = {key: value for key, value in values.items() if key not in {*tables, "labels", "artifacts"}}
     lines += [f"{format_key(key)} = {format_value(value)}" for key, value in plain.items()]
     lines += ["labels = [", *(f"    {format_value(label)}," for label in values["labels"]), "]", ""]
-    for name in _TABLES:
-        table = values[name]
+    for name, table in tables.items():
         lines += _table(f"[{name}]", table)
     for artifact in values.get("artifacts", ()):
         lines += _table("[[artifacts]]", artifact)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from appliance.core.errors import UnsupportedError
 from appliance.core.manifest import ModelManifest, TensorSpec
-from appliance.inference.adding.families import Reading, Seen, recognise
+from appliance.inference.adding.families import recognise
 from appliance.inference.adding.look import find_picture
+from appliance.inference.adding.reading import Reading, Seen
 from appliance.inference.artifacts import find_models
 
 RANDOM = np.random.default_rng(0)
@@ -119,20 +120,22 @@ def test_detr_has_a_class_nothing_and_its_successors_have_not(known: list[ModelM
 
 
 @pytest.mark.parametrize(
-    ("value", "task", "classes"),
+    ("value", "task", "classes", "table"),
     [
-        (scores(1, 1001), "classify", 1001),
-        (scores(1, 1, 1, 10), "classify", 10),
-        (RANDOM.integers(0, 20, (1, 320, 320)), "segment", None),
-        (scores(1, 40, 40, 21), "segment", 21),
-        (scores(1, 1, 17, 3), "pose", None),
+        (scores(1, 1001), "classify", 1001, {"activation": "none", "min_score": 0.3}),
+        (scores(1, 1, 1, 10) * 9, "classify", 10, {"activation": "softmax", "min_score": 0.3}),
+        (RANDOM.integers(0, 20, (1, 320, 320)), "segment", None, {"output": "labels"}),
+        (RANDOM.integers(0, 20, (1, 320, 320, 1)), "segment", None, {"output": "labels"}),
+        (scores(1, 40, 40, 21), "segment", 21, {"output": "nhwc"}),
+        (scores(1, 21, 40, 40), "segment", 21, {"output": "nchw"}),
+        (scores(1, 1, 17, 3), "pose", None, {}),
     ],
 )
 def test_other_tasks_are_called_by_their_name(
-    known: list[ModelManifest], value: NDArray[Any], task: str, classes: int | None
+    *, known: list[ModelManifest], value: NDArray[Any], task: str, classes: int | None, table: dict[str, Any]
 ) -> None:
     (reading,) = recognise(seen(value, inputs=(NHWC,)), known)
-    assert (reading.task, reading.classes) == (task, classes)
+    assert (reading.task, reading.classes, reading.decoder) == (task, classes, table)
 
 
 def test_what_no_family_gives_is_none(known: list[ModelManifest]) -> None:
