@@ -11,7 +11,8 @@ from appliance.core.manifest import Precision
 
 MOST_LABELS: Final = 2000
 MOST_TEXT: Final = 256 << 10  # bytes of one entry; the names of a thousand labels are some 20 KiB
-LONGEST_LABEL: Final = 100  # characters
+LONGEST_LABEL: Final = 100  # characters; a manifest's. What is longer is cut, at a comma where there is one
+LONGEST_LINE: Final = 300  # characters; what is longer is no label but prose
 GAP: Final = ""
 """Stands in a list of labels for a number that has none."""
 
@@ -104,7 +105,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 def parse_lines(text: str) -> tuple[str, ...]:
     """Read labels from a label file: one a line, by their place or by a number before each.
 
-    Empty where there are too many, or a label is too long.
+    Empty where there are too many, or a line is too long to be a label.
     """
     lines = [line.strip() for line in text[:MOST_TEXT].splitlines()]
     while lines and not lines[-1]:
@@ -148,8 +149,14 @@ def _placed(labels: Mapping[int, str]) -> tuple[str, ...]:
 def _checked(labels: Sequence[str]) -> tuple[str, ...]:
     cleaned = [_line(label) for label in labels]
     cleaned = [GAP if label.lower() in _GAPS else label for label in cleaned]
-    is_usable = 0 < len(cleaned) <= MOST_LABELS and any(cleaned) and max(map(len, cleaned)) <= LONGEST_LABEL
-    return tuple(cleaned) if is_usable else ()
+    is_usable = 0 < len(cleaned) <= MOST_LABELS and any(cleaned) and max(map(len, cleaned)) <= LONGEST_LINE
+    return tuple(map(_cut, cleaned)) if is_usable else ()
+
+
+def _cut(label: str) -> str:
+    if len(label) <= LONGEST_LABEL:
+        return label
+    return label[:LONGEST_LABEL].rpartition(",")[0] or label[:LONGEST_LABEL]
 
 
 def _line(text: str) -> str:

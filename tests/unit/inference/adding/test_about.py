@@ -92,9 +92,10 @@ def test_a_label_file_is_read_by_place_or_by_number() -> None:
     assert parse_lines("???\nperson\nn/a\ncar") == ("", "person", "", "car")
     assert parse_lines("3d printer\n2nd hand car\n") == ("3d printer", "2nd hand car")
     assert parse_lines("a\x1b[31mred\n") == ("a [31mred",)
+    assert parse_lines(f"{'x' * 60}, {'y' * 60}\n{'z' * 101}") == ("x" * 60, "z" * 100)
 
 
-@pytest.mark.parametrize("text", ["x" * 101, "\n".join(map(str, range(MOST_LABELS + 1))), "\n\n", "\x00"])
+@pytest.mark.parametrize("text", ["x" * 301, "\n".join(map(str, range(MOST_LABELS + 1))), "\n\n", "\x00"])
 def test_what_is_no_list_of_labels_gives_none(text: str) -> None:
     assert parse_lines(text) == ()
 
@@ -160,7 +161,13 @@ def test_a_real_file_of_google_says_what_it_takes() -> None:
     path = SHARED / "models" / "mobilenet_v2_1.0_224_quant.tflite"
     about = tflite_about.read_about(path.read_bytes())
     assert (about.colour, about.mean, about.std, about.precision) == ("rgb", (127.5,), (127.5,), "int8")
-    assert about.labels == parse_lines((SHARED / "models" / "imagenet_labels.txt").read_text(encoding="utf-8"))
+    assert (len(about.labels), about.labels[:2], max(map(len, about.labels))) == (
+        1001,
+        ("background", "tench, Tinca tinca"),
+        100,
+    )
+    file = (SHARED / "models" / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
+    assert all(whole.startswith(label) for label, whole in zip(about.labels, file, strict=True))
 
 
 _TFLITE = tflite_metadata.model(packed={"labels.txt": b"robin\nwren\n"})
