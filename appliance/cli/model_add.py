@@ -220,7 +220,8 @@ def _found_out(opened: "ModelFile", draft: "Draft") -> dict[str, Any]:
     values = {"labels": f"{count}", "colour": draft.input.colour, "scale": _scale(draft), "fit": draft.input.fit}
     return {
         "family": opened.reading.family,
-        "decoder": opened.reading.decoder["kind"],
+        "task": opened.reading.task,
+        "decoder": opened.reading.decoder.get("kind", "-"),
         "input": f"{picture.width}x{picture.height} {picture.layout} {picture.spec.dtype}",
         "precision": opened.about.precision,
         **{

@@ -1,5 +1,6 @@
 """Puts together what is known of a network, and says of each property how it is known. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -23,6 +24,7 @@ TOLD: Final[Mapping[Basis, str]] = {
 TABLES: Final[Mapping[str, str]] = {"detect": "decoder"}
 """Tasks that a manifest can be written for, and what it calls the table that says how outputs are read."""
 
+_NUMBERED = {"ssd", "detr", "listed", "rows"}  # decoders whose networks may have classes without a label
 _WHOLE = 0.05  # share of a usual range by which a quantized one may miss it
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
@@ -143,37 +145,46 @@ def manifest_values(draft: Draft, wishes: Wishes, **facts: Any) -> dict[str, Any
     Raises:
         ModelError: The labels are not as many as the network's classes, or one is there twice.
     """
-    numbers = [at for at, label in enumerate(draft.labels) if label != GAP]
-    labels = [draft.labels[at] for at in numbers]
-    decoder = dict(draft.reading.decoder)
-    classes = draft.reading.classes
-    is_own = draft.reading.is_known and tuple(labels) == draft.reading.labels
-    if classes is not None and not is_own and len(draft.labels) != classes:
-        raise ModelError(f"there are {len(draft.labels)} labels for {classes} classes; give one for each, a line each")
-    if not is_own:
-        decoder.pop("class_numbers", None)
-    if not is_own and numbers != list(range(len(numbers))):
-        if decoder.get("kind") not in {"ssd", "detr", "listed", "rows"}:
-            raise ModelError("every class of this network needs a label; there are lines without one")
-        decoder["class_numbers"] = numbers
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ModelError(f"labels: {', '.join(map(repr, twice[:5]))} there more than once; each must be there once")
-    if wishes.min_score is not None:
-        decoder["min_score"] = wishes.min_score
+    reading = draft.reading
+    labels, table = _labelled(draft)
+    if wishes.min_score is not None and "min_score" in table:
+        table["min_score"] = wishes.min_score
     shape = [1, draft.picture.channels, "height", "width"]
     if draft.picture.layout == "nhwc":
         shape = [1, "height", "width", draft.picture.channels]
-    signature: dict[str, Any] = {
-        "input": {"shape": shape, "dtype": draft.picture.spec.dtype},
-        "outputs": draft.reading.outputs,
-        "tells_labels": False,
-    }
-    if draft.reading.constants:
-        signature["constants"] = draft.reading.constants
-    values = {"schema": 1, "version": "1.0", "task": draft.reading.task, **facts, "labels": labels}
+    picture = {"shape": shape, "dtype": draft.picture.spec.dtype}
+    signature: dict[str, Any] = {"input": picture, "outputs": reading.outputs, "tells_labels": False}
+    if reading.constants:
+        signature["constants"] = reading.constants
+    values = {"schema": 1, "version": "1.0", "task": reading.task, **facts, "labels": labels}
     spec = draft.input.model_dump(mode="json", exclude_defaults=True)
-    return {**values, "input": spec, TABLES[draft.reading.task]: decoder, "signature": signature}
+    return {**values, "input": spec, TABLES[reading.task]: table, "signature": signature}
+
+
+def _labelled(draft: Draft) -> tuple[list[str], dict[str, Any]]:
+    """Give the labels without their gaps, and the table that says how the outputs are read, with the labels' numbers.
+
+    Raises:
+        ModelError: They are not as many as the network's classes, or one is there twice.
+    """
+    reading, table = draft.reading, dict(draft.reading.decoder)
+    numbers = [at for at, label in enumerate(draft.labels) if label != GAP]
+    labels = [draft.labels[at] for at in numbers]
+    twice = sorted(label for label, count in Counter(labels).items() if count > 1)
+    if twice:
+        raise ModelError(f"labels: {', '.join(map(repr, twice[:5]))} there more than once; each must be there once")
+    if reading.is_known and tuple(labels) == reading.labels:
+        return labels, table
+    table.pop("class_numbers", None)
+    if reading.classes not in {None, len(draft.labels)}:
+        raise ModelError(
+            f"there are {len(draft.labels)} labels for {reading.classes} classes; give one for each, a line each"
+        )
+    if numbers != list(range(len(numbers))):
+        if table.get("kind") not in _NUMBERED:
+            raise ModelError("every class of this network needs a label; there are lines without one")
+        table["class_numbers"] = numbers
+    return labels, table
 
 
 def stand_in(draft: Draft, coco: tuple[str, ...]) -> ModelManifest:

@@ -70,7 +70,12 @@ class ModelFile:
         return deciding.draft(self.reading, self.seen.picture, self.about, wishes, self.coco)
 
     def inputs_to_try(self, draft: Draft) -> list[Any]:
-        """Give the ways to prepare the input that nobody has ruled out; one or none: there is nothing to try."""
+        """Give the ways to prepare the input that nobody has ruled out; one or none: there is nothing to try.
+
+        Only a detector is tried: of others a mirror image tells nothing.
+        """
+        if self.reading.task != "detect":
+            return []
         colours, scales = deciding.to_try(draft)
         return trial.variants(draft.input, colours, scales, [])
 
