@@ -114,7 +114,7 @@ def add_model(
     chosen = {key: rest[key] for key in ("colour", "scale", "fit", "min_score")}
     wishes = Wishes(labels=labels_named(labels) if labels else None, **chosen)
     frames = sample_frames(samples) if samples else drawn_frames()
-    known = [one.manifest for one in find_models(settings.directories) if one.manifest.task == "detect"]
+    known = [one.manifest for one in find_models(settings.directories)]
     with open_model_file(file, known, frames, size=_size(size), threads=settings.threads) as opened:
         draft = _tried(opened, opened.draft(wishes), is_quiet=as_json)
         draft = _agreed(draft, asked)

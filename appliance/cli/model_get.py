@@ -95,7 +95,7 @@ def _written(
     from appliance.inference.artifacts import find_models
 
     frames = drawn_frames()
-    known = [one.manifest for one in find_models() if one.manifest.task == "detect"]
+    known = [one.manifest for one in find_models()]
     wishes = Wishes(labels=labels_named("coco80") if entry.labels == "coco80" else None)
     with open_model_file(file, known, frames, size=None, threads=1) as opened:
         if opened.reading.family != entry.family:

@@ -132,7 +132,12 @@ def report(folder: Path, frames: Sequence["Frame"], found_out: dict[str, Any], *
         "found_out": found_out,
         "inference_ms": round(min(run[2] for run in runs), 2),
         "detections": [
-            {"label": labels[number], "score": round(score, 4), "box": [round(value, 1) for value in box]}
+            {
+                "label": labels[number],
+                "class_id": number,
+                "score": round(score, 5),
+                "box": [round(value, 2) for value in box],
+            }
             for score, number, box in rows
         ],
     }

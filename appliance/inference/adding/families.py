@@ -40,7 +40,7 @@ def recognise(seen: Seen, known: Iterable[ModelManifest]) -> list[Reading]:
 def _by_manifests(seen: Seen, known: Iterable[ModelManifest]) -> Iterator[Reading]:
     """Fit families with as many classes as make their signature fit."""
     sizes = {size for one in seen.outputs for size in one.shape if size is not None}
-    for manifest in known:
+    for manifest in (one for one in known if one.task == "detect"):
         if manifest.decoder.kind not in _FAMILIES:
             continue
         own = len(manifest.labels)

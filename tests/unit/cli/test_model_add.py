@@ -95,7 +95,7 @@ def test_what_nothing_tells_has_to_be_given_and_all_of_it_is_named_at_once(
     assert list(models.iterdir()) == []
     given = ("--labels", tmp_path / "labels.txt", "--colour", "bgr", "--scale", "imagenet", "--fit", "stretch")
     told = json.loads(add(*always, *given, "--min-score", "0.4", "--json").stdout)
-    assert told["detections"] == [{"label": "wren", "score": 0.9, "box": [24.0, 24.0, 40.0, 40.0]}]
+    assert told["detections"] == [{"label": "wren", "class_id": 1, "score": 0.9, "box": [24.0, 24.0, 40.0, 40.0]}]
     manifest = read_manifest(models / "x")
     assert (manifest.input.colour, manifest.input.mean, manifest.decoder.min_score) == (
         "bgr",
