@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from appliance.cli.configured import load_configured
+from appliance.cli.model_add import add_model
+from appliance.cli.model_get import get_model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import MANIFEST_NAME, Precision
 
@@ -22,7 +24,11 @@ _TITLE = 30  # characters
 
 @click.group()
 def model() -> None:
-    """Show the models that can be used, and check one."""
+    """Show the models that can be used, check one, add or get one."""
+
+
+model.add_command(add_model)
+model.add_command(get_model)
 
 
 @model.command("list")

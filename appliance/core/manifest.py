@@ -29,11 +29,23 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Members = Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
-Dtype = Literal["float32", "uint8"]
+Dtype = Literal["float32", "float16", "uint8", "int8"]
 AxisWord = int | Annotated[str, Field(max_length=64)]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
 PlainFile = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain_file)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Quantization(Part):
+    """What an integer of a quantized input stands for: (integer - zero_point) * scale.
+
+    Attributes:
+        scale: Of one step.
+        zero_point: The integer that stands for 0.
+    """
+
+    scale: Annotated[float, Field(ge=1e-6, le=1e3)]
+    zero_point: Annotated[int, Field(ge=-128, le=255)]
 
 
 class TensorSpec(Part):
@@ -44,12 +56,14 @@ class TensorSpec(Part):
         shape: Sizes; None where the file leaves one open.
         dtype: NumPy's name of the element type.
         takes_float: Of an input with integers: the session takes float32 too and quantizes it as the file says.
+        quantization: What its integers stand for, where it is the same for all of them.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     takes_float: bool = False
+    quantization: Quantization | None = None
 
     def __str__(self) -> str:
         sizes = ",".join("?" if size is None else str(size) for size in self.shape)
@@ -66,7 +80,7 @@ class TensorPattern(Part):
     """
 
     shape: Annotated[tuple[AxisWord, ...], Field(max_length=8)]
-    dtype: Literal["float32", "uint8", "int32", "int64"] = "float32"
+    dtype: Literal["float32", "float16", "uint8", "int8", "int32", "int64"] = "float32"
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(str(size) for size in self.shape)}]"
@@ -106,45 +120,63 @@ class InputSpec(Part):
         width: Pixels.
         height: Pixels.
         layout: Order of the axes after the batch.
-        dtype: Element type.
-        colour: Order of the channels.
-        fit: Stretch to the size, or keep the aspect ratio and pad, picture top left or centred.
+        dtype: Element type. Without `quantization` uint8 takes pixels as they are, int8 takes them less 128.
+        colour: Order of the channels; of grey there is one.
+        fit: Stretch to the size; keep the aspect ratio and pad, picture top left or centred; or keep it and cut off
+            what is too much, the centre staying.
         interpolation: How the picture is scaled.
         pad: Value of the padding, 0..255, before mean and std.
-        mean: Subtracted from each channel in the order of `colour`, on the 0..255 scale.
-        std: Each channel is divided by it afterwards, on the 0..255 scale.
+        mean: Subtracted from each channel in the order of `colour`, on the 0..255 scale; of grey all three the same.
+        std: Each channel is divided by it afterwards, on the 0..255 scale; likewise.
+        quantization: Of an input with 8 bits whose pixels are normalised before they are quantized.
     """
 
     width: Size
     height: Size
     layout: Literal["nchw", "nhwc"] = "nchw"
     dtype: Dtype = "float32"
-    colour: Literal["bgr", "rgb"]
-    fit: Literal["letterbox-topleft", "letterbox-centre", "stretch"]
+    colour: Literal["bgr", "rgb", "grey"]
+    fit: Literal["letterbox-topleft", "letterbox-centre", "stretch", "crop-centre"]
     interpolation: Literal["nearest", "linear", "cubic", "area"] = "linear"
     pad: Annotated[int, Field(ge=0, le=255)] = 114
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    quantization: Quantization | None = None
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if any(not 1e-3 <= value <= 1e3 for value in self.std):  # noqa: PLR2004 - 255 and its parts, with room
             raise ValueError("std must lie between 0.001 and 1000")
-        if self.dtype == "uint8" and (any(self.mean) or set(self.std) != {1.0}):
-            raise ValueError("mean and std need dtype float32")
+        is_normalised = any(self.mean) or set(self.std) != {1.0}
+        if self.is_integer and is_normalised and self.quantization is None:
+            raise ValueError("mean and std need dtype float32 or float16, or a quantization")
+        if self.quantization is not None and not self.is_integer:
+            raise ValueError("quantization needs dtype uint8 or int8")
+        if self.colour == "grey" and (len(set(self.mean)) > 1 or len(set(self.std)) > 1):
+            raise ValueError("colour grey needs the same mean, and the same std, three times")
         return self
+
+    @property
+    def is_integer(self) -> bool:
+        """It takes 8-bit integers."""
+        return self.dtype in {"uint8", "int8"}
+
+    @property
+    def channels(self) -> int:
+        """How many values a pixel has: 3, or 1 of grey."""
+        return 1 if self.colour == "grey" else 3
 
 
 class Source(Part):
     """Where a model comes from.
 
     Attributes:
-        url: The project or publication.
+        url: The project or publication; empty: nobody said.
         paper: Citation.
         notes: What was changed or must be known.
     """
 
-    url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)]
+    url: Annotated[str, Field(pattern=r"^(https://\S+)?$", max_length=500)]
     paper: Annotated[str, Field(max_length=500)] = ""
     notes: Annotated[str, Field(max_length=2000)] = ""
 

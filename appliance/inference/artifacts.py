@@ -176,12 +176,12 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
         )
     name, equals, file = settings.use.partition("=")
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
-        return _locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
+        return locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
     path = Path(settings.use).expanduser()
     if own := _manifest_beside(path):
         named = next(artifact for artifact in own.artifacts if artifact.file == path.name)
         return read_artifact(path.parent, own, named)
-    return _locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
+    return locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
 
 
 def manifest_named(settings: ModelSettings) -> ModelManifest | None:
@@ -367,7 +367,17 @@ def _is_file_name(use: str) -> bool:
     return "/" in use or use.endswith(tuple(f".{kind}" for kind in RUNTIMES)) or Path(use).expanduser().is_file()
 
 
-def _locate_file(path: Path, candidates: tuple[ModelManifest, ...]) -> LocatedModel:
+def locate_file(path: Path, candidates: tuple[ModelManifest, ...] = ()) -> LocatedModel:
+    """Read a file of weights, whatever lies beside it.
+
+    Args:
+        path: The file; its ending is its format.
+        candidates: Manifests that it may belong to.
+
+    Raises:
+        ConfigError: It cannot be read, or its ending is of no known format.
+        ModelError: It is too large.
+    """
     kind = path.suffix.removeprefix(".")
     if kind not in RUNTIMES:
         raise ConfigError(f"[model] use: {path} is of no known format; known: {', '.join(f'.{k}' for k in RUNTIMES)}")

@@ -21,11 +21,11 @@ _TO_BGR = {PixelLayout.I420: cv2.COLOR_YUV2BGR_I420, PixelLayout.NV12: cv2.COLOR
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Where a picture lies in the model's input.
+    """Where a picture lies in the model's input; of one that is cropped, where all of it would lie.
 
     Attributes:
-        left: Pixels of the input left of the picture.
-        top: Pixels of the input above the picture.
+        left: Pixels of the input left of the picture; negative: so many of the picture's are cut off.
+        top: Pixels of the input above the picture; likewise.
         width: The picture's width in the input, pixels.
         height: The picture's height in the input, pixels.
         source_width: The frame's width, pixels.
@@ -73,15 +73,18 @@ def fit(spec: InputSpec, image_size: tuple[int, int], source_size: tuple[int, in
     width, height = image_size
     if spec.fit == "stretch":
         return Letterbox(0, 0, spec.width, spec.height, *source_size)
+    is_cropped = spec.fit == "crop-centre"
     # in whole numbers: a ratio in floating point can lose the last row to rounding
-    if spec.width * height <= spec.height * width:
+    if (spec.width * height <= spec.height * width) != is_cropped:
         inner_width, inner_height = spec.width, max(1, height * spec.width // width)
     else:
         inner_width, inner_height = max(1, width * spec.height // height), spec.height
-    if even:
+    if is_cropped:
+        inner_width, inner_height = inner_width + (inner_width & even), inner_height + (inner_height & even)
+    elif even:
         inner_width, inner_height = max(2, inner_width & ~1), max(2, inner_height & ~1)
     left = top = 0
-    if spec.fit == "letterbox-centre":
+    if spec.fit != "letterbox-topleft":
         left, top = (spec.width - inner_width) // 2, (spec.height - inner_height) // 2
     return Letterbox(left, top, inner_width, inner_height, *source_size)
 
@@ -90,20 +93,24 @@ class Preprocessor:
     """Writes frames into `tensor` without allocating anything per frame. Owned by one thread.
 
     Attributes:
-        tensor: The model's input: (1, 3, H, W) or (1, H, W, 3), float32 or uint8, as `spec` says.
+        tensor: The model's input: (1, channels, H, W) or (1, H, W, channels), of the element type that `spec` says.
     """
 
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
         self._interpolation = _INTERPOLATIONS[spec.interpolation]
-        is_planar = spec.layout == "nchw"
-        self._is_plain = not is_planar and spec.dtype == "uint8"
-        shape = (1, 3, spec.height, spec.width) if is_planar else (1, spec.height, spec.width, 3)
-        self.tensor: NDArray[Any] = np.zeros(shape, spec.dtype)
-        self._channels = self.tensor[0] if is_planar else self.tensor[0].transpose(2, 0, 1)
-        column = (3, 1, 1)
-        self._factor = np.array([1.0 / value for value in spec.std], np.float32).reshape(column)
-        self._offset = np.array([m / s for m, s in zip(spec.mean, spec.std, strict=True)], np.float32).reshape(column)
+        self._is_planar = spec.layout == "nchw"
+        size, depth = (spec.height, spec.width), spec.channels
+        self.tensor: NDArray[Any] = np.zeros((1, depth, *size) if self._is_planar else (1, *size, depth), spec.dtype)
+        # bytes are moved as such, whether they stand for numbers with a sign or not
+        values = self.tensor[0].view(np.uint8) if spec.is_integer else self.tensor[0]
+        self._channels: NDArray[Any] = values if self._is_planar else values.transpose(2, 0, 1)
+        column = (depth, 1, 1)
+        mean, std = np.array(spec.mean[:depth]), np.array(spec.std[:depth])
+        self._factor = (1.0 / std).astype(np.float32).reshape(column)
+        self._offset = (mean / std).astype(np.float32).reshape(column)
+        self._table = _table(spec)
+        self._is_shifted = spec.dtype == "int8" and spec.quantization is None
         self._whole = np.empty((1, 1, 3), np.uint8)
         self._key: tuple[PixelLayout, tuple[int, int], int, int] | None = None
         self._arrange(Letterbox(0, 0, spec.width, spec.height, spec.width, spec.height))
@@ -115,24 +122,29 @@ class Preprocessor:
             even = frame.layout is not PixelLayout.BGR
             self._arrange(fit(self._spec, frame.image_size, (frame.width, frame.height), even=even))
             self._key = key
-        self._fill(self._scale(frame))
+        self._fill(self._scale(frame)[self._seen])
         return self._letterbox
 
     def _arrange(self, letterbox: Letterbox) -> None:
         """Make the buffers for one geometry, and the padding, which then stays."""
         self._letterbox = letterbox
-        width, height = letterbox.width, letterbox.height
+        width, height, depth = letterbox.width, letterbox.height, self._spec.channels
         self._scaled = np.empty((height, width, 3), np.uint8)
-        self._turned = np.empty((height, width, 3), np.uint8)
         self._yuv = np.empty(height * width * 3 // 2, np.uint8)
-        self._planes = np.empty((3, height, width), np.uint8)
-        order = [0, 1, 2] if self._spec.colour == "bgr" else [2, 1, 0]
-        self._split = [self._planes[at] for at in order]
-        rows = slice(letterbox.top, letterbox.top + height)
-        columns = slice(letterbox.left, letterbox.left + width)
+        rows, columns = _span(letterbox.top, height, self._spec.height), _span(letterbox.left, width, self._spec.width)
+        self._seen = (_moved(rows, -letterbox.top), _moved(columns, -letterbox.left))
         self._inside = self._channels[:, rows, columns]
-        self._channels[:] = self._spec.pad
-        self._normalise(self._channels)
+        inner = self._inside.shape[1:]
+        self._turned = np.empty((*inner, 3) if depth > 1 else inner, np.uint8)
+        self._planes = np.empty((depth, *inner), np.uint8)
+        order = [2, 1, 0] if self._spec.colour == "rgb" else [0, 1, 2]
+        self._split = [self._planes[at] for at in order[:depth]]
+        if self._table is not None:
+            self._channels[:] = self._table[:, self._spec.pad].reshape(depth, 1, 1)
+            self._looked_up = np.empty((depth, *inner), self._table.dtype)
+        else:
+            self._channels[:] = self._spec.pad
+            self._normalise(self._channels)
 
     def _scale(self, frame: Frame) -> NDArray[np.uint8]:
         size = (self._letterbox.width, self._letterbox.height)
@@ -162,21 +174,68 @@ class Preprocessor:
         return self._scaled
 
     def _fill(self, picture: NDArray[np.uint8]) -> None:
-        if self._is_plain:  # rows of pixels as they are; through planes it would take ten times as long
+        if self._spec.colour == "grey":
+            cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY, dst=self._turned)
+            self._fill_planes(self._turned[None])
+        elif self._is_planar or not self._spec.is_integer:
+            cv2.split(picture, self._split)
+            self._fill_planes(self._planes)
+        else:  # rows of pixels as they are; through planes it would take ten times as long
             if self._spec.colour == "rgb":
                 cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=self._turned)
                 picture = self._turned
-            np.copyto(self._inside.transpose(1, 2, 0), picture)
+            if self._table is not None:
+                cv2.LUT(picture, self._table.T[None], dst=self._turned)
+                picture = self._turned
+            rows = self._inside.transpose(1, 2, 0)
+            np.copyto(rows, picture)
+            self._normalise(rows)
+
+    def _fill_planes(self, planes: NDArray[np.uint8]) -> None:
+        """Write planes in the order of the tensor's channels, shape (channels, H, W)."""
+        if self._table is None:
+            np.copyto(self._inside, planes)
+            self._normalise(self._inside)
             return
-        cv2.split(picture, self._split)
-        np.copyto(self._inside, self._planes)
-        self._normalise(self._inside)
+        for table, plane, looked_up in zip(self._table, planes, self._looked_up, strict=True):
+            # every index is in the table: to clip costs nothing, to check would take a buffer
+            np.take(table, plane, out=looked_up, mode="clip")
+        np.copyto(self._inside, self._looked_up)
 
     def _normalise(self, channels: NDArray[Any]) -> None:
+        if self._is_shifted:
+            np.bitwise_xor(channels, np.uint8(0x80), out=channels)  # a byte less 128, by its top bit
+        if self._spec.is_integer:
+            return
         if self._spec.std != (1.0, 1.0, 1.0):
             np.multiply(channels, self._factor, out=channels)
         if any(self._spec.mean):
             np.subtract(channels, self._offset, out=channels)
+
+
+def _table(spec: InputSpec) -> NDArray[Any] | None:
+    """Give what stands for each of the 256 values of a pixel, shape (channels, 256); None where arithmetic is quicker.
+
+    Of integers as bytes, those with a sign included.
+    """
+    if spec.dtype == "float32" or (spec.is_integer and spec.quantization is None):
+        return None
+    mean, std = np.array(spec.mean[: spec.channels])[:, None], np.array(spec.std[: spec.channels])[:, None]
+    values: NDArray[Any] = (np.arange(256) - mean) / std
+    if spec.quantization is None:
+        return np.asarray(values, spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    steps = np.rint(values / spec.quantization.scale) + spec.quantization.zero_point
+    return np.asarray(np.clip(steps, limits.min, limits.max), spec.dtype).view(np.uint8)
+
+
+def _span(start: int, length: int, size: int) -> slice:
+    """Give the part of 0..size that `length` places from `start` on cover."""
+    return slice(max(0, start), min(size, start + length))
+
+
+def _moved(span: slice, by: int) -> slice:
+    return slice(span.start + by, span.stop + by)
 
 
 def _planes(flat: NDArray[np.uint8], width: int, height: int, layout: PixelLayout) -> tuple[NDArray[np.uint8], ...]:

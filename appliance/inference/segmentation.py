@@ -78,7 +78,8 @@ def _nearest(source: int, offset: int, inner: int, whole: int, cells: int) -> ND
     """
     middles = np.arange(1, 2 * source, 2, dtype=np.int64)
     places = (offset * 2 * source + middles * inner) * cells // (2 * source * whole)
-    return np.minimum(places, cells - 1).astype(np.intp)
+    # a picture that was cropped reaches beyond the cells: its border is taken for what lies there
+    return np.clip(places, 0, cells - 1).astype(np.intp)
 
 
 def shares(segmentation: Segmentation, classes: int, region: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.errors import ModelError, UnsupportedError
-from appliance.core.manifest import TensorSpec
+from appliance.core.manifest import Quantization, TensorSpec
 from appliance.core.providers import Delegate
 from appliance.inference.runtimes import NO_PLAN, Placement, Plan
 from appliance.inference.runtimes.litert_nodes import count_stand_ins, count_taken
@@ -191,7 +191,13 @@ class _Tensor:
             axes[quantized["quantized_dimension"]] = len(scales)
         return cls(
             int(detail["index"]),
-            TensorSpec(name=detail["name"], shape=shape, dtype=str(dtype), takes_float=is_quantized),
+            TensorSpec(
+                name=detail["name"],
+                shape=shape,
+                dtype=str(dtype),
+                takes_float=is_quantized,
+                quantization=_uniform(scales, zeros) if is_quantized else None,
+            ),
             np.asarray(scales, np.float32).reshape(axes) if is_quantized else None,
             np.asarray(zeros, np.int32).reshape(axes) if is_quantized else np.zeros((), np.int32),
         )
@@ -209,6 +215,13 @@ class _Tensor:
         if self.scale is None:
             return value
         return (value.astype(np.int32) - self.zero).astype(np.float32) * self.scale
+
+
+def _uniform(scales: Sequence[float], zeros: Sequence[int]) -> Quantization | None:
+    """Give what the integers stand for, where one scale is for all and a manifest could say it."""
+    if len(scales) != 1 or not 1e-6 <= scales[0] <= 1e3 or not -128 <= zeros[0] <= 255:  # noqa: PLR2004 - Quantization's
+        return None
+    return Quantization(scale=float(scales[0]), zero_point=int(zeros[0]))
 
 
 def _nodes(interpreter: Any) -> Sequence[Mapping[str, Any]] | None:

@@ -17,7 +17,7 @@ def without_weight_inputs(model: bytes) -> bytes:
     view = memoryview(model)
     try:
         parts: list[bytes | memoryview] = []
-        for number, value, whole in _fields(view):
+        for number, value, whole in fields(view):
             graph = _without_weight_inputs(value) if number == _MODEL_GRAPH else None
             if graph is None:
                 parts.append(whole)
@@ -38,23 +38,27 @@ def varint(value: int) -> bytes:
 
 
 def _without_weight_inputs(graph: memoryview) -> list[memoryview] | None:
-    weights = {_name(value, _TENSOR_NAME) for number, value, _ in _fields(graph) if number == _GRAPH_INITIALIZER}
-    inputs = {_name(value, _VALUE_NAME) for number, value, _ in _fields(graph) if number == _GRAPH_INPUT}
+    weights = {_name(value, _TENSOR_NAME) for number, value, _ in fields(graph) if number == _GRAPH_INITIALIZER}
+    inputs = {_name(value, _VALUE_NAME) for number, value, _ in fields(graph) if number == _GRAPH_INPUT}
     if not weights & inputs:
         return None
     return [
         whole
-        for number, value, whole in _fields(graph)
+        for number, value, whole in fields(graph)
         if number != _GRAPH_INPUT or _name(value, _VALUE_NAME) not in weights
     ]
 
 
 def _name(message: memoryview, field: int) -> bytes:
-    return next((bytes(value) for number, value, _ in _fields(message) if number == field), b"")
+    return next((bytes(value) for number, value, _ in fields(message) if number == field), b"")
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Give number, value and all bytes of each field."""
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Give number, value and all bytes of each field of a message.
+
+    Raises:
+        ValueError: It is damaged; so may IndexError.
+    """
     at = 0
     while at < len(message):
         start = at
@@ -75,6 +79,15 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]
         if at > len(message):
             raise ValueError("cut off")
         yield key >> 3, message[first:at], message[start:at]
+
+
+def read_number(value: memoryview) -> int:
+    """Give the number that a field's value is.
+
+    Raises:
+        ValueError: It is none; so may IndexError.
+    """
+    return _read_varint(value, 0)[0]
 
 
 def _read_varint(message: memoryview, at: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.manifest import InputSpec
@@ -40,11 +41,25 @@ def expected(image: NDArray[np.uint8], one: InputSpec, box: Letterbox) -> NDArra
     flag = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}[one.interpolation]
     canvas = np.full((one.height, one.width, 3), one.pad, np.uint8)
     scaled = cv2.resize(image, (box.width, box.height), interpolation=flag)
-    canvas[box.top : box.top + box.height, box.left : box.left + box.width] = scaled
+    scaled = scaled[max(0, -box.top) :, max(0, -box.left) :][: one.height, : one.width]
+    top, left = max(0, box.top), max(0, box.left)
+    canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     if one.colour == "rgb":
         canvas = canvas[:, :, ::-1]
-    whole = (canvas.astype(np.float64) - np.array(one.mean)) / np.array(one.std)
+    if one.colour == "grey":
+        canvas = cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY)[:, :, None]
+    depth = canvas.shape[2]
+    whole = (canvas.astype(np.float64) - np.array(one.mean[:depth])) / np.array(one.std[:depth])
+    if one.quantization is not None:
+        low, high = (0, 255) if one.dtype == "uint8" else (-128, 127)
+        whole = np.clip(np.round(whole / one.quantization.scale) + one.quantization.zero_point, low, high)
+    elif one.dtype == "int8":
+        whole -= 128
     return whole.transpose(2, 0, 1)[None] if one.layout == "nchw" else whole[None]
+
+
+IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+QUANTIZED = {"scale": 0.0186, "zero_point": -14}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +75,17 @@ def expected(image: NDArray[np.uint8], one: InputSpec, box: Letterbox) -> NDArra
         spec(layout="nhwc", dtype="uint8"),
         spec(layout="nhwc", dtype="uint8", colour="rgb"),
         spec(dtype="uint8", colour="rgb"),
+        spec(dtype="int8", layout="nhwc", colour="rgb"),
+        spec(dtype="int8"),
+        spec(dtype="int8", layout="nhwc", colour="rgb", quantization=QUANTIZED, **IMAGENET),
+        spec(dtype="int8", quantization=QUANTIZED, **IMAGENET),
+        spec(dtype="uint8", layout="nhwc", quantization={"scale": 0.0078125, "zero_point": 128}, std=(127.5,) * 3),
+        spec(colour="grey", std=(255.0, 255.0, 255.0)),
+        spec(colour="grey", layout="nhwc", dtype="uint8", fit="letterbox-centre"),
+        spec(colour="grey", layout="nhwc", dtype="int8"),
+        spec(fit="crop-centre"),
+        spec(fit="crop-centre", layout="nhwc", dtype="uint8", colour="rgb"),
+        spec(fit="crop-centre", colour="grey", mean=(9.0,) * 3),
     ],
 )
 @pytest.mark.parametrize("size", [(128, 96), (200, 50), (50, 200), (64, 48), (31, 17)])
@@ -69,6 +95,42 @@ def test_the_tensor_is_what_the_manifest_says(one: InputSpec, size: tuple[int, i
     box = preprocessor.write(frame(image))
     assert preprocessor.tensor.dtype == one.dtype
     np.testing.assert_allclose(preprocessor.tensor, expected(image, one, box), atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_half_precision_is_rounded_once(layout: str, colour: str) -> None:
+    numbers = IMAGENET if colour == "rgb" else {"mean": (127.5,) * 3, "std": (127.5,) * 3}
+    one = spec(dtype="float16", layout=layout, colour=colour, **numbers)
+    image = picture(200, 50)
+    preprocessor = Preprocessor(one)
+    box = preprocessor.write(frame(image))
+    assert preprocessor.tensor.dtype == np.float16
+    np.testing.assert_array_equal(preprocessor.tensor, expected(image, one, box).astype(np.float16))
+
+
+def test_what_is_cropped_is_the_middle_of_the_frame() -> None:
+    image = np.zeros((48, 200, 3), np.uint8)
+    image[:, 68:132] = 255  # 64 pixels in the middle of 200
+    preprocessor = Preprocessor(spec(fit="crop-centre"))
+    box = preprocessor.write(frame(image))
+    assert (box.left, box.top, box.width, box.height) == (-68, 0, 200, 48)
+    assert preprocessor.tensor.min() == 255.0
+    back = box.to_source(np.array([[0, 0, 64, 48], [-68, 10, 500, 20]], np.float32))
+    assert back.tolist() == [[68, 0, 132, 48], [0, 10, 200, 20]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dtype": "int8", "mean": (1.0, 1.0, 1.0)},
+        {"quantization": QUANTIZED},
+        {"colour": "grey", "mean": (1.0, 2.0, 3.0)},
+    ],
+)
+def test_an_input_that_contradicts_itself_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        spec(**wrong)
 
 
 def test_padding_is_whole_again_after_the_picture_has_changed_its_shape() -> None:
@@ -98,7 +160,7 @@ def to_planes(image: NDArray[np.uint8], layout: PixelLayout) -> NDArray[np.uint8
 
 
 @pytest.mark.parametrize("layout", [PixelLayout.I420, PixelLayout.NV12])
-@pytest.mark.parametrize("kind", ["letterbox-topleft", "letterbox-centre", "stretch"])
+@pytest.mark.parametrize("kind", ["letterbox-topleft", "letterbox-centre", "stretch", "crop-centre"])
 @pytest.mark.parametrize("size", [(128, 96), (128, 72), (36, 120), (64, 36), (64, 48)])
 def test_planes_give_the_picture_that_bgr_gives(layout: PixelLayout, kind: str, size: tuple[int, int]) -> None:
     image = picture(*size)
@@ -151,7 +213,7 @@ def test_a_letterboxed_picture_lies_inside_and_keeps_its_shape(
         assert box.width == net_width or box.height == net_height
 
 
-@given(SIZES, SIZES, st.sampled_from(["letterbox-topleft", "letterbox-centre", "stretch"]), st.data())
+@given(SIZES, SIZES, st.sampled_from(["letterbox-topleft", "letterbox-centre", "stretch", "crop-centre"]), st.data())
 def test_a_box_comes_back_to_where_it_was_in_the_frame(width: int, height: int, kind: str, data: st.DataObject) -> None:
     # the picture in hand is half the frame's size, as from a camera that scales
     box = fit(spec(fit=kind), (max(1, width // 2), max(1, height // 2)), (width, height))

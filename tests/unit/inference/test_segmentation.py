@@ -71,6 +71,12 @@ def test_each_pixel_of_the_frame_has_the_class_of_the_cell_that_its_centre_lies_
             assert found[row, column] == label_map[cell(row, 1), cell(column, 0)]
 
 
+def test_what_a_crop_cut_off_has_the_class_of_the_border() -> None:
+    label_map = np.array([[1, 2, 3, 4]], np.uint8)
+    found = fit_to_frame(label_map, Letterbox(-2, 0, 8, 4, 8, 4), (4, 4)).class_ids
+    assert found[0].tolist() == [1, 1, 1, 2, 3, 4, 4, 4]
+
+
 def test_shares_are_of_the_picture_or_of_a_region() -> None:
     segmentation = Segmentation(np.array([[0, 0, 1, 2], [0, 0, 1, 2]], np.uint8))
     assert shares(segmentation, 4).tolist() == [0.5, 0.25, 0.25, 0.0]
