@@ -115,6 +115,9 @@ class ModelSettings(Section):
     )
 
 
+_FAINT = 0.1  # no model's half of its lowest score is lower
+
+
 class TrackingSettings(Section):
     """How detections become objects. Defaults follow ByteTrack (Zhang et al., 2022), section 4."""
 
@@ -125,9 +128,10 @@ class TrackingSettings(Section):
         ge=0.05,
         le=1.0,
     )
-    low_score: float = setting(
-        0.1,
-        "Detections down to this score keep an object alive; the weaker they are, the sooner it needs a strong one.",
+    low_score: float | None = setting(
+        None,
+        "Detections down to this score keep an object alive, the weaker the shorter; none: half of high_score.",
+        example=0.25,
         ge=0.01,
         le=1.0,
     )
@@ -151,9 +155,14 @@ class TrackingSettings(Section):
         10.0, "Least time between two updates that only bring a better score.", unit="seconds", ge=0.5, le=3600.0
     )
 
+    @property
+    def least_score(self) -> float:
+        """Lowest score that a detector must give for the tracker, whatever the model's own lowest is."""
+        return _FAINT if self.low_score is None else self.low_score
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.high_score is not None and self.low_score > self.high_score:
+        if self.high_score is not None and self.low_score is not None and self.low_score > self.high_score:
             raise ValueError("low_score must not exceed high_score")
         return self
 

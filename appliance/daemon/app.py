@@ -152,7 +152,7 @@ class App:
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
         # the tracker keeps objects alive with weaker detections than are published
-        low = self._settings.tracking.low_score
+        low = self._settings.tracking.least_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
 

@@ -78,7 +78,7 @@ class Tracker:
         """
         self._settings = settings
         self._high_score = high_score
-        self._low_score = min(settings.low_score, high_score)
+        self._low_score = min(high_score / 2 if settings.low_score is None else settings.low_score, high_score)
         self._pace = Pace(settings.lost_after)
         self._kinship = kinship
         self._next_id = 1

@@ -109,7 +109,7 @@ def factory(model_path: str | os.PathLike[str]) -> tuple[Step, Step]:
         EdgecamError: The model cannot be used.
     """
     cv2.setNumThreads(1)
-    detector = open_detector(ModelSettings(use=str(model_path)), min_score=TrackingSettings().low_score)
+    detector = open_detector(ModelSettings(use=str(model_path)), min_score=TrackingSettings().least_score)
     manifest, min_score = detector.manifest, detector.manifest.decoder.min_score
     directory = tempfile.TemporaryDirectory(prefix="edgecam-bench-")
     sink = DurableSink(Path(directory.name))

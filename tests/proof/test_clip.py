@@ -13,17 +13,13 @@ from tests.shared_data import SHARED, needs
 from tests.simulators.lives import life
 
 UNBUNDLED = "no detector is bundled: models/edgecam-nano has no weights; `make prove MODEL=…` takes another"
-NOT_YET = "edgecam-nano has learned too little: it sees somebody between two of the people; its card says what it needs"
 
 MODELS = [
     pytest.param("models/yolox_nano_416_coco80.onnx", 3, marks=needs("models/yolox_nano_416_coco80.onnx")),
     pytest.param(
         "",
         2,
-        marks=[
-            pytest.mark.skipif(not is_default_bundled(), reason=UNBUNDLED),
-            pytest.mark.xfail(raises=AssertionError, strict=True, reason=NOT_YET),
-        ],
+        marks=pytest.mark.skipif(not is_default_bundled(), reason=UNBUNDLED),
         id=ModelSettings().use,
     ),
 ]

@@ -23,12 +23,10 @@ FPS = 10.0
 SMALL = SyntheticCameraSettings(kind="synthetic", width=480, height=270, seed=3)
 MINUTES = 0.5
 UNBUNDLED = "no detector is bundled: models/edgecam-nano has no weights; `make prove MODEL=…` takes another"
-NOT_YET = "edgecam-nano has learned too little: 90 % of the people and vehicles are told; its card says what it needs"
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not is_default_bundled(), reason=UNBUNDLED)
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason=NOT_YET)
 def test_the_bundled_detector_keeps_the_promise_on_the_street_of_make_run() -> None:
     settings = Settings()
     with open_model("", settings) as detector:

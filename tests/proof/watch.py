@@ -93,7 +93,7 @@ def open_model(model: str, settings: Settings) -> Detector:
     """
     is_folder = bool(model) and Path(model).is_dir()  # a plain name would be looked for among those that are known
     use = str(Path(model).resolve()) if is_folder else model or settings.model.use
-    return open_detector(settings.model.model_copy(update={"use": use}), min_score=settings.tracking.low_score)
+    return open_detector(settings.model.model_copy(update={"use": use}), min_score=settings.tracking.least_score)
 
 
 def whole(least: int) -> Callable[[str], int]:

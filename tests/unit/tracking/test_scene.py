@@ -105,7 +105,7 @@ def test_a_weak_sight_keeps_an_object_but_starts_none() -> None:
 @pytest.mark.parametrize(("score", "sights"), [(0.1, 26), (0.2, 39), (0.3, 77)])
 def test_weak_sights_alone_keep_an_object_the_longer_the_stronger_they_are(score: float, sights: int) -> None:
     """Of a strong score, 0.4, they have a quarter, a half and three quarters: that share of each frame is no doubt."""
-    stage = Stage(TrackingSettings(lost_after=2.0))
+    stage = Stage(TrackingSettings(lost_after=2.0, low_score=0.1))
     stage.play(Actor(300, 500), times=5)
     stage.play(Actor(300, 500, score=score), times=200)
     assert [event.type for event in stage.events] == [EventType.START, EventType.END]
@@ -131,7 +131,7 @@ def test_a_strong_sight_now_and_then_is_enough() -> None:
     stage = Stage(TrackingSettings(lost_after=2.0))
     stage.play(Actor(300, 500), times=3)
     for _ in range(10):
-        stage.play(Actor(300, 500, score=0.15), times=20)
+        stage.play(Actor(300, 500, score=0.22), times=20)
         stage.play(Actor(300, 500))
     assert [event.type for event in stage.events if event.type is not EventType.UPDATE] == [EventType.START]
 

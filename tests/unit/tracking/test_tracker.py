@@ -43,9 +43,14 @@ def test_only_strong_detections_start_tracks() -> None:
 
 def test_weak_detections_keep_tracks_down_to_the_low_score() -> None:
     strong, weak, noise = (Actor(300, 500, score=score) for score in (0.8, 0.12, 0.08))
-    steps = track([[strong]] * 3 + [[weak]] * 3 + [[noise]] * 3)
+    steps = track([[strong]] * 3 + [[weak]] * 3 + [[noise]] * 3, TrackingSettings(low_score=0.1))
     assert [step.is_seen.tolist() for step in steps] == [[True]] * 6 + [[False]] * 3
     assert steps[-1].scores[0] == pytest.approx(0.12)
+
+
+def test_unless_said_otherwise_half_of_a_strong_score_keeps_a_track() -> None:
+    steps = track([[Actor(300, 500)]] * 3 + [[Actor(300, 500, score=0.21)]] * 2 + [[Actor(300, 500, score=0.19)]] * 2)
+    assert [step.is_seen.tolist() for step in steps] == [[True]] * 5 + [[False]] * 2
 
 
 def test_strong_detections_are_matched_before_weak_ones() -> None:
