@@ -12,7 +12,7 @@ import cv2
 from appliance.config import MessagingSettings, runtime_socket
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.errors import ConfigError
-from appliance.core.events import Event
+from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.daemon.broker import DemoBroker
@@ -28,8 +28,8 @@ from appliance.daemon.supervisor import Supervisor
 from appliance.daemon.systemd import Notifier
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.detector import Detector
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import open_best_model
+from appliance.inference.opening import AnyModel
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
 
@@ -85,7 +85,7 @@ class App:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
-        detectors = self._open_detectors()
+        models = self._open_models()
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -95,11 +95,11 @@ class App:
             board=self._board,
         )
         run = secrets.token_hex(3)
-        for name, detector in detectors.items():
+        for name, model in models.items():
             self._chains[name] = build_chain(
                 name,
                 self._settings.cameras[name],
-                detector,
+                model,
                 settings=self._settings,
                 is_end_expected=self._options.once,
                 run=run,
@@ -108,11 +108,13 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
+        first = next(iter(models.values()))
         self._status = Status(
             device_id=device.resolved_id(),
             chains=self._chains,
-            model=asdict(model_info(next(iter(detectors.values()))))
-            | report_model([detector.running for detector in detectors.values()], self._board),
+            model=asdict(model_info(first))
+            | {"task": first.manifest.task}
+            | report_model([model.running for model in models.values()], self._board),
             messaging=self._messaging.figures,
             restarts=self._supervisor.restarts,
             board=self._board,
@@ -135,8 +137,8 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self) -> dict[str, Detector]:
-        """Open a detector for every enabled camera; they live as long as the process."""
+    def _open_models(self) -> dict[str, AnyModel]:
+        """Open a model for every enabled camera; they live as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -144,7 +146,7 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        return {name: open_best_detector(self._settings.model, min_score=low, cache=cache) for name in enabled}
+        return {name: open_best_model(self._settings.model, min_score=low, cache=cache) for name in enabled}
 
     def _messaging_settings(self, stack: ExitStack) -> MessagingSettings:
         """Turn the broker `embedded` into the address of one that runs."""
@@ -170,7 +172,7 @@ class App:
         chosen = f"; {self._options.chosen}" if self._options.chosen else ""
         return f"{cameras} with {self._status.model_name}{chosen}"
 
-    def _tell(self, event: Event, message: Message) -> None:
+    def _tell(self, event: Event | LabelChange, message: Message) -> None:
         self._feed.put({"time": utc_text(event.time_ns), "camera": event.camera, **message.body})
         if self._console is not None:
             self._console.show(event)

@@ -1,21 +1,31 @@
-"""One camera's chain: camera, slot, detector, scene, messages."""
+"""One camera's chain: camera, slot, model, messages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from appliance.cameras import make_camera
 from appliance.config import AnyCamera, Settings
 from appliance.core.clock import Clock
-from appliance.core.events import Event
+from appliance.core.events import Event, LabelChange
 from appliance.core.frame import Frame  # noqa: TC001 - read as what the slot holds
 from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
 from appliance.core.message import Message
+from appliance.core.registry import load
 from appliance.daemon.camera import CameraWorker, frame_timeout
+from appliance.daemon.frames import FramePipeline
 from appliance.daemon.pipeline import Pipeline
 from appliance.inference.detector import Detector
+from appliance.inference.opening import AnyModel
 from appliance.messaging.payloads import ModelInfo, status_message
 from appliance.tracking.scene import Scene
+
+PIPELINES: Final = {
+    "classify": "appliance.daemon.classifying:classifying",
+    "segment": "appliance.daemon.segmenting:segmenting",
+}
+"""What builds the pipeline of a model that is no detector, by task; imported only for such a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +33,13 @@ class Chain:
     """The two workers of one camera."""
 
     camera: CameraWorker
-    pipeline: Pipeline
+    pipeline: FramePipeline
 
 
 def build_chain(
     name: str,
     camera: AnyCamera,
-    detector: Detector,
+    model: AnyModel,
     *,
     settings: Settings,
     run: str,
@@ -37,14 +47,14 @@ def build_chain(
     clock: Clock,
     board: HealthBoard,
     publish: Callable[[Message], None],
-    tell: Callable[[Event, Message], None],
+    tell: Callable[[Event | LabelChange, Message], None],
 ) -> Chain:
     """Build the chain of the camera `name`.
 
     Args:
         name: The camera's name in the configuration.
         camera: Its section.
-        detector: Open, for this chain alone.
+        model: Open, for this chain alone; its task decides what comes behind it.
         settings: The whole configuration.
         is_end_expected: The end of the source is no trouble.
         run: Different for every start of the daemon; part of objects' ids.
@@ -56,7 +66,6 @@ def build_chain(
     Raises:
         ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
     """
-    manifest, min_score = detector.manifest, _min_score(detector, settings)
     slot: Latest[Frame] = Latest()
     worker = CameraWorker(
         name=name,
@@ -67,25 +76,35 @@ def build_chain(
         board=board,
         is_end_expected=is_end_expected,
     )
-    pipeline = Pipeline(
+    where = {"slot": slot, "source_ended": worker.ended, "publish": publish, "tell": tell}
+    if isinstance(model, Detector):
+        return Chain(worker, _detecting(name, camera, model, settings=settings, run=run, where=where))
+    build = load(PIPELINES, model.manifest.task, f"manifest {model.manifest.name!r}: task")
+    chosen, own = settings.model.min_score, model.manifest.min_score
+    least = own if chosen is None else chosen
+    return Chain(
+        worker, build(name, camera, model, settings=settings, min_score=least, model=model_info(model), **where)
+    )
+
+
+def _detecting(
+    name: str, camera: AnyCamera, detector: Detector, *, settings: Settings, run: str, where: Mapping[str, Any]
+) -> Pipeline:
+    return Pipeline(
         camera=name,
-        slot=slot,
-        source_ended=worker.ended,
         detector=detector,
         scene=_scene(name, camera, detector, settings, run),
-        labels=manifest.labels,
+        labels=detector.manifest.labels,
         model=model_info(detector),
-        min_score=min_score,
+        min_score=_min_score(detector, settings),
         detections_interval=settings.messaging.detections_interval,
-        publish=publish,
-        tell=tell,
+        **where,
     )
-    return Chain(worker, pipeline)
 
 
-def model_info(detector: Detector) -> ModelInfo:
-    """Give what messages say of a detector's model."""
-    return ModelInfo(detector.manifest.name, detector.manifest.version, detector.digest)
+def model_info(model: AnyModel) -> ModelInfo:
+    """Give what messages say of a model."""
+    return ModelInfo(model.manifest.name, model.manifest.version, model.digest)
 
 
 def _scene(name: str, camera: AnyCamera, detector: Detector, settings: Settings, run: str) -> Scene:

@@ -1,21 +1,19 @@
-"""One camera's way from frames to messages: detect, track, tell."""
+"""One camera's way from frames to messages with a detector: detect, track, tell."""
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from appliance.core.events import Event
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
 from appliance.core.message import Message
-from appliance.core.metrics import RollingFigures
 from appliance.core.results import Detections
-from appliance.core.worker import Pulse
+from appliance.daemon.frames import FramePipeline
 from appliance.messaging.payloads import ModelInfo, counts_message, detections_message, event_message
 from appliance.tracking.scene import Scene, SceneStep
 
-TAKE = 0.5  # seconds between two looks at whether to stop while no frame comes
 COUNTS_INTERVAL = 1.0  # least seconds between two `counts` messages: a crowd would flood the broker
 
 
@@ -28,8 +26,8 @@ class Detector(Protocol):
         """Find objects, in pixels of the source frame."""
 
 
-class Pipeline:
-    """The worker named `pipeline:<camera>`; owns the detector, the tracker and the zones.
+class Pipeline(FramePipeline):
+    """The pipeline of a detector, see `FramePipeline`; owns the detector, the tracker and the zones.
 
     Args:
         camera: The camera's name in the configuration.
@@ -60,44 +58,24 @@ class Pipeline:
         publish: Callable[[Message], None],
         tell: Callable[[Event, Message], None],
     ) -> None:
-        self.name = f"pipeline:{camera}"
-        self.pulse = Pulse(limit=15.0)
-        self.done = threading.Event()
-        """Set when the last frame of a source that ended has been worked through."""
-        self.latency_ms, self.inference_ms = RollingFigures(), RollingFigures()
-        self.frames = 0
+        super().__init__(camera=camera, slot=slot, source_ended=source_ended)
         self.objects = 0
-        self._camera, self._slot, self._source_ended = camera, slot, source_ended
         self._detector, self._scene, self._labels, self._model = detector, scene, labels, model
         self._min_score, self._interval = min_score, detections_interval
         self._publish, self._tell = publish, tell
         self._counts: Message | None = None
         self._counts_at = self._detections_at = float("-inf")
-        self._seen_ns: int | None = None  # CLOCK_BOOTTIME of the last frame
 
-    def run(self, stop: threading.Event) -> None:
-        """Work through frames until `stop` is set or the source has ended; then end every open object."""
-        self.done.clear()
-        while not stop.is_set():
-            has_ended = self._source_ended.is_set()  # asked before the slot, so that its last frame is not left there
-            frame = self._slot.take(TAKE)
-            if frame is not None:
-                self.step(frame)
-            elif has_ended:
-                break
-            else:
-                self._end_what_is_out_of_sight()
-            del frame  # or it would be kept while the next one is waited for
-            self.pulse.beat()
-        self._finish()
-        self.done.set()
+    @property
+    def sight(self) -> Mapping[str, Any]:
+        """How many objects there are."""
+        return {"objects": self.objects}
 
-    def step(self, frame: Frame) -> None:
-        """Work through one frame.
+    @property
+    def _lost_after(self) -> float:
+        return self._scene.lost_after
 
-        Raises:
-            ModelError: The detector gave nonsense.
-        """
+    def _look(self, frame: Frame) -> float:
         detections = self._detector.detect(frame)
         time_ns = int(frame.time.timestamp() * 1e9)
         seen = self._scene.step(
@@ -111,12 +89,8 @@ class Pipeline:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
             self._publish(detections_message(frame, sure, self._labels, self._model, self._detector.last_inference_ms))
-        self._seen_ns = frame.mono_ns
-        self.frames += 1
         self.objects = sum(seen.counts.values())
-        self.inference_ms.add(self._detector.last_inference_ms)
-        # a clip read as fast as possible runs ahead of the clock
-        self.latency_ms.add(max(0.0, (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - frame.mono_ns) / 1e6))
+        return self._detector.last_inference_ms
 
     def _send(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -130,18 +104,7 @@ class Pipeline:
             self._counts, self._counts_at = counts, now
             self._publish(counts)
 
-    def _end_what_is_out_of_sight(self) -> None:
-        """A camera that shows nothing for longer than an object may be unseen ends its objects."""
-        if self._seen_ns is None:
-            return
-        age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._seen_ns
-        if age_ns > self._scene.lost_after * 1e9:
-            self._finish()
-
-    def _finish(self) -> None:
-        if self._seen_ns is None:
-            return
-        self._seen_ns = None
+    def _end(self) -> None:
         left = self._scene.finish()
         self._send(left.events)
         self.objects = 0

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from appliance import __version__
 from appliance.core.clock import Clock
@@ -12,6 +12,13 @@ from appliance.core.metrics import RollingFigures
 from appliance.daemon.chain import Chain
 from appliance.daemon.machine import hardware_name, read_machine
 from appliance.messaging.payloads import SCHEMA_VERSION
+
+CAPABILITIES: Final = {
+    "detect": ("detect", "track", "zones", "lines"),
+    "classify": ("classify",),
+    "segment": ("segment", "zones"),
+}
+"""What a device does, by its model's task."""
 
 
 class Status:
@@ -79,7 +86,7 @@ class Status:
             "schema": SCHEMA_VERSION,
             "model": dict(self._model),
             "cameras": list(self._chains),
-            "capabilities": ["detect", "track", "zones", "lines", "outbox"],
+            "capabilities": [*CAPABILITIES[self._model["task"]], "outbox"],
         }
 
     def machine(self) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames": worker.frames,
         "frames_processed": pipeline.frames,
         "frames_dropped": worker.slot.dropped,
-        "objects": pipeline.objects,
+        **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),
         "inference_ms": _percentiles(pipeline.inference_ms),
     }

@@ -9,28 +9,29 @@ from pathlib import Path
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
-from appliance.inference.detector import Detector, load_detector, plan_of
+from appliance.inference.opened import plan_of
+from appliance.inference.opening import AnyModel, load_model
 from appliance.inference.running import Refusal
 
 
-def open_best_detector(
+def open_best_model(
     settings: ModelSettings,
     *,
     min_score: float | None = None,
     every_class: bool = False,
     cache: Path | None = None,
     machine: str = "",
-) -> Detector:
+) -> AnyModel:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
     Each is a rung: one that cannot be read, is not the file that the manifest names, is not for this machine, cannot be
-    loaded, or gives nonsense for its first picture is refused, with the reason in the detector's `running`, and the
-    next one is tried. A file has but the one rung.
+    loaded, or gives nonsense for its first picture is refused, with the reason in the model's `running`, and the
+    next one is tried. A file has but the one rung. What is opened looks at frames as the manifest's task says.
 
     Args:
         settings: The ``[model]`` section; its `artifact` leaves out every rung that it does not mean.
-        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
-        every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
+        min_score: Lowest score of a detection or label, 0..1, in place of the settings' and the manifest's.
+        every_class: Of a detector: give every class of a place that reaches the lowest score, not its best one.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
 
@@ -40,7 +41,7 @@ def open_best_detector(
         UnsupportedError: No artifact works on this machine; likewise.
     """
     load = partial(
-        load_detector,
+        load_model,
         threads=settings.threads,
         min_score=settings.min_score if min_score is None else min_score,
         labels=settings.labels,
@@ -57,13 +58,13 @@ def open_best_detector(
             refused.append(Refusal(_name(rung), missing, is_expected=True))
             continue
         try:
-            detector = load(_read(rung))
+            model = load(_read(rung))
         except (ModelError, UnsupportedError) as error:
             errors.append(error)
             refused.append(Refusal(_name(rung), " ".join(str(error).split()), is_expected=False))
             continue
-        detector.running = replace(detector.running, refused=tuple(refused))
-        return detector
+        model.running = replace(model.running, refused=tuple(refused))
+        return model
     raise _nothing(rungs[0].manifest.name, refused, errors)
 
 

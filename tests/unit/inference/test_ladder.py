@@ -13,7 +13,7 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.inference.artifacts import locate_model
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import open_best_model
 from tests.simulators import tiny_onnx
 from tests.simulators.faulty_runtime import FaultyRuntime, faulty, install
 from tests.simulators.models import write_ladder, yolox_answer
@@ -41,7 +41,7 @@ def settings(directory: Path, **more: object) -> ModelSettings:
 def test_the_first_artifact_is_taken_where_it_works_and_the_others_are_not_even_read(tmp_path: Path) -> None:
     folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r1.onnx").write_bytes(b"not what the manifest says")
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r0.onnx"
         assert detector.running.refused == ()
         assert detector.running.troubles() == ()
@@ -65,7 +65,7 @@ def test_a_rung_that_fails_is_refused_with_its_reason_closed_and_the_next_one_ta
     tmp_path: Path, first: bytes, why: str
 ) -> None:
     write_ladder(tmp_path, first, SOUND)
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert len(detector.detect(picture())) > 0
         assert detector.running.file == "r1.onnx"
         assert detector.digest == hashlib.sha256(SOUND).hexdigest()
@@ -83,7 +83,7 @@ def test_a_rung_that_fails_is_refused_with_its_reason_closed_and_the_next_one_ta
 def test_a_file_that_is_not_the_manifests_is_passed_on_the_way_down(tmp_path: Path) -> None:
     folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r0.onnx").write_bytes(SOUND + b"!")
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r1.onnx"
         assert "is not the file that its manifest names" in detector.running.refused[0].why
 
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_read_is_no_reason_to_see_nothing(tmp_path: Path) 
     folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r0.onnx").unlink()
     (folder / "r0.onnx").symlink_to("/proc/self/mem")  # its first bytes cannot be read, as on a card that fails
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r1.onnx"
         assert "cannot read" in detector.running.refused[0].why
 
@@ -105,7 +105,7 @@ def test_what_is_for_another_machine_or_not_here_is_passed_over_and_nothing_is_w
     }
     folder = write_ladder(tmp_path, SOUND, SOUND, SOUND, SOUND, entries=entries)
     (folder / "r2.onnx").unlink()
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r3.onnx"
         assert detector.running.troubles() == ()
         assert [(one.file, one.why) for one in detector.running.refused] == [
@@ -119,7 +119,7 @@ def test_what_is_for_another_machine_or_not_here_is_passed_over_and_nothing_is_w
 def test_where_no_rung_holds_every_reason_is_told(tmp_path: Path) -> None:
     write_ladder(tmp_path, faulty("unsupported", SOUND), faulty("nan", SOUND))
     with pytest.raises(ModelError) as caught:
-        open_best_detector(settings(tmp_path))
+        open_best_model(settings(tmp_path))
     first, second, third = str(caught.value).split("\n")
     assert first == "no artifact of model 'stairs' works here:"
     assert second.startswith("  r0.onnx: nothing that may run")
@@ -130,47 +130,47 @@ def test_where_no_rung_holds_every_reason_is_told(tmp_path: Path) -> None:
 def test_where_none_is_broken_it_is_the_machine_that_does_not_fit(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, faulty("unsupported", SOUND), entries={0: 'needs = { machines = ["riscv64"] }\n'})
     with pytest.raises(UnsupportedError, match=r"(?s)works here:\n  r0\.onnx: is for riscv64.*\n  r1\.onnx: nothing"):
-        open_best_detector(settings(tmp_path))
+        open_best_model(settings(tmp_path))
 
 
 def test_a_single_rung_that_fails_is_told_as_ever(tmp_path: Path) -> None:
     write_ladder(tmp_path, faulty("broken", SOUND))
     with pytest.raises(ModelError, match=r"^\S+r0\.onnx is broken$"):
-        open_best_detector(settings(tmp_path))
+        open_best_model(settings(tmp_path))
 
 
 def test_a_label_that_the_model_has_not_is_no_rungs_fault(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, SOUND)
     with pytest.raises(ConfigError, match=r"\[model\] labels"):
-        open_best_detector(settings(tmp_path, labels=("unicorn",)))
+        open_best_model(settings(tmp_path, labels=("unicorn",)))
 
 
 @pytest.mark.parametrize("pin", ["r1.onnx", "int8"])
 def test_a_pinned_artifact_is_the_only_rung(tmp_path: Path, pin: str) -> None:
     folder = write_ladder(tmp_path, SOUND, SOUND)
-    with open_best_detector(settings(tmp_path, artifact=pin)) as detector:
+    with open_best_model(settings(tmp_path, artifact=pin)) as detector:
         assert detector.running.file == "r1.onnx"
         assert detector.running.refused == ()
     assert locate_model(settings(tmp_path, artifact=pin)).path == folder / "r1.onnx"
     (folder / "r1.onnx").write_bytes(b"")
     with pytest.raises(ModelError, match="is not the file that its manifest names"):
-        open_best_detector(settings(tmp_path, artifact=pin))
+        open_best_model(settings(tmp_path, artifact=pin))
     (folder / "r1.onnx").unlink()
     with pytest.raises(ConfigError, match=f"no {pin} weights for it"):
-        open_best_detector(settings(tmp_path, artifact=pin))
+        open_best_model(settings(tmp_path, artifact=pin))
 
 
 def test_a_pin_that_means_nothing_lists_what_there_is(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, SOUND)
     with pytest.raises(ConfigError, match=r"there are no fp16 weights for it in \S+stairs; there are: fp32, int8"):
-        open_best_detector(settings(tmp_path, artifact="fp16"))
+        open_best_model(settings(tmp_path, artifact="fp16"))
     with pytest.raises(ConfigError, match=r"is a file, and one is of one precision"):
-        open_best_detector(ModelSettings(use=str(tmp_path / "stairs" / "r0.onnx"), artifact="fp16"))
+        open_best_model(ModelSettings(use=str(tmp_path / "stairs" / "r0.onnx"), artifact="fp16"))
 
 
 def test_a_models_folder_is_a_ladder_too(tmp_path: Path) -> None:
     folder = write_ladder(tmp_path, faulty("broken", SOUND), SOUND)
-    with open_best_detector(ModelSettings(use=str(folder))) as detector:
+    with open_best_model(ModelSettings(use=str(folder))) as detector:
         assert (detector.running.file, len(detector.running.refused)) == ("r1.onnx", 1)
 
 
@@ -182,10 +182,10 @@ def test_an_artifact_with_tensors_of_its_own_says_so_itself(tmp_path: Path) -> N
         'outputs = [{ shape = [1, "cells(8,16,32)", "5+classes"] }]\n'
     )
     write_ladder(tmp_path, bytes_in, SOUND, entries={0: own})
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r0.onnx"
         assert detector.manifest.input.layout == "nhwc"
         in_bytes = detector.detect(picture())
-    with open_best_detector(settings(tmp_path, artifact="r1.onnx")) as detector:
+    with open_best_model(settings(tmp_path, artifact="r1.onnx")) as detector:
         assert detector.manifest.input.layout == "nchw"
         np.testing.assert_array_equal(detector.detect(picture()).boxes, in_bytes.boxes)
