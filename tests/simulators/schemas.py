@@ -11,6 +11,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
     "number": (int, float),
+    "boolean": (bool,),
     "null": (type(None),),
 }
 _KNOWN = {"$schema", "title", "description", "type", "const", "enum", "minimum", "maximum", "maxLength", "properties"}

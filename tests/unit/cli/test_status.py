@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.status import FAILED, status
+from appliance.cli.status import FAILED, _sight, status
 from appliance.config import MessagingSettings, ModelSettings, Settings, SyntheticCameraSettings
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.health import HealthBoard, HealthState
@@ -117,3 +117,14 @@ def test_what_is_wrong_is_told_with_what_to_do_and_in_the_exit_status(
     assert given == exit_status != 2  # which is a mistake on the command line
     assert "it is full" in said
     assert "-> make room" in said
+
+
+def test_what_a_model_sees_is_told_whatever_its_task() -> None:
+    for camera, words in (
+        ({"objects": 2}, "2"),
+        ({"label": "cat", "score": 0.834}, "cat 0.83"),
+        ({"label": None, "score": 0.0}, "nothing sure"),
+        ({"shares": {"road": 0.5, "grass": 0.254, "sky": 0.1, "cow": 0.05}}, "road 50%, grass 25%, sky 10%"),
+        ({"shares": {"road": 0.0}}, "nothing"),
+    ):
+        assert _sight(camera) == words
