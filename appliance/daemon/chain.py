@@ -1,8 +1,8 @@
 """One camera's chain: camera, slot, model, messages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from appliance.cameras import make_camera
 from appliance.config import AnyCamera, Settings
@@ -15,17 +15,15 @@ from appliance.core.message import Message
 from appliance.core.registry import load
 from appliance.daemon.camera import CameraWorker, frame_timeout
 from appliance.daemon.frames import FramePipeline
-from appliance.daemon.pipeline import Pipeline
-from appliance.inference.detector import Detector
 from appliance.inference.opening import AnyModel
 from appliance.messaging.payloads import ModelInfo, status_message
-from appliance.tracking.scene import Scene
 
 PIPELINES: Final = {
+    "detect": "appliance.daemon.pipeline:detecting",
     "classify": "appliance.daemon.classifying:classifying",
     "segment": "appliance.daemon.segmenting:segmenting",
 }
-"""What builds the pipeline of a model that is no detector, by task; imported only for such a model."""
+"""What builds the pipeline of a model, by its task; imported only for such a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,45 +74,24 @@ def build_chain(
         board=board,
         is_end_expected=is_end_expected,
     )
-    where = {"slot": slot, "source_ended": worker.ended, "publish": publish, "tell": tell}
-    if isinstance(model, Detector):
-        return Chain(worker, _detecting(name, camera, model, settings=settings, run=run, where=where))
     build = load(PIPELINES, model.manifest.task, f"manifest {model.manifest.name!r}: task")
-    chosen, own = settings.model.min_score, model.manifest.min_score
-    least = own if chosen is None else chosen
-    return Chain(
-        worker, build(name, camera, model, settings=settings, min_score=least, model=model_info(model), **where)
+    chosen = settings.model.min_score
+    pipeline: FramePipeline = build(
+        name,
+        camera,
+        model,
+        settings=settings,
+        min_score=model.manifest.min_score if chosen is None else chosen,
+        model=model_info(model),
+        run=run,
+        slot=slot,
+        source_ended=worker.ended,
+        publish=publish,
+        tell=tell,
     )
-
-
-def _detecting(
-    name: str, camera: AnyCamera, detector: Detector, *, settings: Settings, run: str, where: Mapping[str, Any]
-) -> Pipeline:
-    return Pipeline(
-        camera=name,
-        detector=detector,
-        scene=_scene(name, camera, detector, settings, run),
-        labels=detector.manifest.labels,
-        model=model_info(detector),
-        min_score=_min_score(detector, settings),
-        detections_interval=settings.messaging.detections_interval,
-        **where,
-    )
+    return Chain(worker, pipeline)
 
 
 def model_info(model: AnyModel) -> ModelInfo:
     """Give what messages say of a model."""
     return ModelInfo(model.manifest.name, model.manifest.version, model.digest)
-
-
-def _scene(name: str, camera: AnyCamera, detector: Detector, settings: Settings, run: str) -> Scene:
-    tracking = settings.tracking
-    high_score = _min_score(detector, settings) if tracking.high_score is None else tracking.high_score
-    return Scene(
-        name, detector.manifest.vocabulary, tracking, camera.zones, camera.lines, high_score=high_score, run=run
-    )
-
-
-def _min_score(detector: Detector, settings: Settings) -> float:
-    chosen = settings.model.min_score
-    return detector.manifest.decoder.min_score if chosen is None else chosen

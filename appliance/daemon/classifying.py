@@ -13,11 +13,11 @@ from appliance.config import AnyCamera, Settings
 from appliance.core.events import LabelChange
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
+from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Classifications
-from appliance.daemon.frames import FramePipeline, without_picture
+from appliance.daemon.frames import FramePipeline, Looking, without_picture
 from appliance.inference.classification import ExponentialSmoother, Smoother, rank
-from appliance.inference.classifier import Classifier
 from appliance.inference.opened import wanted_labels
 from appliance.messaging.payloads import ModelInfo
 from appliance.messaging.task_payloads import change_message, classification_message
@@ -26,13 +26,19 @@ from appliance.tracking.showing import Showing, Turn
 log = logging.getLogger(__name__)
 
 
-class Scoring(Protocol):
+class Scoring(Looking, Protocol):
     """What is needed of a classifier (inference.classifier.Classifier fits)."""
-
-    last_inference_ms: float
 
     def scores(self, frame: Frame) -> NDArray[np.float32]:
         """Give the score of every label, shape (labels,), 0..1."""
+
+
+class OpenClassifier(Scoring, Protocol):
+    """A classifier that also says what it is."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is."""
 
 
 class ClassifyingPipeline(FramePipeline):
@@ -73,8 +79,8 @@ class ClassifyingPipeline(FramePipeline):
         publish: Callable[[Message], None],
         tell: Callable[[LabelChange, Message], None],
     ) -> None:
-        super().__init__(camera=camera, slot=slot, source_ended=source_ended)
-        self._classifier, self._labels, self._wanted, self._model = classifier, labels, wanted, model
+        super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=classifier, model=model)
+        self._classifier, self._labels, self._wanted = classifier, labels, wanted
         self._min_score, self._top, self._smoother = min_score, top, smoother
         self._interval, self._lost = interval, lost_after
         self._publish, self._tell = publish, tell
@@ -92,7 +98,7 @@ class ClassifyingPipeline(FramePipeline):
     def _lost_after(self) -> float:
         return self._lost
 
-    def _look(self, frame: Frame) -> float:
+    def _look(self, frame: Frame) -> None:
         scores = self._classifier.scores(frame)
         if self._smoother is not None:
             scores = self._smoother.update(scores, frame.mono_ns)
@@ -106,14 +112,13 @@ class ClassifyingPipeline(FramePipeline):
         if turn is not None or now - self._told_at >= self._interval:
             self._told_at = now
             found = rank(scores, most=self._top, min_score=self._min_score, wanted=self._wanted)
-            self._tell_state(frame, found, self._classifier.last_inference_ms)
-        return self._classifier.last_inference_ms
+            self._tell_state(frame, found)
 
     def _end(self) -> None:
         turn = self._showing.finish()
         if turn is not None and self._last is not None:
             self._tell_turn(turn, self._last)
-            self._tell_state(self._last, Classifications.empty(), self._classifier.last_inference_ms)
+            self._tell_state(self._last, Classifications.empty())
         self._sight = {"label": None, "score": 0.0}
 
     def _tell_turn(self, turn: Turn, frame: Frame) -> None:
@@ -129,17 +134,17 @@ class ClassifyingPipeline(FramePipeline):
             time_ns=int(frame.time.timestamp() * 1e9),
             mono_ns=frame.mono_ns,
         )
-        message = change_message(change, self._model)
+        message = change_message(change, self._in_service())
         self._publish(message)
         self._tell(change, message)
 
-    def _tell_state(self, frame: Frame, found: Classifications, inference_ms: float) -> None:
+    def _tell_state(self, frame: Frame, found: Classifications) -> None:
         label = self._name(self._showing.class_id)
-        self._publish(
-            classification_message(
-                frame, label, found, labels=self._labels, model=self._model, inference_ms=inference_ms
-            )
+        took = self._classifier.last_inference_ms
+        told = classification_message(
+            frame, label, found, labels=self._labels, model=self._in_service(), inference_ms=took
         )
+        self._publish(told)
 
     def _name(self, class_id: int | None) -> str | None:
         return None if class_id is None else self._labels[class_id]
@@ -148,7 +153,7 @@ class ClassifyingPipeline(FramePipeline):
 def classifying(
     name: str,
     camera: AnyCamera,
-    classifier: Classifier,
+    classifier: OpenClassifier,
     *,
     settings: Settings,
     min_score: float,
@@ -157,6 +162,7 @@ def classifying(
     source_ended: threading.Event,
     publish: Callable[[Message], None],
     tell: Callable[[LabelChange, Message], None],
+    **_: Any,
 ) -> ClassifyingPipeline:
     """Build the pipeline of the camera `name` for a classifier; see `ClassifyingPipeline` and `build_chain`.
 

@@ -5,16 +5,30 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
 from appliance.core.metrics import RollingFigures
 from appliance.core.worker import Pulse
+from appliance.messaging.payloads import ModelInfo
 
 TAKE = 0.5  # seconds between two looks at whether to stop while no frame comes
+
+
+class Looking(Protocol):
+    """What is needed of a model of any task (inference.opened.OpenModel fits)."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights that have looked at the last frame."""
+
+    @property
+    def last_inference_ms(self) -> float:
+        """Milliseconds that the model took for the last frame."""
 
 
 class FramePipeline(ABC):
@@ -24,16 +38,23 @@ class FramePipeline(ABC):
         camera: The camera's name in the configuration.
         slot: Where frames come from.
         source_ended: Set when no frame will ever come again.
+        opened: The model, used by this thread alone.
+        model: What messages say of it.
     """
 
-    def __init__(self, *, camera: str, slot: Latest[Frame], source_ended: threading.Event) -> None:
+    def __init__(
+        self, *, camera: str, slot: Latest[Frame], source_ended: threading.Event, opened: Looking, model: ModelInfo
+    ) -> None:
         self.name = f"pipeline:{camera}"
         self.pulse = Pulse(limit=15.0)
         self.done = threading.Event()
         """Set when the last frame of a source that ended has been worked through."""
         self.latency_ms, self.inference_ms = RollingFigures(), RollingFigures()
         self.frames = 0
+        self.frames_unseen = 0
+        """Frames that no model was there for."""
         self._camera, self._slot, self._source_ended = camera, slot, source_ended
+        self._opened, self._model = opened, model
         self._seen_ns: int | None = None  # CLOCK_BOOTTIME of the last frame; None: nothing is in sight
 
     def run(self, stop: threading.Event) -> None:
@@ -54,15 +75,20 @@ class FramePipeline(ABC):
         self.done.set()
 
     def step(self, frame: Frame) -> None:
-        """Work through one frame.
+        """Work through one frame, or pass over it while nothing of the model is in service.
 
         Raises:
             ModelError: The model gave nonsense.
         """
-        inference_ms = self._look(frame)
+        try:
+            self._look(frame)
+        except UnavailableError:  # told by the one who knows why, once
+            self.frames_unseen += 1
+            self._end_what_is_out_of_sight()
+            return
         self._seen_ns = frame.mono_ns
         self.frames += 1
-        self.inference_ms.add(inference_ms)
+        self.inference_ms.add(self._opened.last_inference_ms)
         # a clip read as fast as possible runs ahead of the clock
         self.latency_ms.add(max(0.0, (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - frame.mono_ns) / 1e6))
 
@@ -72,8 +98,18 @@ class FramePipeline(ABC):
         """What is in sight now, for status: JSON types only. Read by other threads."""
 
     @abstractmethod
-    def _look(self, frame: Frame) -> float:
-        """Run the model on a frame, tell what there is to tell, and give how many milliseconds the model took."""
+    def _look(self, frame: Frame) -> None:
+        """Run the model on a frame and tell what there is to tell.
+
+        Raises:
+            UnavailableError: Nothing of the model is in service now.
+        """
+
+    def _in_service(self) -> ModelInfo:
+        """Give what messages say of the model that has looked at the last frame: another file may have taken over."""
+        if self._opened.digest != self._model.digest:
+            self._model = replace(self._model, digest=self._opened.digest)
+        return self._model
 
     @abstractmethod
     def _end(self) -> None:

@@ -5,25 +5,33 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from appliance.config import AnyCamera, Settings
 from appliance.core.events import Event
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
+from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Detections
-from appliance.daemon.frames import FramePipeline
+from appliance.daemon.frames import FramePipeline, Looking
 from appliance.messaging.payloads import ModelInfo, counts_message, detections_message, event_message
 from appliance.tracking.scene import Scene, SceneStep
 
 COUNTS_INTERVAL = 1.0  # least seconds between two `counts` messages: a crowd would flood the broker
 
 
-class Detector(Protocol):
+class Detector(Looking, Protocol):
     """What is needed of a detector (inference.detector.Detector fits)."""
-
-    last_inference_ms: float
 
     def detect(self, frame: Frame) -> Detections:
         """Find objects, in pixels of the source frame."""
+
+
+class OpenDetector(Detector, Protocol):
+    """A detector that also says what it is."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is."""
 
 
 class Pipeline(FramePipeline):
@@ -58,9 +66,9 @@ class Pipeline(FramePipeline):
         publish: Callable[[Message], None],
         tell: Callable[[Event, Message], None],
     ) -> None:
-        super().__init__(camera=camera, slot=slot, source_ended=source_ended)
+        super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=detector, model=model)
         self.objects = 0
-        self._detector, self._scene, self._labels, self._model = detector, scene, labels, model
+        self._detector, self._scene, self._labels = detector, scene, labels
         self._min_score, self._interval = min_score, detections_interval
         self._publish, self._tell = publish, tell
         self._counts: Message | None = None
@@ -75,8 +83,9 @@ class Pipeline(FramePipeline):
     def _lost_after(self) -> float:
         return self._scene.lost_after
 
-    def _look(self, frame: Frame) -> float:
+    def _look(self, frame: Frame) -> None:
         detections = self._detector.detect(frame)
+        model = self._in_service()
         time_ns = int(frame.time.timestamp() * 1e9)
         seen = self._scene.step(
             detections, width=frame.width, height=frame.height, time_ns=time_ns, mono_ns=frame.mono_ns
@@ -88,9 +97,8 @@ class Pipeline(FramePipeline):
         if now - self._detections_at >= self._interval:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
-            self._publish(detections_message(frame, sure, self._labels, self._model, self._detector.last_inference_ms))
+            self._publish(detections_message(frame, sure, self._labels, model, self._detector.last_inference_ms))
         self.objects = sum(seen.counts.values())
-        return self._detector.last_inference_ms
 
     def _send(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -109,3 +117,39 @@ class Pipeline(FramePipeline):
         self._send(left.events)
         self.objects = 0
         self._tell_counts(left, time.monotonic())
+
+
+def detecting(
+    name: str,
+    camera: AnyCamera,
+    detector: OpenDetector,
+    *,
+    settings: Settings,
+    min_score: float,
+    model: ModelInfo,
+    run: str,
+    slot: Latest[Frame],
+    source_ended: threading.Event,
+    publish: Callable[[Message], None],
+    tell: Callable[[Event, Message], None],
+) -> Pipeline:
+    """Build the pipeline of the camera `name` for a detector; see `Pipeline` and `build_chain`.
+
+    Raises:
+        ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
+    """
+    tracking, manifest = settings.tracking, detector.manifest
+    high_score = min_score if tracking.high_score is None else tracking.high_score
+    return Pipeline(
+        camera=name,
+        slot=slot,
+        source_ended=source_ended,
+        detector=detector,
+        scene=Scene(name, manifest.vocabulary, tracking, camera.zones, camera.lines, high_score=high_score, run=run),
+        labels=manifest.labels,
+        model=model,
+        min_score=min_score,
+        detections_interval=settings.messaging.detections_interval,
+        publish=publish,
+        tell=tell,
+    )

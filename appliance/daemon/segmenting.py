@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from appliance.config import AnyCamera, Settings, check_places
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
+from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Segmentation
-from appliance.daemon.frames import FramePipeline, without_picture
+from appliance.daemon.frames import FramePipeline, Looking, without_picture
+from appliance.inference.opened import wanted_labels
 from appliance.inference.segmentation import polygon_region, shares, shares_by_zone
-from appliance.inference.segmenter import Segmenter
 from appliance.messaging.payloads import ModelInfo
 from appliance.messaging.task_payloads import masks_message, segmentation_message
 from appliance.tracking.shares import Shares
@@ -26,13 +27,19 @@ LONGEST: Final = 640  # pixels of the longer side in which shares are counted an
 log = logging.getLogger(__name__)
 
 
-class Segmenting(Protocol):
+class Segmenting(Looking, Protocol):
     """What is needed of a segmentation network (inference.segmenter.Segmenter fits)."""
-
-    last_inference_ms: float
 
     def segment(self, frame: Frame, longest: int | None = None) -> Segmentation:
         """Give what each pixel belongs to, of a picture whose longer side has at most `longest` pixels."""
+
+
+class OpenSegmenter(Segmenting, Protocol):
+    """A segmentation network that also says what it is."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is."""
 
 
 class SegmentingPipeline(FramePipeline):
@@ -73,8 +80,8 @@ class SegmentingPipeline(FramePipeline):
         lost_after: float,
         publish: Callable[[Message], None],
     ) -> None:
-        super().__init__(camera=camera, slot=slot, source_ended=source_ended)
-        self._segmenter, self._labels, self._wanted, self._model = segmenter, labels, wanted, model
+        super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=segmenter, model=model)
+        self._segmenter, self._labels, self._wanted = segmenter, labels, wanted
         self._polygons, self._has_masks = zones, has_masks
         self._interval, self._lost = interval, lost_after
         self._publish = publish
@@ -94,22 +101,19 @@ class SegmentingPipeline(FramePipeline):
     def _lost_after(self) -> float:
         return self._lost
 
-    def _look(self, frame: Frame) -> float:
+    def _look(self, frame: Frame) -> None:
         segmentation = self._segmenter.segment(frame, LONGEST)
-        inference_ms = self._segmenter.last_inference_ms
         self._last = without_picture(frame)
         now = time.monotonic()
         if now - self._shares_at >= self._interval:
-            self._tell_shares(segmentation, self._last, now, inference_ms)
+            self._tell_shares(segmentation, self._last, now)
         if self._has_masks and now - self._masks_at >= self._interval:
             self._masks_at = now
-            told = masks_message(
-                frame, segmentation, self._wanted, labels=self._labels, model=self._model, inference_ms=inference_ms
-            )
+            model, took = self._in_service(), self._segmenter.last_inference_ms
+            told = masks_message(frame, segmentation, self._wanted, labels=self._labels, model=model, inference_ms=took)
             self._publish(told)
-        return inference_ms
 
-    def _tell_shares(self, segmentation: Segmentation, frame: Frame, now: float, inference_ms: float) -> None:
+    def _tell_shares(self, segmentation: Segmentation, frame: Frame, now: float) -> None:
         size = segmentation.class_ids.shape
         if size != self._size:
             self._size = size
@@ -120,25 +124,24 @@ class SegmentingPipeline(FramePipeline):
         told = self._shares.step(shares(segmentation, classes), shares_by_zone(segmentation, classes, self._regions))
         if told is not None:
             self._shares_at = now
-            self._publish_shares(told, frame, inference_ms)
+            self._publish_shares(told, frame)
 
     def _end(self) -> None:
         told = self._shares.finish()
         if told is not None and self._last is not None:
-            self._publish_shares(told, self._last, self._segmenter.last_inference_ms)
+            self._publish_shares(told, self._last)
 
-    def _publish_shares(
-        self, told: tuple[dict[str, float], dict[str, dict[str, float]]], frame: Frame, inference_ms: float
-    ) -> None:
+    def _publish_shares(self, told: tuple[dict[str, float], dict[str, dict[str, float]]], frame: Frame) -> None:
         picture, zones = told
         self._sight = {"shares": picture}
-        self._publish(segmentation_message(frame, picture, zones, model=self._model, inference_ms=inference_ms))
+        model, took = self._in_service(), self._segmenter.last_inference_ms
+        self._publish(segmentation_message(frame, picture, zones, model=model, inference_ms=took))
 
 
 def segmenting(
     name: str,
     camera: AnyCamera,
-    segmenter: Segmenter,
+    segmenter: OpenSegmenter,
     *,
     settings: Settings,
     model: ModelInfo,
@@ -163,7 +166,7 @@ def segmenting(
         source_ended=source_ended,
         segmenter=segmenter,
         labels=manifest.labels,
-        wanted=segmenter.wanted,
+        wanted=wanted_labels(manifest, settings.model.labels),
         zones={zone: np.array(place.points, np.float64) for zone, place in camera.zones.items()},
         zones_wanted={zone: np.array(vocabulary.wanted(place.labels)) for zone, place in camera.zones.items()},
         step=settings.messaging.share_step,

@@ -136,6 +136,7 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "height": worker.size[1],
         "frames": worker.frames,
         "frames_processed": pipeline.frames,
+        "frames_unseen": pipeline.frames_unseen,
         "frames_dropped": worker.slot.dropped,
         **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),

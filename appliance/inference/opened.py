@@ -38,6 +38,7 @@ class OpenModel:
         path: The file of weights.
         digest: SHA-256 of its weights, 64 hexadecimal digits.
         running: What it runs on.
+        min_score: Lowest score of what it gives, 0..1; 0 where it gives no scores.
         last_inference_ms: Milliseconds that the model itself took for the last frame.
         last_total_ms: Milliseconds from the frame to what was found in it.
     """
@@ -47,6 +48,7 @@ class OpenModel:
         self.path = model.path
         self.digest = model.sha256
         self.running = running or Running(model.path.name, model.format, ())
+        self.min_score = 0.0
         self.last_inference_ms = 0.0
         self.last_total_ms = 0.0
         self._order = model.binding.outputs

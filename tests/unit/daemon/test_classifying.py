@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.core.errors import UnavailableError
 from appliance.core.events import LabelChange
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
@@ -18,7 +19,7 @@ from tests.unit.daemon.task_stage import Listener, frame
 class Scoring:
     """A classifier that gives one of these scores after the other, and then the last one for ever."""
 
-    last_inference_ms = 3.0
+    digest, last_inference_ms = "d", 3.0
 
     def __init__(self, *scores: tuple[float, float, float]) -> None:
         self._scores = list(scores)
@@ -32,7 +33,13 @@ CAT, DOG, UNSURE = (0.0, 0.9, 0.1), (0.0, 0.1, 0.8), (0.9, 0.05, 0.05)
 
 
 class Stage(Listener):
-    def __init__(self, *scores: tuple[float, float, float], smoothing: float = 0.0, interval: float = 0.0) -> None:
+    def __init__(
+        self,
+        *scores: tuple[float, float, float],
+        smoothing: float = 0.0,
+        interval: float = 0.0,
+        classifier: Scoring | None = None,
+    ) -> None:
         super().__init__()
         self.slot: Latest[Frame] = Latest()
         self.ended = threading.Event()
@@ -40,7 +47,7 @@ class Stage(Listener):
             camera="door",
             slot=self.slot,
             source_ended=self.ended,
-            classifier=Scoring(*scores),
+            classifier=classifier or Scoring(*scores),
             labels=("nothing", "cat", "dog"),
             wanted=np.array([False, True, True]),
             min_score=0.3,
@@ -132,6 +139,23 @@ def test_a_camera_that_shows_nothing_for_long_ends_what_was_shown() -> None:
     stop.set()
     worker.join(10)
     assert told(stage) == [("cat", None), (None, "cat")]
+
+
+def test_frames_without_a_model_are_passed_over_and_counted_and_messages_name_the_file_that_saw_them() -> None:
+    class Changing(Scoring):
+        def scores(self, frame: Frame) -> NDArray[np.float32]:
+            if frame.number == 1:
+                raise UnavailableError("the accelerator is gone")
+            self.digest = "d" if frame.number < 1 else "another"
+            return super().scores(frame)
+
+    stage = Stage(classifier=Changing(CAT))
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # what was shown is not out of sight yet
+    for number in range(3):
+        stage.pipeline.step(frame(number, mono_ns=now + number))
+    assert (stage.pipeline.frames, stage.pipeline.frames_unseen) == (2, 1)
+    assert [body["frame"] for body in stage.bodies("classification")] == [0, 2]
+    assert [body["model"]["digest"] for body in stage.bodies("classification")] == ["d", "another"]
 
 
 def test_every_body_is_as_its_schema_says() -> None:

@@ -26,7 +26,7 @@ def road(columns: int) -> NDArray[np.uint8]:
 class Seeing:
     """A segmentation network that sees one map after the other, and then the last one for ever."""
 
-    last_inference_ms = 3.0
+    digest, last_inference_ms = "d", 3.0
 
     def __init__(self, *maps: NDArray[np.uint8]) -> None:
         self._maps = list(maps)
