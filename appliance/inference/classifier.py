@@ -70,15 +70,18 @@ class Classifier(OpenModel):
         self.last_total_ms = (time.perf_counter() - started) * 1e3
         return scores
 
-    def rank(self, scores: NDArray[np.float32], min_score: float | None = None) -> Classifications:
+    def rank(
+        self, scores: NDArray[np.float32], *, min_score: float | None = None, most: int | None = None
+    ) -> Classifications:
         """Give the best of the labels that are wanted, sorted by falling score.
 
         Args:
             scores: Shape (labels,), 0..1.
             min_score: Lowest score, in place of its own.
+            most: At most so many, in place of the manifest's `top`.
         """
         least = self.min_score if min_score is None else min_score
-        return rank(scores, most=self._spec.top, min_score=least, wanted=self._wanted)
+        return rank(scores, most=most or self._spec.top, min_score=least, wanted=self._wanted)
 
     def _scores(self) -> NDArray[np.float32]:
         [output] = self._run()
