@@ -17,7 +17,7 @@ from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Classifications
 from appliance.daemon.frames import FramePipeline, Looking, without_picture
-from appliance.inference.classification import ExponentialSmoother, Smoother, rank
+from appliance.inference.classification import ExponentialSmoother, rank
 from appliance.inference.opened import wanted_labels
 from appliance.messaging.payloads import ModelInfo
 from appliance.messaging.task_payloads import change_message, classification_message
@@ -72,7 +72,7 @@ class ClassifyingPipeline(FramePipeline):
         wanted: NDArray[np.bool_],
         min_score: float,
         top: int,
-        smoother: Smoother | None,
+        smoother: ExponentialSmoother | None,
         model: ModelInfo,
         interval: float,
         lost_after: float,
