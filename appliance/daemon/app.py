@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 
 import cv2
 
 from appliance.config import MessagingSettings, runtime_socket
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.errors import ConfigError
-from appliance.core.events import Event
+from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.daemon.broker import DemoBroker
@@ -30,7 +31,8 @@ from appliance.daemon.systemd import Notifier
 from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.ladder import ClimbingDetector, open_climbing_detector
+from appliance.inference.climbing import AnyClimbing
+from appliance.inference.ladder import open_climbing_model
 from appliance.inference.running import Refusal  # noqa: TC001 - read as what the tuple holds
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
@@ -60,7 +62,7 @@ class App:
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
-        self._detectors: dict[str, ClimbingDetector] = {}
+        self._models: dict[str, AnyClimbing] = {}
         self._is_waiting = False
 
     def run(self) -> None:
@@ -82,7 +84,7 @@ class App:
                 self._supervisor.watch(self._wake, self._is_over)
             finally:
                 self._notifier.tell("STOPPING=1", "STATUS=stopping")
-                self.all_ended = self._supervisor.stop() and self._close_detectors()
+                self.all_ended = self._supervisor.stop() and self._close_models()
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
@@ -92,7 +94,7 @@ class App:
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
         stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
-        self._detectors = self._open_detectors(stored.preference)
+        self._models = self._open_models(stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -102,11 +104,11 @@ class App:
             board=self._board,
         )
         run = os.urandom(3).hex()
-        for name, detector in self._detectors.items():
+        for name, model in self._models.items():
             self._chains[name] = build_chain(
                 name,
                 self._settings.cameras[name],
-                detector,
+                model,
                 settings=self._settings,
                 is_end_expected=self._options.once,
                 run=run,
@@ -115,9 +117,7 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
-        self._model = ModelReport(
-            tuple(self._detectors.values()), lambda detector: asdict(model_info(detector)), self._board
-        )
+        self._model = ModelReport(tuple(self._models.values()), _described, self._board)
         self._model.refresh()
         self._status = Status(
             device_id=device.resolved_id(),
@@ -148,8 +148,8 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self, preferred: Preference | None) -> dict[str, ClimbingDetector]:
-        """Open a detector for every enabled camera; they live as long as the process."""
+    def _open_models(self, preferred: Preference | None) -> dict[str, AnyClimbing]:
+        """Open a model for every enabled camera; they live as long as the process."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -157,10 +157,10 @@ class App:
         low = self._settings.tracking.low_score
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
-        detectors: dict[str, ClimbingDetector] = {}
+        models: dict[str, AnyClimbing] = {}
         refused: tuple[Refusal, ...] = ()
         for name in enabled:
-            detectors[name] = open_climbing_detector(
+            models[name] = open_climbing_model(
                 self._settings.model,
                 min_score=low,
                 cache=cache,
@@ -168,13 +168,13 @@ class App:
                 preferred=preferred,
                 has_network=self._settings.cameras[name].kind == "imx500",
             )
-            refused = detectors[name].running.refused  # or a file that hangs would be waited for once for each camera
-        return detectors
+            refused = models[name].running.refused  # or a file that hangs would be waited for once for each camera
+        return models
 
-    def _close_detectors(self) -> bool:
+    def _close_models(self) -> bool:
         """Let go of the models; tell whether none of their threads is left."""
         deadline = time.monotonic() + CLOSE_WITHIN
-        for one in self._detectors.values():
+        for one in self._models.values():
             if time.monotonic() > deadline or not one.close() or one.wedged.count:
                 return False
         return True
@@ -191,8 +191,8 @@ class App:
 
     def _announce(self) -> None:
         self._tell_info()
-        for detector in self._detectors.values():
-            detector.on_change = self._tell_of_the_model
+        for model in self._models.values():
+            model.on_change = self._tell_of_the_model
         self._tell_of_the_model()  # what may have changed before
         for name in self._settings.cameras.keys() - self._chains.keys():
             self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
@@ -213,7 +213,7 @@ class App:
         chosen = f"; {self._options.chosen}" if self._options.chosen else ""
         return f"{cameras} with {self._status.model_name}{chosen}"
 
-    def _tell(self, event: Event, message: Message) -> None:
+    def _tell(self, event: Event | LabelChange, message: Message) -> None:
         self._feed.put({"time": utc_text(event.time_ns), "camera": event.camera, **message.body})
         if self._console is not None:
             self._console.show(event)
@@ -230,3 +230,7 @@ class App:
             self._is_waiting = True
             log.info("all is seen; waiting until the broker has every message (Ctrl-C leaves them for the next run)")
         return False
+
+
+def _described(model: AnyClimbing) -> dict[str, Any]:
+    return {**asdict(model_info(model)), "task": model.manifest.task}
