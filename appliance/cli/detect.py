@@ -1,4 +1,4 @@
-"""`edgecam detect`: the detector, once, over pictures, folders or clips, without a daemon."""
+"""`edgecam detect`: the model, once, over pictures, folders or clips, without a daemon."""
 
 import json
 import sys
@@ -15,16 +15,15 @@ from appliance.config import FileCameraSettings, ModelSettings
 from appliance.core.errors import ConfigError, StorageError, UnavailableError
 
 if TYPE_CHECKING:
+    from appliance.cli.seen import Seen
     from appliance.core.frame import Frame
-    from appliance.core.results import Detections
-    from appliance.inference.detector import Detector
 
 READ_TIMEOUT = 30.0  # seconds; a file that gives nothing for so long is on a disk that is gone
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE…")
-@click.option("--model", metavar="NAME|FILE|NAME=FILE", help="The detector; else the one of the configuration.")
+@click.option("--model", metavar="NAME|FILE|NAME=FILE", help="The model; else the one of the configuration.")
 @click.option("--artifact", metavar="FILE|PRECISION", help="Which of its files; else the first that runs here.")
 @click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score; else the model's own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, on one line.")
@@ -34,6 +33,7 @@ READ_TIMEOUT = 30.0  # seconds; a file that gives nothing for so long is on a di
 @click.option("--every", type=click.IntRange(1, 1_000_000), default=1, help="Take only every Nth frame of a source.")
 @click.option("--threads", type=click.IntRange(1, 64), help="CPU threads of one inference.")
 @click.option("--every-class", is_flag=True, help="All classes of a place, as evaluations do, not only the best.")
+@click.option("--masks", is_flag=True, help="With --json, of a segmentation network: its masks too, as COCO's RLE.")
 @click.pass_context
 def detect(
     ctx: click.Context,
@@ -47,15 +47,18 @@ def detect(
     every: int,
     threads: int | None,
     every_class: bool,
+    masks: bool,
 ) -> None:
-    """Run the detector once over pictures, folders of pictures, or clips.
+    """Run the model once over pictures, folders of pictures, or clips.
 
-    Prints a line for each frame. A source that cannot be read is named on standard error and the others go on;
-    the exit status is then 1.
+    Prints a line for each frame: the objects that a detector finds, the labels that a classifier gives, or how much of
+    the picture the labels of a segmentation network cover. A source that cannot be read is named on standard error and
+    the others go on; the exit status is then 1.
     """
     import cv2
 
-    from appliance.inference.ladder import open_best_detector
+    from appliance.cli.seen import see
+    from appliance.inference.ladder import open_best_model
     from appliance.inference.tuning import look_up
 
     settings = _settings(model, artifact, threads)
@@ -64,23 +67,26 @@ def detect(
     tuned = look_up(settings, load_configured().device.state_dir)
     if tuned.why and tuned.state in {"refused", "stale"}:
         click.echo(f"edgecam: {tuned.why}", err=True)
-    opened = open_best_detector(settings, min_score=min_score, every_class=every_class, preferred=tuned.preference)
+    opened = open_best_model(settings, min_score=min_score, every_class=every_class, preferred=tuned.preference)
     for trouble in opened.running.troubles():
         click.echo(f"edgecam: {trouble}", err=True)
-    with opened as detector, _progress(sources) as bar:
-        drawings = _Drawings(draw, detector.manifest.labels) if draw is not None else None
+    _check_options(opened.manifest.task, every_class=every_class, masks=masks)
+    with opened as model_in_use, _progress(sources) as bar:
+        drawings = _Drawings(draw) if draw is not None else None
         for reading in _read(sources, every):
             if isinstance(reading, str):
                 unreadable += 1
                 click.echo(f"edgecam: {reading}", err=True)
                 continue
             source, frame = reading
-            found = detector.detect(frame)
-            record = _record(source, frame, found, detector)
-            sys.stdout.write((json.dumps(record, ensure_ascii=False) if as_json else _line(record)) + "\n")
+            seen = see(model_in_use, frame, masks=masks)
+            took = model_in_use.last_inference_ms
+            sys.stdout.write(
+                (_record(source, frame, took, seen) if as_json else _line(source, frame, took, seen)) + "\n"
+            )
             sys.stdout.flush()  # whoever reads from a pipe gets each frame when it is done
             if drawings is not None:
-                drawings.write(source, frame, found)
+                drawings.write(source, frame, seen)
             if bar is not None:
                 bar.update(bar.task_ids[0], advance=1)
     if unreadable:
@@ -134,29 +140,27 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("[cameras.source] ")  # there is no such section: the source is no configured camera
 
 
-def _record(source: Path, frame: "Frame", found: "Detections", detector: "Detector") -> dict[str, Any]:
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
-    return {
+def _check_options(task: str, *, every_class: bool, masks: bool) -> None:
+    if every_class and task != "detect":
+        raise click.UsageError(f"--every-class is for detectors; this model is for task {task!r}")
+    if masks and task != "segment":
+        raise click.UsageError(f"--masks is for segmentation networks; this model is for task {task!r}")
+
+
+def _record(source: Path, frame: "Frame", inference_ms: float, seen: "Seen") -> str:
+    record = {
         "source": str(source),
         "frame": frame.number,
         "width": frame.width,
         "height": frame.height,
-        "inference_ms": round(detector.last_inference_ms, 3),
-        "detections": [
-            {
-                "label": detector.manifest.labels[class_id],
-                "class_id": class_id,
-                "score": round(score, 5),
-                "box": [round(value, 2) for value in box],
-            }
-            for box, score, class_id in rows
-        ],
+        "inference_ms": round(inference_ms, 3),
+        **seen.fields,
     }
+    return json.dumps(record, ensure_ascii=False)
 
 
-def _line(record: dict[str, Any]) -> str:
-    found = ", ".join(f"{one['label']} {one['score']:.2f}" for one in record["detections"]) or "nothing"
-    return f"{record['source']} [{record['frame']}] {record['inference_ms']:.1f} ms: {found}"
+def _line(source: Path, frame: "Frame", inference_ms: float, seen: "Seen") -> str:
+    return f"{source} [{frame.number}] {inference_ms:.1f} ms: {seen.words}"
 
 
 @dataclass
@@ -164,20 +168,18 @@ class _Drawings:
     """Writes annotated pictures, none over another of the same run."""
 
     directory: Path
-    labels: tuple[str, ...]
     names: dict[str, Path] = field(default_factory=dict)
 
-    def write(self, source: Path, frame: "Frame", found: "Detections") -> None:
+    def write(self, source: Path, frame: "Frame", seen: "Seen") -> None:
         import cv2
 
         from appliance.core.files import write_atomically
-        from appliance.diagnostics.annotate import annotate
 
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make the folder {self.directory}: {error.strerror}") from error
-        _, content = cv2.imencode(".jpg", annotate(frame, found, self.labels))
+        _, content = cv2.imencode(".jpg", seen.draw())
         write_atomically(self.directory / f"{self._stem(source)}-{frame.number:06d}.jpg", content.tobytes())
 
     def _stem(self, source: Path) -> str:

@@ -27,7 +27,7 @@ def events(*, follow: bool, as_json: bool, socket: Path | None) -> None:
         if as_json:
             click.echo(json.dumps(event))
         else:
-            click.secho(_line(event), fg=_COLOURS.get(event["type"]))
+            click.secho(_line(event), fg=_COLOURS.get(event.get("type", "update")))
     if follow:
         click.echo("edgecam: the daemon has stopped; nothing more will come", err=True)
     elif not seen and not as_json:
@@ -36,6 +36,10 @@ def events(*, follow: bool, as_json: bool, socket: Path | None) -> None:
 
 def _line(event: dict[str, Any]) -> str:
     when = datetime.fromisoformat(event["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if "before" in event:  # a classifier's
+        shown = f"shows {event['label']} {event['score']:.2f}" if event["label"] else "shows nothing it is sure of"
+        before = f"  after {event['lasted']:.1f} s of {event['before']}" if event["before"] else ""
+        return f"{when}  {event['camera']:<12} {shown}{before}"
     what = ", ".join(change.replace("_", " ") for change in event["changes"]) or event["type"]
     zones = f"  in {', '.join(event['zones'])}" if event["zones"] else ""
     lasted = f"  after {event['duration']:.1f} s" if event["type"] == "end" else ""

@@ -56,7 +56,7 @@ def list_models(*, as_json: bool) -> None:
         table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, title)
     Console().print(table)
     click.echo(
-        "\nWhere there are no weights, export or download an .onnx file from the project that"
+        "\nWhere there are no weights, export or download a file from the project that"
         "\n`edgecam model show NAME` names, and run it: edgecam run --model FILE.onnx",
         err=True,
     )
@@ -145,8 +145,8 @@ def _summary(found: Any) -> dict[str, Any]:
         "task": manifest.task,
         "width": manifest.input.width,
         "height": manifest.input.height,
-        "decoder": manifest.decoder.kind,
-        "min_score": manifest.decoder.min_score,
+        "decoder": manifest.decoder.kind if manifest.task == "detect" else None,
+        "min_score": manifest.min_score,
         "licence": manifest.licence,
         **{f"source_{key}": value for key, value in manifest.source.model_dump().items()},
         "folder": str(found.folder),

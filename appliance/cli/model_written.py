@@ -114,32 +114,23 @@ def report(folder: Path, frames: Sequence["Frame"], found_out: dict[str, Any], *
     """
     import cv2
 
+    from appliance.cli.seen import see
     from appliance.core.files import write_atomically
-    from appliance.diagnostics.annotate import annotate
     from appliance.inference.artifacts import locate_artifact
-    from appliance.inference.detector import load_detector
+    from appliance.inference.opening import load_model
 
-    with load_detector(locate_artifact(folder), threads=threads) as detector:
-        runs = [(frame, detector.detect(frame), detector.last_inference_ms) for frame in frames]
-        labels = detector.manifest.labels
-    frame, found, _ = max(runs, key=lambda run: float(run[1].scores.sum()))
+    with load_model(locate_artifact(folder), threads=threads) as model:
+        runs = [(see(model, frame), model.last_inference_ms) for frame in frames]
+    seen, _ = max(runs, key=lambda run: len(next(iter(run[0].fields.values()))))
     picture = folder / PICTURE_NAME
-    write_atomically(picture, cv2.imencode(".png", annotate(frame, found, labels))[1].tobytes())
-    rows = zip(found.scores.tolist(), found.class_ids.tolist(), found.boxes.tolist(), strict=True)
+    write_atomically(picture, cv2.imencode(".png", seen.draw())[1].tobytes())
     told = {
         "folder": str(folder),
         "picture": str(picture),
         "found_out": found_out,
-        "inference_ms": round(min(run[2] for run in runs), 2),
-        "detections": [
-            {
-                "label": labels[number],
-                "class_id": number,
-                "score": round(score, 5),
-                "box": [round(value, 2) for value in box],
-            }
-            for score, number, box in rows
-        ],
+        "inference_ms": round(min(run[1] for run in runs), 2),
+        "words": seen.words,
+        **seen.fields,
     }
     click.echo(json.dumps(told)) if as_json else _show(told)
 
@@ -158,11 +149,14 @@ def _show(told: dict[str, Any]) -> None:
     console.print(table)
     for note in told["found_out"].get("notes", ()):
         click.echo(f"  {note}")
-    click.echo(f"\n{len(told['detections'])} seen in {told['picture']}, {told['inference_ms']:.1f} ms")
+    click.echo(f"\nSeen in {told['picture']}, {told['inference_ms']:.1f} ms:")
     seen = Table(box=None, pad_edge=False, collapse_padding=True, show_header=False)
-    for one in told["detections"][:20]:
+    for one in told.get("detections", [])[:20]:
         seen.add_row(f"  {one['label']}", f"{one['score']:.2f}", " ".join(f"{value:.0f}" for value in one["box"]))
-    console.print(seen)
+    if "detections" in told:
+        console.print(seen)
+    else:
+        click.echo(f"  {told['words']}")
     click.echo(f"Look at the picture. Use the model: edgecam run --model {told['folder']}, or [model] use.")
 
 

@@ -65,7 +65,8 @@ def _cameras(cameras: dict[str, Any]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("camera", "state", "fps", "size", "objects", "inference p50/p95", "latency p50/p95", "dropped"):
+    sees = "objects" if all("objects" in camera for camera in cameras.values()) else "sees"
+    for column in ("camera", "state", "fps", "size", sees, "inference p50/p95", "latency p50/p95", "dropped"):
         table.add_column(column)
     for name, camera in cameras.items():
         colour = _STYLES.get(camera["state"], "white")
@@ -74,12 +75,22 @@ def _cameras(cameras: dict[str, Any]) -> "Table":
             f"[{colour}]{camera['state']}[/]",
             f"{camera['fps']:.1f}",
             f"{camera['width']}x{camera['height']}",
-            str(camera["objects"]),
+            _sight(camera),
             "{p50:.1f} / {p95:.1f} ms".format(**camera["inference_ms"]),
             "{p50:.0f} / {p95:.0f} ms".format(**camera["latency_ms"]),
             str(camera["frames_dropped"]),
         )
     return table
+
+
+def _sight(camera: dict[str, Any]) -> str:
+    """Give what a camera's model sees in a few words, whatever its task."""
+    if "objects" in camera:
+        return str(camera["objects"])
+    if "label" in camera:
+        return f"{camera['label']} {camera['score']:.2f}" if camera["label"] else "nothing sure"
+    largest = list(camera["shares"].items())[:3]
+    return ", ".join(f"{label} {share:.0%}" for label, share in largest if share) or "nothing"
 
 
 def _facts(state: dict[str, Any]) -> "Table":

@@ -43,7 +43,7 @@ class DeviceSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which detector runs, and what counts as a detection."""
+    """Which model runs, and what counts as found."""
 
     use: str = setting(
         "edgecam-nano",
@@ -61,7 +61,15 @@ class ModelSettings(Section):
     )
     directories: tuple[Path, ...] = setting((), "Folders with models, searched before Edgecam's own.", max_length=16)
     min_score: float | None = setting(
-        None, "Lowest score of a detection; none: the manifest's own.", example=0.35, ge=0.01, le=1.0
+        None, "Lowest score of a detection or label; none: the manifest's own.", example=0.35, ge=0.01, le=1.0
+    )
+    smoothing: float | None = setting(
+        None,
+        "Time over which a classifier's scores are calmed; 0: not at all; none: the manifest's own.",
+        unit="seconds",
+        example=2.0,
+        ge=0.0,
+        le=3600.0,
     )
     labels: tuple[str, ...] = setting(
         (),
@@ -218,11 +226,20 @@ class MessagingSettings(Section):
     inflight: int = setting(64, "Most messages sent and not yet acknowledged.", unit="messages", ge=1, le=1000)
     detections_interval: float = setting(
         1.0,
-        "Least time between two `detections` messages of a camera; 0: every frame.",
+        "Least time between two `detections`, `classification`, `segmentation` or `masks` messages of a camera; "
+        "0: every frame.",
         unit="seconds",
         ge=0.0,
         le=3600.0,
     )
+    share_step: float = setting(
+        0.02,
+        "Of a segmentation network: a label's share of the picture or of a zone that has changed by so much is told.",
+        accepts="a number from 0 to 1",
+        ge=0.0,
+        le=1.0,
+    )
+    masks: bool = setting(False, "Of a segmentation network: publish `masks` too, outlines of what is seen.")
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
     outbox: OutboxSettings = setting(OutboxSettings())
 

@@ -1,4 +1,4 @@
-"""What happened: the life of one object in view of one camera."""
+"""What happened in view of one camera: the life of an object, or another label of the whole picture."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,3 +91,32 @@ class Event:
     stationary: bool = False
     direction: float | None = None
     group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """What a camera's picture as a whole shows has become another.
+
+    Attributes:
+        camera: Name of the camera.
+        label: What it shows now; None: nothing that the model is sure of, or the camera shows nothing.
+        class_id: Index of `label` in the model's labels; None likewise.
+        score: The calmed score of `label`, 0..1; 0 where there is none.
+        before: What it showed before; None likewise.
+        lasted: Seconds for which it showed `before`.
+        width: Width of the source frame in pixels.
+        height: Height of the source frame in pixels.
+        time_ns: UTC of this moment, nanoseconds since 1970.
+        mono_ns: CLOCK_BOOTTIME of this moment, nanoseconds.
+    """
+
+    camera: str
+    label: str | None
+    class_id: int | None
+    score: float
+    before: str | None
+    lasted: float
+    width: int
+    height: int
+    time_ns: int
+    mono_ns: int

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -11,6 +11,7 @@ from appliance.core.errors import ModelError
 from appliance.core.mistakes import explain
 from appliance.core.part import Part
 from appliance.core.providers import PROVIDERS, AnyProvider, Delegate
+from appliance.core.tasks import MOST_SEGMENTED, TABLES, ClassificationSpec, SegmentationSpec, Tasked, own_tables
 from appliance.core.vocabulary import Vocabulary, default_groups
 
 MANIFEST_NAME = "manifest.toml"
@@ -28,7 +29,8 @@ def _plain_file(name: str) -> str:
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
-Members = Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
+MOST_LABELS = 1100  # ImageNet's 1000, a background, and room
+Members = Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS)]
 Dtype = Literal["float32", "float16", "uint8", "int8"]
 AxisWord = int | Annotated[str, Field(max_length=64)]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
@@ -220,6 +222,8 @@ class Artifact(Part):
         needs: What a machine must have for it to be tried.
         input: In place of the manifest's, where this file takes its picture otherwise.
         decoder: In place of the manifest's, likewise.
+        classification: In place of the manifest's, likewise.
+        segmentation: In place of the manifest's, likewise.
         signature: In place of the manifest's, likewise.
     """
 
@@ -233,6 +237,8 @@ class Artifact(Part):
     needs: Needs = Needs()
     input: InputSpec | None = None
     decoder: AnyDecoder | None = None
+    classification: ClassificationSpec | None = None
+    segmentation: SegmentationSpec | None = None
     signature: Signature | None = None
 
     @model_validator(mode="after")
@@ -248,21 +254,19 @@ class Artifact(Part):
         return self
 
 
-class ModelManifest(Part):
-    """A model or a family of models.
+class ModelManifest(Tasked):
+    """A model or a family of models; what it gives is said by `Tasked`.
 
     Attributes:
         schema_version: Of this format; `schema` in the file.
         name: Also the name of its folder.
         version: Of the model.
         title: One line for people.
-        task: What it gives.
         labels: Names of its classes, by class id; in the file a list or the path of a text file, one a line.
         groups: Labels that count as one, by the name of the group; None: those that Edgecam knows, see `vocabulary`.
         licence: SPDX expression for the weights.
         source: Provenance.
         input: How a picture becomes its input.
-        decoder: How its outputs become detections.
         signature: By what a bare file is recognised.
         artifacts: Files of weights, best choice first; empty for a family that is known without weights.
     """
@@ -271,13 +275,11 @@ class ModelManifest(Part):
     name: Annotated[str, Field(pattern=MODEL_NAME)]
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
     title: Annotated[str, Field(min_length=1, max_length=200)]
-    task: Literal["detect"]
-    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1000)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS)]
     groups: Annotated[dict[Label, Members], Field(max_length=100)] | None = None
     licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+() -]{1,200}$")]
     source: Source
     input: InputSpec
-    decoder: AnyDecoder
     signature: Signature
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
 
@@ -288,12 +290,26 @@ class ModelManifest(Part):
         return self
 
     @model_validator(mode="after")
+    def _is_read_as_its_task_says(self) -> Self:
+        tables, own = self._tables(), TABLES[self.task]
+        if own not in tables:
+            raise ValueError(f"{own}: is required for task {self.task!r}")
+        if strangers := [place for place in tables if place.rpartition(".")[2] != own]:
+            raise ValueError(f"{strangers[0]}: is not for task {self.task!r}, which has {own}")
+        if self.task == "detect":
+            return self
+        if any(len(one.outputs) != 1 for one in (self.signature, *(each.signature for each in self.artifacts)) if one):
+            raise ValueError(f"signature.outputs: task {self.task!r} has one")
+        if self.task == "segment" and len(self.labels) > MOST_SEGMENTED:
+            raise ValueError(f"labels: task 'segment' has at most {MOST_SEGMENTED}")
+        for place, spec in tables.items():
+            if spec.background not in {None, *self.labels}:
+                raise ValueError(f"{place}.background: {spec.background!r} is none of the labels")
+        return self
+
+    @model_validator(mode="after")
     def _labels_have_numbers(self) -> Self:
-        decoders = {"decoder": self.decoder}
-        for at, artifact in enumerate(self.artifacts):
-            if artifact.decoder is not None:
-                decoders[f"artifacts.{at}.decoder"] = artifact.decoder
-        for table, decoder in decoders.items():
+        for table, decoder in self._tables().items():
             if isinstance(decoder, NumberedSpec) and len(decoder.class_numbers) not in {0, len(self.labels)}:
                 raise ValueError(
                     f"{table}.class_numbers: {len(decoder.class_numbers)} for {len(self.labels)} labels; "
@@ -314,6 +330,13 @@ class ModelManifest(Part):
             raise ValueError("groups: a label is in one group at the most, and once")
         return self
 
+    def _tables(self) -> dict[str, Any]:
+        """Give the tables that say how outputs are read, the manifest's own and its artifacts', by where they stand."""
+        found = own_tables(self, "_spec")
+        for at, artifact in enumerate(self.artifacts):
+            found |= {f"artifacts.{at}.{table}": spec for table, spec in own_tables(artifact).items()}
+        return found
+
     @property
     def vocabulary(self) -> Vocabulary:
         """What of it can be named in the configuration, and is named in messages."""
@@ -321,7 +344,13 @@ class ModelManifest(Part):
 
     def for_artifact(self, artifact: Artifact) -> Self:
         """Give the same manifest with what the artifact says in its place."""
-        own = {"input": artifact.input, "decoder": artifact.decoder, "signature": artifact.signature}
+        own = {
+            "input": artifact.input,
+            "decoder_spec": artifact.decoder,
+            "classification_spec": artifact.classification,
+            "segmentation_spec": artifact.segmentation,
+            "signature": artifact.signature,
+        }
         return self.model_copy(update={key: value for key, value in own.items() if value is not None})
 
     def for_size(self, width: int, height: int) -> Self:

@@ -9,6 +9,8 @@ DEFAULT_GROUPS: Mapping[str, frozenset[str]] = {
     "vehicle": frozenset({"bus", "car", "motorbike", "motorcycle", "truck", "van"}),
 }
 
+_MOST_TOLD = 100  # labels in a message: ImageNet's thousand would fill many screens
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -43,7 +45,9 @@ class Vocabulary:
     def described(self) -> str:
         """Tell in one line what can be named: ``labels person, car, truck; groups vehicle (car, truck)``."""
         groups = ", ".join(f"{name} ({', '.join(members)})" for name, members in self.groups.items())
-        return f"labels {', '.join(self.labels)}; groups {groups or 'none'}"
+        told = ", ".join(self.labels[:_MOST_TOLD])
+        more = f" and {len(self.labels) - _MOST_TOLD} more" if len(self.labels) > _MOST_TOLD else ""
+        return f"labels {told}{more}; groups {groups or 'none'}"
 
 
 def default_groups(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 
 import cv2
 
 from appliance.config import MessagingSettings, runtime_socket
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.errors import ConfigError
-from appliance.core.events import Event
+from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.daemon.broker import DemoBroker
@@ -30,8 +31,10 @@ from appliance.daemon.systemd import Notifier
 from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.ladder import ClimbingDetector, open_climbing_detector
-from appliance.inference.shared import OpenDetector, SharedDetector
+from appliance.inference.climbing import AnyClimbing, ClimbingDetector
+from appliance.inference.ladder import open_climbing_model
+from appliance.inference.running import Refusal
+from appliance.inference.shared import DetectorHandle, SharedDetector
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
@@ -60,7 +63,7 @@ class App:
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
-        self._climbers: list[ClimbingDetector] = []
+        self._climbers: list[AnyClimbing] = []
         self._is_waiting = False
 
     def run(self) -> None:
@@ -82,7 +85,7 @@ class App:
                 self._supervisor.watch(self._wake, self._is_over)
             finally:
                 self._notifier.tell("STOPPING=1", "STATUS=stopping")
-                self.all_ended = self._supervisor.stop() and self._close_detectors()
+                self.all_ended = self._supervisor.stop() and self._close_models()
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
@@ -92,7 +95,7 @@ class App:
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
         stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
-        detectors = self._open_detectors(stored.preference)
+        models = self._open_models(stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -102,11 +105,11 @@ class App:
             board=self._board,
         )
         run = os.urandom(3).hex()
-        for name, detector in detectors.items():
+        for name, model in models.items():
             self._chains[name] = build_chain(
                 name,
                 self._settings.cameras[name],
-                detector,
+                model,
                 settings=self._settings,
                 is_end_expected=self._options.once,
                 run=run,
@@ -115,7 +118,7 @@ class App:
                 publish=self._messaging.publish,
                 tell=self._tell,
             )
-        self._model = ModelReport(tuple(self._climbers), lambda detector: asdict(model_info(detector)), self._board)
+        self._model = ModelReport(tuple(self._climbers), _described, self._board)
         self._model.refresh()
         self._status = Status(
             device_id=device.resolved_id(),
@@ -146,8 +149,8 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
 
-    def _open_detectors(self, preferred: Preference | None) -> dict[str, OpenDetector]:
-        """Open one detector for all enabled cameras that do not run a network themselves; it lives as long as we do."""
+    def _open_models(self, preferred: Preference | None) -> dict[str, AnyClimbing | DetectorHandle]:
+        """Open a model for every enabled camera, one for all where it is a detector; they live as long as we do."""
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -156,25 +159,33 @@ class App:
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
 
-        def climb(*, has_network: bool) -> ClimbingDetector:
-            climber = open_climbing_detector(
-                self._settings.model, min_score=low, cache=cache, preferred=preferred, has_network=has_network
+        def climb(*, has_network: bool, refused: tuple[Refusal, ...] = ()) -> AnyClimbing:
+            climber = open_climbing_model(
+                self._settings.model,
+                min_score=low,
+                cache=cache,
+                refused=refused,
+                preferred=preferred,
+                has_network=has_network,
             )
             self._climbers.append(climber)
             return climber
 
         own = [name for name in enabled if self._settings.cameras[name].kind == "imx500"]
-        detectors: dict[str, OpenDetector] = {name: climb(has_network=True) for name in own}
+        models: dict[str, AnyClimbing | DetectorHandle] = {name: climb(has_network=True) for name in own}
         others = [name for name in enabled if name not in own]
-        if len(others) == 1:
-            detectors[others[0]] = climb(has_network=False)
-        elif others:
-            shared = SharedDetector(climb(has_network=False))
-            self._supervisor.add(shared)
-            detectors |= {name: shared.handle(name) for name in others}
-        return detectors
+        refused: tuple[Refusal, ...] = ()
+        for name in others:
+            model = climb(has_network=False, refused=refused)
+            if isinstance(model, ClimbingDetector) and len(others) > 1:
+                shared = SharedDetector(model)
+                self._supervisor.add(shared)
+                return models | {each: shared.handle(each) for each in others}
+            refused = model.running.refused  # or a file that hangs would be waited for once for each camera
+            models[name] = model
+        return models
 
-    def _close_detectors(self) -> bool:
+    def _close_models(self) -> bool:
         """Let go of the models; tell whether none of their threads is left."""
         deadline = time.monotonic() + CLOSE_WITHIN
         return all(time.monotonic() <= deadline and one.close() and not one.wedged.count for one in self._climbers)
@@ -191,8 +202,8 @@ class App:
 
     def _announce(self) -> None:
         self._tell_info()
-        for detector in self._climbers:
-            detector.on_change = self._tell_of_the_model
+        for climber in self._climbers:
+            climber.on_change = self._tell_of_the_model
         self._tell_of_the_model()  # what may have changed before
         for name in self._settings.cameras.keys() - self._chains.keys():
             self._messaging.publish(status_message(name, "disabled", "enabled = false in the configuration"))
@@ -213,7 +224,7 @@ class App:
         chosen = f"; {self._options.chosen}" if self._options.chosen else ""
         return f"{cameras} with {self._status.model_name}{chosen}"
 
-    def _tell(self, event: Event, message: Message) -> None:
+    def _tell(self, event: Event | LabelChange, message: Message) -> None:
         self._feed.put({"time": utc_text(event.time_ns), "camera": event.camera, **message.body})
         if self._console is not None:
             self._console.show(event)
@@ -230,3 +241,7 @@ class App:
             self._is_waiting = True
             log.info("all is seen; waiting until the broker has every message (Ctrl-C leaves them for the next run)")
         return False
+
+
+def _described(model: AnyClimbing) -> dict[str, Any]:
+    return {**asdict(model_info(model)), "task": model.manifest.task}

@@ -1,31 +1,33 @@
-"""One camera's chain: camera, slot, detector, scene, messages."""
+"""One camera's chain: camera, slot, model, messages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Final
 
 from appliance.cameras import make_camera
 from appliance.config import AnyCamera, Settings
 from appliance.core.clock import Clock
-from appliance.core.events import Event
+from appliance.core.events import Event, LabelChange
 from appliance.core.frame import Frame  # noqa: TC001 - read as what the slot holds
 from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
-from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
+from appliance.core.registry import load
 from appliance.daemon.camera import CameraWorker, frame_timeout
-from appliance.daemon.pipeline import Detector as AnyDetector
-from appliance.daemon.pipeline import Pipeline
+from appliance.daemon.frames import FramePipeline
 from appliance.messaging.payloads import ModelInfo, status_message
-from appliance.tracking.scene import Scene
 
+if TYPE_CHECKING:
+    from appliance.inference.climbing import AnyClimbing
+    from appliance.inference.opening import AnyModel
+    from appliance.inference.shared import DetectorHandle
 
-class Detector(AnyDetector, Protocol):
-    """A detector that also says what it is."""
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """What the model is."""
+PIPELINES: Final = {
+    "detect": "appliance.daemon.pipeline:detecting",
+    "classify": "appliance.daemon.classifying:classifying",
+    "segment": "appliance.daemon.segmenting:segmenting",
+}
+"""What builds the pipeline of a model, by its task; imported only for such a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,13 @@ class Chain:
     """The two workers of one camera."""
 
     camera: CameraWorker
-    pipeline: Pipeline
+    pipeline: FramePipeline
 
 
 def build_chain(
     name: str,
     camera: AnyCamera,
-    detector: Detector,
+    model: "AnyClimbing | AnyModel | DetectorHandle",
     *,
     settings: Settings,
     run: str,
@@ -47,14 +49,14 @@ def build_chain(
     clock: Clock,
     board: HealthBoard,
     publish: Callable[[Message], None],
-    tell: Callable[[Event, Message], None],
+    tell: Callable[[Event | LabelChange, Message], None],
 ) -> Chain:
     """Build the chain of the camera `name`.
 
     Args:
         name: The camera's name in the configuration.
         camera: Its section.
-        detector: Open, for this chain alone.
+        model: Open, for this chain alone; its task decides what comes behind it.
         settings: The whole configuration.
         is_end_expected: The end of the source is no trouble.
         run: Different for every start of the daemon; part of objects' ids.
@@ -66,7 +68,6 @@ def build_chain(
     Raises:
         ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
     """
-    manifest, min_score = detector.manifest, _min_score(detector, settings)
     slot: Latest[Frame] = Latest()
     worker = CameraWorker(
         name=name,
@@ -77,35 +78,24 @@ def build_chain(
         board=board,
         is_end_expected=is_end_expected,
     )
-    pipeline = Pipeline(
-        camera=name,
+    build = load(PIPELINES, model.manifest.task, f"manifest {model.manifest.name!r}: task")
+    chosen = settings.model.min_score
+    pipeline: FramePipeline = build(
+        name,
+        camera,
+        model,
+        settings=settings,
+        min_score=model.manifest.min_score if chosen is None else chosen,
+        model=model_info(model),
+        run=run,
         slot=slot,
         source_ended=worker.ended,
-        detector=detector,
-        scene=_scene(name, camera, detector, settings, run),
-        labels=manifest.labels,
-        model=model_info(detector),
-        min_score=min_score,
-        detections_interval=settings.messaging.detections_interval,
         publish=publish,
         tell=tell,
     )
     return Chain(worker, pipeline)
 
 
-def model_info(detector: Detector) -> ModelInfo:
-    """Give what messages say of a detector's model."""
-    return ModelInfo(detector.manifest.name, detector.manifest.version, detector.digest)
-
-
-def _scene(name: str, camera: AnyCamera, detector: Detector, settings: Settings, run: str) -> Scene:
-    tracking = settings.tracking
-    high_score = _min_score(detector, settings) if tracking.high_score is None else tracking.high_score
-    return Scene(
-        name, detector.manifest.vocabulary, tracking, camera.zones, camera.lines, high_score=high_score, run=run
-    )
-
-
-def _min_score(detector: Detector, settings: Settings) -> float:
-    chosen = settings.model.min_score
-    return detector.manifest.decoder.min_score if chosen is None else chosen
+def model_info(model: "AnyClimbing | AnyModel | DetectorHandle") -> ModelInfo:
+    """Give what messages say of a model."""
+    return ModelInfo(model.manifest.name, model.manifest.version, model.digest)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
-from appliance.core.events import Change, Event, EventType
+from appliance.core.events import Change, Event, EventType, LabelChange
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,12 @@ class Console:
         self._colours = self._stream.isatty()
         self._is_closed = False
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | LabelChange) -> None:
         """Write one line: time, camera, what happened to what, where, how sure."""
         line = describe(event)
         if self._colours:
-            line = f"{_COLOURS[event.type]}{line}\033[0m"
+            colour = _COLOURS[EventType.UPDATE if isinstance(event, LabelChange) else event.type]
+            line = f"{colour}{line}\033[0m"
         self._write(line + "\n")
 
     def banner(self, lines: Sequence[str]) -> None:
@@ -78,9 +79,13 @@ def _own_command() -> str:
     return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
 
 
-def describe(event: Event) -> str:
+def describe(event: Event | LabelChange) -> str:
     """Tell an event in one line: ``12:31:02  door  person 7 appeared  0.83  in porch``."""
     local = datetime.fromtimestamp(event.time_ns / 1e9).astimezone()
+    if isinstance(event, LabelChange):
+        shown = f"shows {event.label}  {event.score:.2f}" if event.label else "shows nothing it is sure of"
+        before = f"  after {event.lasted:.1f} s of {event.before}" if event.before else ""
+        return f"{local.strftime('%H:%M:%S')}  {event.camera}  {shown}{before}"
     number = event.object_id.rpartition("-")[2]
     parts = [local.strftime("%H:%M:%S"), event.camera, f"{event.label} {number} {_happening(event)}"]
     is_best_told = event.type is EventType.END or Change.BETTER_SCORE in event.changes

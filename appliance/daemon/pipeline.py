@@ -1,36 +1,26 @@
-"""One camera's way from frames to messages: detect, track, tell."""
+"""One camera's way from frames to messages with a detector: detect, track, tell."""
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from appliance.core.errors import UnavailableError
+from appliance.config import AnyCamera, Settings
 from appliance.core.events import Event
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
+from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
-from appliance.core.metrics import RollingFigures
 from appliance.core.results import Detections
-from appliance.core.worker import Pulse
+from appliance.daemon.frames import FramePipeline, Looking
 from appliance.messaging.payloads import ModelInfo, counts_message, detections_message, event_message
 from appliance.tracking.scene import Scene, SceneStep
 
-TAKE = 0.5  # seconds between two looks at whether to stop while no frame comes
 COUNTS_INTERVAL = 1.0  # least seconds between two `counts` messages: a crowd would flood the broker
 
 
-class Detector(Protocol):
-    """What is needed of a detector (inference.ladder.ClimbingDetector and inference.detector.Detector fit)."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the weights that gave the last detections: another file may come into service at any time."""
-
-    @property
-    def last_inference_ms(self) -> float:
-        """Milliseconds that the model took for the last frame."""
+class Detector(Looking, Protocol):
+    """What is needed of a detector (inference.climbing.ClimbingDetector and inference.detector.Detector fit)."""
 
     def detect(self, frame: Frame) -> Detections:
         """Find objects, in pixels of the source frame.
@@ -40,8 +30,16 @@ class Detector(Protocol):
         """
 
 
-class Pipeline:
-    """The worker named `pipeline:<camera>`; owns the detector, the tracker and the zones.
+class OpenDetector(Detector, Protocol):
+    """A detector that also says what it is."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is."""
+
+
+class Pipeline(FramePipeline):
+    """The pipeline of a detector, see `FramePipeline`; owns the detector, the tracker and the zones.
 
     Args:
         camera: The camera's name in the configuration.
@@ -72,54 +70,26 @@ class Pipeline:
         publish: Callable[[Message], None],
         tell: Callable[[Event, Message], None],
     ) -> None:
-        self.name = f"pipeline:{camera}"
-        self.pulse = Pulse(limit=15.0)
-        self.done = threading.Event()
-        """Set when the last frame of a source that ended has been worked through."""
-        self.latency_ms, self.inference_ms = RollingFigures(), RollingFigures()
-        self.frames = 0
-        self.frames_unseen = 0
-        """Frames that no model was there for."""
+        super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=detector, model=model)
         self.objects = 0
-        self._camera, self._slot, self._source_ended = camera, slot, source_ended
-        self._detector, self._scene, self._labels, self._model = detector, scene, labels, model
+        self._detector, self._scene, self._labels = detector, scene, labels
         self._min_score, self._interval = min_score, detections_interval
         self._publish, self._tell = publish, tell
         self._counts: Message | None = None
         self._counts_at = self._detections_at = float("-inf")
-        self._seen_ns: int | None = None  # CLOCK_BOOTTIME of the last frame
 
-    def run(self, stop: threading.Event) -> None:
-        """Work through frames until `stop` is set or the source has ended; then end every open object."""
-        self.done.clear()
-        while not stop.is_set():
-            has_ended = self._source_ended.is_set()  # asked before the slot, so that its last frame is not left there
-            frame = self._slot.take(TAKE)
-            if frame is not None:
-                self.step(frame)
-            elif has_ended:
-                break
-            else:
-                self._end_what_is_out_of_sight()
-            del frame  # or it would be kept while the next one is waited for
-            self.pulse.beat()
-        self._finish()
-        self.done.set()
+    @property
+    def sight(self) -> Mapping[str, Any]:
+        """How many objects there are."""
+        return {"objects": self.objects}
 
-    def step(self, frame: Frame) -> None:
-        """Work through one frame, or pass over it while nothing of the model is in service.
+    @property
+    def _lost_after(self) -> float:
+        return self._scene.lost_after
 
-        Raises:
-            ModelError: The detector gave nonsense, or cannot be had back in this process.
-        """
-        try:
-            detections = self._detector.detect(frame)
-        except UnavailableError:  # told by the one who knows why, once
-            self.frames_unseen += 1
-            self._end_what_is_out_of_sight()
-            return
-        if self._detector.digest != self._model.digest:
-            self._model = replace(self._model, digest=self._detector.digest)
+    def _look(self, frame: Frame) -> None:
+        detections = self._detector.detect(frame)
+        model = self._in_service()
         time_ns = int(frame.time.timestamp() * 1e9)
         seen = self._scene.step(
             detections, width=frame.width, height=frame.height, time_ns=time_ns, mono_ns=frame.mono_ns
@@ -131,13 +101,8 @@ class Pipeline:
         if now - self._detections_at >= self._interval:
             self._detections_at = now
             sure = detections.select(detections.scores >= self._min_score)
-            self._publish(detections_message(frame, sure, self._labels, self._model, self._detector.last_inference_ms))
-        self._seen_ns = frame.mono_ns
-        self.frames += 1
+            self._publish(detections_message(frame, sure, self._labels, model, self._detector.last_inference_ms))
         self.objects = sum(seen.counts.values())
-        self.inference_ms.add(self._detector.last_inference_ms)
-        # a clip read as fast as possible runs ahead of the clock
-        self.latency_ms.add(max(0.0, (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - frame.mono_ns) / 1e6))
 
     def _send(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -151,19 +116,44 @@ class Pipeline:
             self._counts, self._counts_at = counts, now
             self._publish(counts)
 
-    def _end_what_is_out_of_sight(self) -> None:
-        """A camera that shows nothing for longer than an object may be unseen ends its objects."""
-        if self._seen_ns is None:
-            return
-        age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._seen_ns
-        if age_ns > self._scene.lost_after * 1e9:
-            self._finish()
-
-    def _finish(self) -> None:
-        if self._seen_ns is None:
-            return
-        self._seen_ns = None
+    def _end(self) -> None:
         left = self._scene.finish()
         self._send(left.events)
         self.objects = 0
         self._tell_counts(left, time.monotonic())
+
+
+def detecting(
+    name: str,
+    camera: AnyCamera,
+    detector: OpenDetector,
+    *,
+    settings: Settings,
+    min_score: float,
+    model: ModelInfo,
+    run: str,
+    slot: Latest[Frame],
+    source_ended: threading.Event,
+    publish: Callable[[Message], None],
+    tell: Callable[[Event, Message], None],
+) -> Pipeline:
+    """Build the pipeline of the camera `name` for a detector; see `Pipeline` and `build_chain`.
+
+    Raises:
+        ConfigError: A zone or line is for a label that is neither one of the model's nor a group.
+    """
+    tracking, manifest = settings.tracking, detector.manifest
+    high_score = min_score if tracking.high_score is None else tracking.high_score
+    return Pipeline(
+        camera=name,
+        slot=slot,
+        source_ended=source_ended,
+        detector=detector,
+        scene=Scene(name, manifest.vocabulary, tracking, camera.zones, camera.lines, high_score=high_score, run=run),
+        labels=manifest.labels,
+        model=model,
+        min_score=min_score,
+        detections_interval=settings.messaging.detections_interval,
+        publish=publish,
+        tell=tell,
+    )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from appliance import __version__
 from appliance.core.clock import Clock
@@ -12,6 +12,13 @@ from appliance.core.machine import hardware_name, read_machine
 from appliance.core.metrics import RollingFigures
 from appliance.daemon.chain import Chain
 from appliance.messaging.payloads import SCHEMA_VERSION
+
+CAPABILITIES: Final = {
+    "detect": ("detect", "track", "zones", "lines"),
+    "classify": ("classify",),
+    "segment": ("segment", "zones"),
+}
+"""What a device does, by its model's task."""
 
 
 class Status:
@@ -85,7 +92,7 @@ class Status:
             "model": dict(self._info()),
             "tuning": dict(self._tuning()),
             "cameras": list(self._chains),
-            "capabilities": ["detect", "track", "zones", "lines", "outbox"],
+            "capabilities": [*CAPABILITIES[self._model()["task"]], "outbox"],
         }
 
     def machine(self) -> dict[str, Any]:
@@ -135,9 +142,9 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "height": worker.size[1],
         "frames": worker.frames,
         "frames_processed": pipeline.frames,
-        "frames_dropped": worker.slot.dropped,
         "frames_unseen": pipeline.frames_unseen,
-        "objects": pipeline.objects,
+        "frames_dropped": worker.slot.dropped,
+        **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),
         "inference_ms": _percentiles(pipeline.inference_ms),
     }

@@ -1,8 +1,7 @@
 """From a classifier's output to labels, and what stays of them over time. Pure."""
 
 import math
-from collections import deque
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,23 +68,10 @@ def rank(
     return Classifications(scores[chosen].astype(np.float32), chosen.astype(np.int32))
 
 
-class Smoother(Protocol):
-    """Calms the scores of one camera over time. Owned by one thread."""
-
-    def update(self, scores: NDArray[np.float32], mono_ns: int) -> NDArray[np.float32]:
-        """Take the scores of a frame, shape (classes,), and give the calmed ones.
-
-        Args:
-            scores: Of the frame, 0..1.
-            mono_ns: The frame's monotonic time, nanoseconds.
-
-        Raises:
-            ModelError: They are of another number of classes than before.
-        """
-
-
 class ExponentialSmoother:
-    """Moving average whose memory fades with time, not with frames; see `Smoother`.
+    """Calms the scores of one camera: a moving average whose memory fades with time, not with frames.
+
+    Owned by one thread.
 
     A frame counts 1 - exp(-t / time_constant), where t is the time since the one before: after a time constant a new
     state has reached 63 %, after three of them 95 %, however many frames came in between.
@@ -100,7 +86,15 @@ class ExponentialSmoother:
         self._last_ns = 0
 
     def update(self, scores: NDArray[np.float32], mono_ns: int) -> NDArray[np.float32]:
-        """Give the average so far; see `Smoother.update`."""
+        """Take the scores of a frame and give the average so far, both of shape (classes,).
+
+        Args:
+            scores: Of the frame, 0..1.
+            mono_ns: The frame's monotonic time, nanoseconds.
+
+        Raises:
+            ModelError: They are of another number of classes than before.
+        """
         if self._state is None:
             self._state = scores.astype(np.float32)
         else:
@@ -109,34 +103,6 @@ class ExponentialSmoother:
             self._state = self._state + np.float32(share) * (scores - self._state)
         self._last_ns = mono_ns
         return self._state
-
-
-class MajoritySmoother:
-    """Votes of the last frames; see `Smoother`. A label has the majority from a score of more than a half.
-
-    Each frame votes for its best label, or for none when that stays below `min_score`. The score of a label is its
-    share of all votes that the window has room for, so that one frame alone decides nothing.
-
-    Args:
-        frames: How many frames vote.
-        min_score: Lowest score of a vote, 0..1.
-    """
-
-    def __init__(self, frames: int, min_score: float) -> None:
-        self._votes: deque[int] = deque(maxlen=frames)
-        self._frames = frames
-        self._min_score = min_score
-        self._classes: int | None = None
-
-    def update(self, scores: NDArray[np.float32], mono_ns: int) -> NDArray[np.float32]:  # noqa: ARG002 - frames count
-        """Give each label's share of the votes; see `Smoother.update`."""
-        if self._classes is not None:
-            _check_same(len(scores), self._classes)
-        self._classes = len(scores)
-        best = int(scores.argmax())
-        self._votes.append(best if scores[best] >= self._min_score else -1)
-        votes = np.array([vote for vote in self._votes if vote >= 0], np.intp)
-        return (np.bincount(votes, minlength=len(scores)) / self._frames).astype(np.float32)
 
 
 def _check_same(found: int, before: int) -> None:

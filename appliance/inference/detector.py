@@ -3,36 +3,36 @@
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError, EdgecamError, ModelError
+from appliance.core.errors import ModelError
 from appliance.core.frame import Frame
-from appliance.core.manifest import ModelManifest
-from appliance.core.providers import Delegate, default_provider
 from appliance.core.registry import load
 from appliance.core.results import Detections
-from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify, locate_model
+from appliance.inference.artifacts import LocatedModel, ResolvedModel, locate_model
 from appliance.inference.camera_network import AnswerReader, View
 from appliance.inference.decoders import DECODERS, Choice
 from appliance.inference.nms import suppress
-from appliance.inference.preprocess import Letterbox, Preprocessor
+from appliance.inference.opened import OpenModel, open_file, plan_of, wanted_labels
+from appliance.inference.preprocess import Letterbox
 from appliance.inference.running import Running
-from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, Plan, fits
+from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from appliance.inference.decoders import Decoder
     from appliance.inference.runtimes import Session
 
 
-class Detector:
-    """A model that is loaded and warm. Used by one thread.
+class Detector(OpenModel):
+    """A detector that is loaded and warm; see `OpenModel`. Used by one thread.
 
     Args:
         model: What the loaded file is.
@@ -43,16 +43,11 @@ class Detector:
         running: What it runs on; None: nobody knows.
 
     Attributes:
-        manifest: What the model is.
-        digest: SHA-256 of its weights, 64 hexadecimal digits.
-        running: What it runs on.
         min_score: Lowest score of a detection, 0..1.
-        last_inference_ms: Milliseconds that the model itself took for the last frame.
-        last_total_ms: Milliseconds from the frame to its detections.
 
     Raises:
         ConfigError: A label is neither one of the model's nor a group.
-        ModelError: It cannot be run, or gives numbers that are not finite.
+        ModelError: It is no detector, cannot be run, or gives numbers that are not finite.
     """
 
     def __init__(
@@ -65,34 +60,18 @@ class Detector:
         every_class: bool = False,
         running: Running | None = None,
     ) -> None:
-        self.manifest: ModelManifest = model.manifest
-        self.digest = model.sha256
-        self.running = running or Running(model.path.name, model.format, ())
-        self.min_score = self.manifest.decoder.min_score if min_score is None else min_score
-        self.last_inference_ms = 0.0
-        self.last_total_ms = 0.0
-        self._model = model
-        self._session = session
-        self._preprocessor = Preprocessor(self.manifest.input)
-        self._inputs = {model.binding.input: self._preprocessor.tensor}
-        for one in model.binding.constants:
-            self._inputs[one.name] = np.array(one.values, one.dtype).reshape(one.shape)
-        kind = load(DECODERS, self.manifest.decoder.kind, f"manifest {self.manifest.name!r}: decoder.kind")
-        choice = Choice(self.min_score, _wanted(self.manifest, labels), every_class)
+        super().__init__(model, session, running)
+        spec = self.manifest.decoder
+        self.min_score = spec.min_score if min_score is None else min_score
+        kind = load(DECODERS, spec.kind, f"manifest {self.manifest.name!r}: decoder.kind")
+        choice = Choice(self.min_score, wanted_labels(self.manifest, labels), every_class)
         self._decoder: Decoder = kind(self.manifest, choice)
-        self._order = model.binding.outputs
         self._answers: AnswerReader | None = None
         if model.format in RUN_BY_CAMERA:  # its file does not tell its tensors: they are in the signature's order
             self._order = tuple(range(len(session.outputs)))
-            self._answers = AnswerReader(self.manifest, self.digest, str(model.path), session.outputs)
+            self._answers = AnswerReader(self.manifest, self.digest, str(self.path), session.outputs)
         else:
             self._decode(self._inputs)  # warm: the first frame need not wait for it
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def detect(self, frame: Frame) -> Detections:
         """Give what is in a frame: boxes in pixels of the source frame, sorted by falling score.
@@ -126,36 +105,16 @@ class Detector:
             if self.running.shortfalls != self._answers.shortfalls:
                 self.running = replace(self.running, shortfalls=self._answers.shortfalls)
             return found, view
-        letterbox = self._preprocessor.write(frame)
+        letterbox = self._write(frame)
         return self._decode(self._inputs), letterbox
 
-    def close(self) -> None:
-        """Let go of the model; a second call does nothing."""
-        self._session.close()
-
     def _decode(self, inputs: "Mapping[str, NDArray[Any]]") -> Detections:
-        started = time.perf_counter()
-        outputs = self._session.run(inputs)
-        self.last_inference_ms = (time.perf_counter() - started) * 1e3
-        self._check(outputs)
+        outputs = self._run(inputs)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
-            found = self._decoder.decode([outputs[at] for at in self._order])
+            found = self._decoder.decode(outputs)
             if math.isfinite(found.boxes.sum() + found.scores.sum()):
                 return found
-        raise ModelError(f"{self._model.path} gave numbers that are not finite; the model is broken")
-
-    def _check(self, outputs: "Sequence[NDArray[Any]]") -> None:
-        """Look whether they are the outputs that the file promised; a decoder would stumble over others.
-
-        Raises:
-            ModelError: They are not.
-        """
-        promised = self._session.outputs
-        if len(outputs) != len(promised):
-            raise ModelError(f"{self._model.path} gave {len(outputs)} outputs for {len(promised)}; it is broken")
-        for spec, output in zip(promised, outputs, strict=True):
-            if not fits(spec.shape, output.shape):
-                raise ModelError(f"{self._model.path} gave {output.shape} for {spec}; it or its runtime is broken")
+        raise ModelError(f"{self.path} gave numbers that are not finite; the model is broken")
 
 
 def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:
@@ -168,7 +127,7 @@ def open_detector(settings: ModelSettings, *, min_score: float | None = None, ev
 
     Raises:
         ConfigError: There is no such model or file, or a label is neither one of the model's nor a group.
-        ModelError: The file is broken, or does not fit exactly one manifest.
+        ModelError: The file is broken, is no detector, or does not fit exactly one manifest.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
     chosen = settings.min_score if min_score is None else min_score
@@ -203,40 +162,9 @@ def load_detector(
 
     Raises:
         ConfigError: A label is neither one of the model's nor a group.
-        ModelError: The file is broken, or does not fit exactly one manifest.
+        ModelError: The file is broken, is no detector, or does not fit exactly one manifest.
         UnavailableError: It is watched, and did not answer in time, or its process died.
         UnsupportedError: The runtime for its format is not installed here, or nothing that may run it does so here.
     """
-    session = located.open(threads, plan)
-    try:
-        model = identify(located, session.inputs, session.outputs)
-        isolated = getattr(session, "is_isolated", False)  # runtimes' own sessions know of no such thing
-        running = Running(model.path.name, model.format, session.placements, session.shortfalls, is_isolated=isolated)
-        return Detector(model, session, min_score=min_score, labels=labels, every_class=every_class, running=running)
-    except EdgecamError:
-        session.close()
-        raise
-
-
-def plan_of(settings: ModelSettings, cache: Path | None = None) -> Plan:
-    """Give what the owner asked for, which goes before what the manifest says.
-
-    Args:
-        settings: The ``[model]`` section.
-        cache: Folder for what a provider compiles for this machine; None: nothing is kept.
-    """
-    return Plan(
-        providers=tuple(default_provider(name) for name in settings.providers),
-        delegate=Delegate(library=settings.delegate, options={}) if settings.delegate else None,
-        cache=cache,
-    )
-
-
-def _wanted(manifest: ModelManifest, labels: tuple[str, ...]) -> NDArray[np.bool_]:
-    vocabulary = manifest.vocabulary
-    if unknown := vocabulary.unknown(labels):
-        raise ConfigError(
-            f"[model] labels: {', '.join(map(repr, unknown))} not known to {manifest.name!r}; "
-            f"accepted: {vocabulary.described()}"
-        )
-    return np.array(vocabulary.wanted(labels))
+    make = partial(Detector, min_score=min_score, labels=labels, every_class=every_class)
+    return open_file(located, make, threads=threads, plan=plan)

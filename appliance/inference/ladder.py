@@ -8,11 +8,11 @@ from pathlib import Path
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnavailableError, UnsupportedError
-from appliance.core.frame import Frame
-from appliance.core.results import Detections
 from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
-from appliance.inference.climber import Climber, OpenedT, Rung
-from appliance.inference.detector import Detector, load_detector, plan_of
+from appliance.inference.climber import OpenedT, Rung
+from appliance.inference.climbing import CLIMBING, AnyClimbing
+from appliance.inference.opened import plan_of
+from appliance.inference.opening import AnyModel, load_model
 from appliance.inference.running import Refusal
 from appliance.inference.runtimes import RUN_BY_CAMERA, Plan
 from appliance.inference.watch import Watch, Wedged
@@ -23,20 +23,7 @@ Loader = Callable[[LocatedModel, Plan], OpenedT]
 _Reason = ModelError | UnavailableError | UnsupportedError
 
 
-class ClimbingDetector(Climber[Detector]):
-    """A detector that falls to the model's next artifact when one fails while it runs, and climbs back."""
-
-    def detect(self, frame: Frame) -> Detections:
-        """Give what is in a frame; see `Detector.detect`.
-
-        Raises:
-            UnavailableError: Nothing is in service now: go on with the next frame.
-            ModelError: Nothing is in service, and nothing can be opened in this process any more.
-        """
-        return self.use(lambda detector: detector.detect(frame))
-
-
-def open_best_detector(
+def open_best_model(
     settings: ModelSettings,
     *,
     min_score: float | None = None,
@@ -45,17 +32,17 @@ def open_best_detector(
     machine: str = "",
     preferred: Preference | None = None,
     has_network: bool = False,
-) -> Detector:
+) -> AnyModel:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
     Each is a rung: one that cannot be read, is not the file that the manifest names, is not for this machine, cannot be
-    loaded, or gives nonsense for its first picture is refused, with the reason in the detector's `running`, and the
-    next one is tried. A file has but the one rung.
+    loaded, or gives nonsense for its first picture is refused, with the reason in the model's `running`, and the
+    next one is tried. A file has but the one rung. What is opened looks at frames as the manifest's task says.
 
     Args:
         settings: The ``[model]`` section; its `artifact` leaves out every rung that it does not mean.
-        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
-        every_class: Give every class of a place that reaches the lowest score, as evaluations do, not its best one.
+        min_score: Lowest score of a detection or label, 0..1, in place of the settings' and the manifest's.
+        every_class: Of a detector: give every class of a place that reaches the lowest score, not its best one.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
@@ -66,14 +53,14 @@ def open_best_detector(
         ModelError: No artifact works, and one at least is broken; each is told with its reason.
         UnsupportedError: No artifact works on this machine; likewise.
     """
-    load = _detector_loader(settings, min_score, every_class=every_class)
+    load = _loader(settings, min_score, every_class=every_class)
     rungs = find_ladder(settings, load, plan_of(settings, cache), machine, preferred, has_network=has_network)
-    _, detector, refused = open_first(rungs, settings.use)
-    detector.running = replace(detector.running, refused=refused)
-    return detector
+    _, model, refused = open_first(rungs, settings.use)
+    model.running = replace(model.running, refused=refused)
+    return model
 
 
-def open_climbing_detector(
+def open_climbing_model(
     settings: ModelSettings,
     *,
     min_score: float | None = None,
@@ -82,12 +69,12 @@ def open_climbing_detector(
     refused: Sequence[Refusal] = (),
     preferred: Preference | None = None,
     has_network: bool = False,
-) -> ClimbingDetector:
-    """Do the same for a detector that is to run for ever: no call is waited for without end, and it climbs.
+) -> AnyClimbing:
+    """Do the same for a model that is to run for ever: no call is waited for without end, and it climbs.
 
     Args:
         settings: The ``[model]`` section.
-        min_score: Lowest score of a detection, 0..1, in place of the settings' and the manifest's.
+        min_score: Lowest score of a detection or label, 0..1, in place of the settings' and the manifest's.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
         refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
@@ -103,11 +90,11 @@ def open_climbing_detector(
     wedged = Wedged()
     watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
     plan = replace(plan_of(settings, cache), watch=watch)
-    rungs = find_ladder(
-        settings, _detector_loader(settings, min_score), plan, machine, preferred, has_network=has_network
-    )
-    at, detector, refused = open_first(rungs, settings.use, refused)
-    return ClimbingDetector(rungs, first=at, opened=detector, refused=refused, retry=settings.retry, wedged=wedged)
+    rungs = find_ladder(settings, _loader(settings, min_score), plan, machine, preferred, has_network=has_network)
+    at, model, refused = open_first(rungs, settings.use, refused)
+    kind = CLIMBING[model.manifest.task]
+    climbing: AnyClimbing = kind(rungs, first=at, opened=model, refused=refused, retry=settings.retry, wedged=wedged)
+    return climbing
 
 
 def find_ladder(
@@ -182,11 +169,9 @@ def open_first(
     raise _nothing(model, refused, errors)
 
 
-def _detector_loader(
-    settings: ModelSettings, min_score: float | None, *, every_class: bool = False
-) -> "Loader[Detector]":
-    def load(located: LocatedModel, plan: Plan) -> Detector:
-        return load_detector(
+def _loader(settings: ModelSettings, min_score: float | None, *, every_class: bool = False) -> "Loader[AnyModel]":
+    def load(located: LocatedModel, plan: Plan) -> AnyModel:
+        return load_model(
             located,
             threads=settings.threads,
             min_score=settings.min_score if min_score is None else min_score,

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from appliance.core.errors import ModelError
 from appliance.core.results import Segmentation
+from appliance.core.tasks import MOST_SEGMENTED
 from appliance.inference.preprocess import Letterbox
 
-MOST_CLASSES = 256  # class ids of pixels are bytes
 OutputLayout = Literal["labels", "nhwc", "nchw"]
 
 
@@ -29,8 +29,8 @@ def to_label_map(output: NDArray[Any], classes: int, layout: OutputLayout) -> ND
     Raises:
         ModelError: It has another shape, or values that cannot be.
     """
-    if not 1 <= classes <= MOST_CLASSES:
-        raise ModelError(f"a segmentation model has 1 to {MOST_CLASSES} labels, not {classes}")
+    if not 1 <= classes <= MOST_SEGMENTED:
+        raise ModelError(f"a segmentation model has 1 to {MOST_SEGMENTED} labels, not {classes}")
     if layout == "labels":
         return _checked_labels(output, classes)
     axis = 3 if layout == "nhwc" else 1

@@ -36,3 +36,23 @@ def status(camera: str) -> str:
 def counts(camera: str) -> str:
     """How many objects are in view, per label and zone: retained."""
     return f"{camera}/counts"
+
+
+def changes(camera: str) -> str:
+    """What a camera's picture shows as a whole has become another: QoS 1, durable."""
+    return f"{camera}/changes"
+
+
+def classification(camera: str) -> str:
+    """What a camera's picture shows as a whole: retained."""
+    return f"{camera}/classification"
+
+
+def segmentation(camera: str) -> str:
+    """How much of a camera's picture, and of its zones, the labels cover: retained."""
+    return f"{camera}/segmentation"
+
+
+def masks(camera: str) -> str:
+    """Which pixels of a camera's frames the labels cover, thinned; where the owner asks for it."""
+    return f"{camera}/masks"

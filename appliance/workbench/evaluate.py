@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -176,9 +176,13 @@ def evaluate(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Measure the detector MODEL on DATASET, a folder with instances.json (COCO) and images/.
+    """Measure MODEL on DATASET: for a detector a folder with instances.json (COCO) and images/.
 
-    MODEL is a model's name, its folder, an .onnx file, or NAME=FILE. Labels that only one of the two knows count for
+    For a classifier it is a folder of pictures for each label (LABEL/NAME.jpg), which gives top-1 and top-5; for a
+    segmentation network images/NAME.jpg and masks/NAME.png, grey, of class ids (255: does not count), which gives the
+    mean IoU. The options that follow, but --precision, --limit, --threads and --json, are for detectors.
+
+    MODEL is a model's name, its folder, a file, or NAME=FILE. Labels that only one of the two knows count for
     nothing. What was taken for what is counted at the score and in the way that the device uses.
     """
     import cv2
@@ -188,8 +192,16 @@ def evaluate(
 
     if confusion:
         _check_picture(confusion)
-    truth = Dataset(dataset)
     cv2.setNumThreads(threads)
+    if not (dataset / "instances.json").exists():  # not a detector's
+        if confusion or best_class or min_score != LEAST_SCORE:
+            raise click.UsageError(f"--confusion, --best-class and --min-score need {dataset}/instances.json")
+        from appliance.workbench.task_accuracy import measure_task, show
+
+        other = measure_task(locate_model(ModelSettings(use=model), precision), dataset, limit, threads)
+        click.echo(json.dumps(asdict(other)) if as_json else show(other))
+        return
+    truth = Dataset(dataset)
     located = locate_model(ModelSettings(use=model), precision)
     found = judge(located, truth, limit, threads=threads, min_score=min_score, every_class=not best_class)
     if as_json:

@@ -18,7 +18,7 @@ import numpy as np
 from appliance.config import ModelSettings
 from appliance.core.clock import SystemClock
 from appliance.core.frame import Frame, PixelLayout
-from appliance.inference.ladder import open_best_detector, open_climbing_detector
+from appliance.inference.ladder import open_best_model, open_climbing_model
 
 WAYS = {"plain": "never", "watched": "never", "isolated": "always"}
 WARM, ROUNDS = 30, 3
@@ -29,7 +29,7 @@ def measure(way: str, model: str, frames: int) -> dict[str, float]:
     """Run one way, and give milliseconds of a frame, its CPU milliseconds, and memory in MB."""
     settings = ModelSettings.model_validate({"use": model, "isolate": WAYS[way]})
     started = time.monotonic()
-    detector = open_best_detector(settings) if way == "plain" else open_climbing_detector(settings)
+    detector = open_best_model(settings) if way == "plain" else open_climbing_model(settings)
     opening = time.monotonic() - started
     image = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
     stamp = SystemClock().now()

@@ -12,7 +12,7 @@ from appliance.core.errors import ModelError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.inference.artifacts import bundled_models
 from appliance.inference.detector import Detector
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import open_best_model
 from tests.simulators.models import add_artifact, write_ladder, yolox, yolox_answer
 from tests.simulators.vendor_hailo_platform import Machine, hef, installed, status
 
@@ -42,7 +42,7 @@ def model_of_the_page(directory: Path) -> Path:
 
 def test_the_example_of_the_page_runs_and_boxes_are_in_pixels_of_the_frame(tmp_path: Path) -> None:
     folder = model_of_the_page(tmp_path)
-    with installed(Machine(found=FOUND)), open_best_detector(ModelSettings(use=f"{folder}/")) as detector:
+    with installed(Machine(found=FOUND)), open_best_model(ModelSettings(use=f"{folder}/")) as detector:
         found = detector.detect(frame())
         facts = detector.running.facts()
     assert [detector.manifest.labels[one] for one in found.class_ids] == ["person", "car"]
@@ -56,7 +56,7 @@ def test_labels_of_another_number_than_the_files_lists_are_refused(tmp_path: Pat
     folder = model_of_the_page(tmp_path)
     (folder / "coco80.txt").write_text("person\ncar\n", encoding="utf-8")
     with installed(), pytest.raises(ModelError, match=r"it has .* uint8\[1,640,640,3\] -> .* float32\[1,80,100,5\]"):
-        open_best_detector(ModelSettings(use=f"{folder}/"))
+        open_best_model(ModelSettings(use=f"{folder}/"))
 
 
 def ladder(directory: Path) -> Detector:
@@ -72,7 +72,7 @@ def ladder(directory: Path) -> Detector:
     add_artifact(folder, "r.hef", hef(outputs=[{"name": "nms", "classes": 80, "boxes": 4}]), more)
     with (folder / "manifest.toml").open("a", encoding="utf-8") as file:
         file.write("\n" + manifest[begin:])
-    return open_best_detector(ModelSettings(use="stairs", directories=[directory]))
+    return open_best_model(ModelSettings(use="stairs", directories=[directory]))
 
 
 def test_a_hailo_that_another_program_has_is_told_and_the_next_artifact_runs(tmp_path: Path) -> None:

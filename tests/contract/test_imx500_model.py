@@ -24,7 +24,7 @@ from appliance.core.latest import Latest
 from appliance.daemon.camera import CameraWorker
 from appliance.inference.artifacts import bundled_models
 from appliance.inference.detector import Detector
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import open_best_model
 from tests.simulators.cameras import install_picamera2
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hardware.md"
@@ -50,7 +50,7 @@ def write_model(directory: Path, **intrinsics: Any) -> Path:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Detector]:
-    with open_best_detector(ModelSettings(use=f"{folder}/"), has_network=True) as detector:
+    with open_best_model(ModelSettings(use=f"{folder}/"), has_network=True) as detector:
         yield detector
 
 
@@ -150,4 +150,4 @@ def test_minutes_of_loading_miss_no_beat_and_end_in_pictures(tmp_path: Path, mon
 def test_a_camera_that_runs_no_network_is_told_at_the_start(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
     with pytest.raises(UnsupportedError, match='runs in a camera of kind "imx500", and this camera is none'):
-        open_best_detector(ModelSettings(use=f"{folder}/"))
+        open_best_model(ModelSettings(use=f"{folder}/"))

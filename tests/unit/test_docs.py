@@ -1,5 +1,6 @@
 """What the documentation says is there, is there."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from appliance.cli.reference import default_toml, markdown
 from appliance.config import parse_settings
+from tests.simulators.schemas import mistakes
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md")])
@@ -27,6 +29,14 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
         if not re.match(r"[a-z]+:|#", target) and not (page.parent / target.partition("#")[0]).exists()
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs/schemas").glob("*.json")))
+def test_every_schema_fits_the_message_that_the_documentation_shows(name: str) -> None:
+    page = (ROOT / "docs/mqtt.md").read_text(encoding="utf-8").partition(f"### `<camera>/{name}`\n")[2]
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert mistakes(name, shown) == []
+    assert mistakes(name, shown | {"time": 7}) == [f"{name}.time is 7"]
 
 
 def test_the_readme_names_only_targets_that_the_makefile_has() -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from appliance.core.errors import ModelError
 from appliance.core.manifest import InputSpec, ModelManifest, Quantization
+from appliance.core.tasks import TABLES
 from appliance.inference.adding.about import GAP, About
 from appliance.inference.adding.reading import Picture, Reading
 from appliance.inference.adding.trial import SCALES, Verdict, numbers_of, scale_of
@@ -21,9 +22,6 @@ TOLD: Final[Mapping[Basis, str]] = {
     "tried": "tried on sample frames",
     "assumed": "assumed: nothing tells",
 }
-TABLES: Final[Mapping[str, str]] = {"detect": "decoder"}
-"""Tasks that a manifest can be written for, and what it calls the table that says how outputs are read."""
-
 _NUMBERED = {"ssd", "detr", "listed", "rows"}  # decoders whose networks may have classes without a label
 _WHOLE = 0.05  # share of a usual range by which a quantized one may miss it
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
@@ -170,6 +168,10 @@ def _labelled(draft: Draft) -> tuple[list[str], dict[str, Any]]:
     reading, table = draft.reading, dict(draft.reading.decoder)
     numbers = [at for at, label in enumerate(draft.labels) if label != GAP]
     labels = [draft.labels[at] for at in numbers]
+    if reading.task != "detect":
+        labels = _told_apart(labels)
+        if labels[0].lower() == "background":
+            table["background"] = labels[0]
     twice = sorted(label for label, count in Counter(labels).items() if count > 1)
     if twice:
         raise ModelError(f"labels: {', '.join(map(repr, twice[:5]))} there more than once; each must be there once")
@@ -227,6 +229,16 @@ def _reordered(values: dict[str, Any], usual: str) -> None:
     for key in {"mean", "std"} & set(values):
         numbers = list(values[key])
         values[key] = [sum(numbers) / len(numbers)] * 3 if values["colour"] == "grey" else numbers[::-1]
+
+
+def _told_apart(labels: list[str]) -> list[str]:
+    """Number labels that are there more than once, as ImageNet's are: two kinds of crane."""
+    seen: Counter[str] = Counter()
+    told = []
+    for label in labels:
+        seen[label] += 1
+        told.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return told
 
 
 def _is_whole(quantization: Quantization, dtype: str) -> bool:

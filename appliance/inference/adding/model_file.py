@@ -9,6 +9,7 @@ from typing import Any
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.manifest import MANIFEST_NAME, ModelManifest, Precision
+from appliance.core.tasks import TABLES
 from appliance.inference.adding import deciding, onnx_about, trial
 from appliance.inference.adding.about import About
 from appliance.inference.adding.deciding import Draft, Wishes
@@ -169,10 +170,10 @@ def _the_one(path: Path, seen: Seen, readings: Sequence[Reading], about: About) 
     reading = readings[0]
     if about.task and task != reading.task:
         raise UnsupportedError(f"{path} says that its task is {about.task}; its outputs, {outputs}, are not read yet")
-    if reading.task not in deciding.TABLES:
+    if reading.task not in TABLES:
         raise UnsupportedError(
             f"{path} is {_CALLED[reading.task]}"
             + (f" of {reading.classes} classes" if reading.classes else f" ({reading.family})")
-            + f": it gives {outputs}; Edgecam writes manifests for detectors only"
+            + f": it gives {outputs}; Edgecam has no such task"
         )
     return reading

@@ -9,8 +9,10 @@ from click.testing import CliRunner, Result
 from appliance.cli.detect import detect
 from appliance.config import ModelSettings, Settings
 from appliance.core.errors import ConfigError, ModelError
+from appliance.core.rle import Rle, decode_mask
 from tests.simulators import tiny_onnx
 from tests.simulators.models import write_ladder, write_yolox, yolox_answer
+from tests.simulators.other_tasks import write_classifier, write_segmenter
 
 PERSON, CAR = 0, 2
 
@@ -134,3 +136,40 @@ def test_a_file_of_the_model_that_is_refused_is_told_apart_from_what_is_found(
     assert "refused" not in run(pictures, "--artifact", "int8").stderr
     with pytest.raises(ModelError, match="is no model that ONNX Runtime can load"):
         run(pictures, "--artifact", "fp32")
+
+
+def test_a_classifier_s_labels_are_told_and_drawn(pictures: Path, tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "animals", np.log([0.1, 0.35, 0.55]).tolist())
+    record = json.loads(run(pictures / "a.png", "--model", folder, "--json", "--draw", tmp_path / "drawn").stdout)
+    assert record["labels"] == [
+        {"label": "dog", "class_id": 2, "score": 0.55},
+        {"label": "cat", "class_id": 1, "score": 0.35},
+    ]
+    assert run(pictures / "a.png", "--model", folder).stdout.endswith(" ms: dog 0.55, cat 0.35\n")
+    assert run(pictures / "a.png", "--model", folder, "--min-score", 0.9).stdout.endswith(" ms: nothing\n")
+    picture = cv2.imread(str(tmp_path / "drawn" / "a-000000.jpg"))
+    assert picture is not None
+    assert picture[:10, :10].max() > 100, "the corner, on black"
+
+
+def test_a_segmentation_s_shares_are_told_and_its_masks_where_they_are_asked_for(
+    pictures: Path, tmp_path: Path
+) -> None:
+    label_map = np.repeat([0, 1, 1, 2], 2)[None].repeat(8, axis=0)
+    folder = write_segmenter(tmp_path / "ground", label_map)
+    line = run(pictures / "a.png", "--model", folder).stdout
+    assert line.endswith(" ms: road 50.0%, grass 25.0%\n")
+    record = json.loads(run(pictures / "a.png", "--model", folder, "--json", "--masks").stdout)
+    assert record["shares"] == {"road": 0.5, "grass": 0.25}
+    assert record["size"] == [320, 640]
+    grass = decode_mask(Rle(320, 640, record["masks"][1]["counts"]))
+    assert (grass == (np.arange(640) >= 480)[None]).all()
+    assert "masks" not in json.loads(run(pictures / "a.png", "--model", folder, "--json").stdout)
+
+
+def test_options_for_another_task_are_usage_errors(model: Path, pictures: Path, tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "animals", [0.0, 1.0, 0.0])
+    for chosen, option in ((model, "--masks"), (folder, "--masks"), (folder, "--every-class")):
+        done = run(pictures / "a.png", "--model", chosen, option)
+        assert done.exit_code == 2
+        assert "this model is for task" in done.stderr

@@ -17,9 +17,11 @@ from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answ
 
 FAMILIES = [
     "d-fine",
+    "deeplab",
     "edgecam-nano",
     "efficientdet",
     "fastestdet",
+    "mobilenet",
     "nanodet",
     "picodet",
     "rf-detr",

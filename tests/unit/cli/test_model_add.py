@@ -146,12 +146,6 @@ def test_a_name_that_is_taken_is_refused_before_any_work(tmp_path: Path, models:
         ("nosuch.onnx", None, ConfigError, "cannot read"),
         (
             "x.onnx",
-            tiny_onnx.model({"x": (1, 3, 64, 64)}, {"y": np.ones((1, 10), np.float32)}),
-            UnsupportedError,
-            "is a classifier of 10 classes",
-        ),
-        (
-            "x.onnx",
             tiny_onnx.model({"x": (1, 3, 64, 64)}, {"y": np.ones((1, 7, 5), np.float32)}),
             ModelError,
             "which no family does",
@@ -247,13 +241,11 @@ def _read_until(descriptor: int, text: str) -> str:
     [
         ("bad_custom_op.tflite", ModelError, "is no model that LiteRT can run"),
         ("bad_truncated.onnx", ModelError, "is no model that ONNX Runtime can load"),
-        ("mobilenet_v1_0.25_128_quant.tflite", UnsupportedError, "a classifier of 1001 classes"),
-        ("deeplabv3_mnv2_dm05_pascal_quant.tflite", UnsupportedError, "a segmentation network"),
         ("movenet_single_pose_lightning_ptq.tflite", UnsupportedError, "a pose network"),
         ("ssd_traffic_lstm_postprocess_uint8.tflite", UnsupportedError, "from frame to frame"),
     ],
 )
-def test_real_files_that_are_no_detectors_are_called_what_they_are(
+def test_real_files_that_edgecam_does_not_run_are_called_what_they_are(
     models: Path, picture: Path, name: str, kind: type[EdgecamError], what: str
 ) -> None:
     if name.endswith(".tflite"):
@@ -261,3 +253,25 @@ def test_real_files_that_are_no_detectors_are_called_what_they_are(
     with pytest.raises(kind, match=what):
         add(SHARED / "models" / name, "--directory", models, "--sample", picture, "--yes")
     assert list(models.iterdir()) == []
+
+
+@needs("models/mobilenet_v2_1.0_224_quant.tflite", "models/sample_bus.jpg")
+@pytest.mark.parametrize(
+    ("name", "labels", "seen"),
+    [
+        ("mobilenet_v2_1.0_224_quant.tflite", (), "police van"),
+        ("deeplabv3_mnv2_dm05_pascal_quant.tflite", ("--labels",), "bus 30.7%"),
+    ],
+)
+def test_real_classifiers_and_segmentation_networks_become_models(
+    tmp_path: Path, models: Path, name: str, labels: tuple[str, ...], seen: str
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    whole = (SHARED / "models" / "pascal_voc_segmentation_labels.txt").read_text(encoding="utf-8")
+    (tmp_path / "voc.txt").write_text("\n".join(whole.splitlines()[:21]), encoding="utf-8")
+    given = [part for option in labels for part in (option, tmp_path / "voc.txt")]
+    sample = SHARED / "models" / "sample_bus.jpg"
+    done = add(SHARED / "models" / name, "--directory", models, "--sample", sample, *given, "--yes", "--json")
+    assert seen in json.loads(done.stdout)["words"]
+    (folder,) = models.iterdir()
+    assert read_manifest(folder).background == "background"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.status import FAILED, status
+from appliance.cli.status import FAILED, _sight, status
 from appliance.config import MessagingSettings, ModelSettings, Settings, SyntheticCameraSettings
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.health import HealthBoard, HealthState
@@ -150,3 +150,14 @@ def test_where_nothing_of_the_model_works_it_does_not_look_as_if_it_did(tmp_path
     with daemon(tmp_path, "none", HealthBoard(), in_service=False) as path:
         _, said = shown(path)
     assert re.search(r"runs on +nothing; last yolox\.onnx", said)
+
+
+def test_what_a_model_sees_is_told_whatever_its_task() -> None:
+    for camera, words in (
+        ({"objects": 2}, "2"),
+        ({"label": "cat", "score": 0.834}, "cat 0.83"),
+        ({"label": None, "score": 0.0}, "nothing sure"),
+        ({"shares": {"road": 0.5, "grass": 0.254, "sky": 0.1, "cow": 0.05}}, "road 50%, grass 25%, sky 10%"),
+        ({"shares": {"road": 0.0}}, "nothing"),
+    ):
+        assert _sight(camera) == words

@@ -1,7 +1,7 @@
 import io
 from dataclasses import replace
 
-from appliance.core.events import Change, Crossing, Event, EventType
+from appliance.core.events import Change, Crossing, Event, EventType, LabelChange
 from appliance.daemon.console import Console, describe, welcome
 
 EVENT = Event(
@@ -62,3 +62,12 @@ def test_the_welcome_tells_how_to_subscribe_to_this_very_broker() -> None:
     assert lines[0].endswith("door (v4l2) with yolox")
     assert "mosquitto_sub -h 127.0.0.1 -p 18830 -v -t 'edgecam/pi-7/#'" in lines[1]
     assert "no broker" in welcome("door", "none", "pi-7")[1]
+
+
+def test_what_a_picture_shows_is_one_line_too() -> None:
+    change = LabelChange("door", "cat", 1, 0.834, "dog", 12.34, 640, 360, EVENT.time_ns, 1)
+    assert describe(change).endswith("door  shows cat  0.83  after 12.3 s of dog")
+    assert describe(replace(change, label=None, before=None)).endswith("door  shows nothing it is sure of")
+    stream = io.StringIO()
+    Console(stream).show(change)
+    assert stream.getvalue() == describe(change) + "\n"

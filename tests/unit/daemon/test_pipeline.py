@@ -25,8 +25,7 @@ START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 class Seeing:
     """A detector that sees one person, sure or unsure, walking to the right."""
 
-    last_inference_ms = 3.0
-    digest = "d"
+    digest, last_inference_ms = "d", 3.0
 
     def __init__(self, score: float = 0.8) -> None:
         self.score = score

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.core.errors import ModelError
-from appliance.inference.classification import ExponentialSmoother, MajoritySmoother, rank, to_scores
+from appliance.inference.classification import ExponentialSmoother, rank, to_scores
 
 VALUES = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=12)
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), min_size=1, max_size=12)
@@ -79,15 +79,8 @@ def test_the_average_is_left_alone_by_what_comes_next() -> None:
     assert first.tolist() == given_scores.tolist() == [1, 0]
 
 
-def test_the_majority_is_of_the_last_frames_and_a_doubtful_one_votes_for_none() -> None:
-    smoother = MajoritySmoother(4, 0.5)
-    frames = [(0.9, 0.1), (0.9, 0.1), (0.4, 0.3), (0.2, 0.8), (0.2, 0.8), (0.2, 0.8), (0.2, 0.8)]
-    shares = [smoother.update(float32(*scores), 0).tolist() for scores in frames]
-    assert shares == [[0.25, 0], [0.5, 0], [0.5, 0], [0.5, 0.25], [0.25, 0.5], [0, 0.75], [0, 1]]
-
-
-@pytest.mark.parametrize("smoother", [ExponentialSmoother(1.0), MajoritySmoother(3, 0.5)])
-def test_another_number_of_classes_is_refused(smoother: ExponentialSmoother | MajoritySmoother) -> None:
+def test_another_number_of_classes_is_refused() -> None:
+    smoother = ExponentialSmoother(1.0)
     smoother.update(float32(1, 0), 0)
     with pytest.raises(ModelError, match="gave 3 scores and 2 before"):
         smoother.update(float32(1, 0, 0), 1)

@@ -15,7 +15,7 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.inference.artifacts import locate_model
-from appliance.inference.ladder import open_best_detector, open_climbing_detector
+from appliance.inference.ladder import open_best_model, open_climbing_model
 from tests.simulators import tiny_onnx
 from tests.simulators.faulty_runtime import FaultyRuntime, faulty, install
 from tests.simulators.models import write_ladder, yolox_answer
@@ -43,7 +43,7 @@ def settings(directory: Path, **more: object) -> ModelSettings:
 def test_the_first_artifact_is_taken_where_it_works_and_the_others_are_not_even_read(tmp_path: Path) -> None:
     folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r1.onnx").write_bytes(b"not what the manifest says")
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r0.onnx"
         assert detector.running.refused == ()
         assert detector.running.troubles() == ()
@@ -67,7 +67,7 @@ def test_a_rung_that_fails_is_refused_with_its_reason_closed_and_the_next_one_ta
     tmp_path: Path, first: bytes, why: str
 ) -> None:
     write_ladder(tmp_path, first, SOUND)
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert len(detector.detect(picture())) > 0
         assert detector.running.file == "r1.onnx"
         assert detector.digest == hashlib.sha256(SOUND).hexdigest()
@@ -85,7 +85,7 @@ def test_a_rung_that_fails_is_refused_with_its_reason_closed_and_the_next_one_ta
 def test_a_file_that_is_not_the_manifests_is_passed_on_the_way_down(tmp_path: Path) -> None:
     folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r0.onnx").write_bytes(SOUND + b"!")
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r1.onnx"
         assert "is not the file that its manifest names" in detector.running.refused[0].why
 
@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_read_is_no_reason_to_see_nothing(tmp_path: Path) 
     folder = write_ladder(tmp_path, SOUND, SOUND)
     (folder / "r0.onnx").unlink()
     (folder / "r0.onnx").symlink_to("/proc/self/mem")  # its first bytes cannot be read, as on a card that fails
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r1.onnx"
         assert "cannot read" in detector.running.refused[0].why
 
@@ -107,7 +107,7 @@ def test_what_is_for_another_machine_or_not_here_is_passed_over_and_nothing_is_w
     }
     folder = write_ladder(tmp_path, SOUND, SOUND, SOUND, SOUND, entries=entries)
     (folder / "r2.onnx").unlink()
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r3.onnx"
         assert detector.running.troubles() == ()
         assert [(one.file, one.why) for one in detector.running.refused] == [
@@ -121,7 +121,7 @@ def test_what_is_for_another_machine_or_not_here_is_passed_over_and_nothing_is_w
 def test_where_no_rung_holds_every_reason_is_told(tmp_path: Path) -> None:
     write_ladder(tmp_path, faulty("unsupported", SOUND), faulty("nan", SOUND))
     with pytest.raises(ModelError) as caught:
-        open_best_detector(settings(tmp_path))
+        open_best_model(settings(tmp_path))
     first, second, third = str(caught.value).split("\n")
     assert first == "no artifact of model 'stairs' works here:"
     assert second.startswith("  r0.onnx: nothing that may run")
@@ -132,47 +132,47 @@ def test_where_no_rung_holds_every_reason_is_told(tmp_path: Path) -> None:
 def test_where_none_is_broken_it_is_the_machine_that_does_not_fit(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, faulty("unsupported", SOUND), entries={0: 'needs = { machines = ["riscv64"] }\n'})
     with pytest.raises(UnsupportedError, match=r"(?s)works here:\n  r0\.onnx: is for riscv64.*\n  r1\.onnx: nothing"):
-        open_best_detector(settings(tmp_path))
+        open_best_model(settings(tmp_path))
 
 
 def test_a_single_rung_that_fails_is_told_as_ever(tmp_path: Path) -> None:
     write_ladder(tmp_path, faulty("broken", SOUND))
     with pytest.raises(ModelError, match=r"^\S+r0\.onnx is broken$"):
-        open_best_detector(settings(tmp_path))
+        open_best_model(settings(tmp_path))
 
 
 def test_a_label_that_the_model_has_not_is_no_rungs_fault(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, SOUND)
     with pytest.raises(ConfigError, match=r"\[model\] labels"):
-        open_best_detector(settings(tmp_path, labels=("unicorn",)))
+        open_best_model(settings(tmp_path, labels=("unicorn",)))
 
 
 @pytest.mark.parametrize("pin", ["r1.onnx", "int8"])
 def test_a_pinned_artifact_is_the_only_rung(tmp_path: Path, pin: str) -> None:
     folder = write_ladder(tmp_path, SOUND, SOUND)
-    with open_best_detector(settings(tmp_path, artifact=pin)) as detector:
+    with open_best_model(settings(tmp_path, artifact=pin)) as detector:
         assert detector.running.file == "r1.onnx"
         assert detector.running.refused == ()
     assert locate_model(settings(tmp_path, artifact=pin)).path == folder / "r1.onnx"
     (folder / "r1.onnx").write_bytes(b"")
     with pytest.raises(ModelError, match="is not the file that its manifest names"):
-        open_best_detector(settings(tmp_path, artifact=pin))
+        open_best_model(settings(tmp_path, artifact=pin))
     (folder / "r1.onnx").unlink()
     with pytest.raises(ConfigError, match=f"no {pin} weights for it"):
-        open_best_detector(settings(tmp_path, artifact=pin))
+        open_best_model(settings(tmp_path, artifact=pin))
 
 
 def test_a_pin_that_means_nothing_lists_what_there_is(tmp_path: Path) -> None:
     write_ladder(tmp_path, SOUND, SOUND)
     with pytest.raises(ConfigError, match=r"there are no fp16 weights for it in \S+stairs; there are: fp32, int8"):
-        open_best_detector(settings(tmp_path, artifact="fp16"))
+        open_best_model(settings(tmp_path, artifact="fp16"))
     with pytest.raises(ConfigError, match=r"is a file, and one is of one precision"):
-        open_best_detector(ModelSettings(use=str(tmp_path / "stairs" / "r0.onnx"), artifact="fp16"))
+        open_best_model(ModelSettings(use=str(tmp_path / "stairs" / "r0.onnx"), artifact="fp16"))
 
 
 def test_a_models_folder_is_a_ladder_too(tmp_path: Path) -> None:
     folder = write_ladder(tmp_path, faulty("broken", SOUND), SOUND)
-    with open_best_detector(ModelSettings(use=str(folder))) as detector:
+    with open_best_model(ModelSettings(use=str(folder))) as detector:
         assert (detector.running.file, len(detector.running.refused)) == ("r1.onnx", 1)
 
 
@@ -184,11 +184,11 @@ def test_an_artifact_with_tensors_of_its_own_says_so_itself(tmp_path: Path) -> N
         'outputs = [{ shape = [1, "cells(8,16,32)", "5+classes"] }]\n'
     )
     write_ladder(tmp_path, bytes_in, SOUND, entries={0: own})
-    with open_best_detector(settings(tmp_path)) as detector:
+    with open_best_model(settings(tmp_path)) as detector:
         assert detector.running.file == "r0.onnx"
         assert detector.manifest.input.layout == "nhwc"
         in_bytes = detector.detect(picture())
-    with open_best_detector(settings(tmp_path, artifact="r1.onnx")) as detector:
+    with open_best_model(settings(tmp_path, artifact="r1.onnx")) as detector:
         assert detector.manifest.input.layout == "nchw"
         np.testing.assert_array_equal(detector.detect(picture()).boxes, in_bytes.boxes)
 
@@ -200,8 +200,8 @@ def test_what_hung_for_one_camera_is_not_waited_for_again_by_the_next(
     fault.write_text("hang")
     write_ladder(tmp_path, faulty(f"@{fault}", SOUND), SOUND)
     wanted = settings(tmp_path, open_timeout=1.0, retry=3600.0)
-    first = open_climbing_detector(wanted)
-    second = open_climbing_detector(wanted, refused=first.running.refused)
+    first = open_climbing_model(wanted)
+    second = open_climbing_model(wanted, refused=first.running.refused)
     for detector in (first, second):
         assert detector.running.troubles()[0].startswith("r0.onnx was refused, r1.onnx runs: ")
         assert "did not answer within 1 s: its runtime hangs" in detector.running.refused[0].why
@@ -216,7 +216,7 @@ def test_a_bare_file_is_a_ladder_of_one_rung_that_is_opened_again(tmp_path: Path
     fault = tmp_path / "fault"
     path = tmp_path / "yolox.onnx"
     path.write_bytes(faulty(f"@{fault}", SOUND))
-    detector = open_climbing_detector(ModelSettings(use=str(path)))
+    detector = open_climbing_model(ModelSettings(use=str(path)))
     assert detector.detect(picture()).class_ids.tolist() == [CAR]
     fault.write_text("nan")
     with pytest.raises(UnavailableError, match="not finite"):
@@ -236,4 +236,4 @@ def test_a_bare_file_is_a_ladder_of_one_rung_that_is_opened_again(tmp_path: Path
 def test_what_is_broken_in_every_file_at_the_start_is_told_as_ever(tmp_path: Path) -> None:
     write_ladder(tmp_path, faulty("hang", SOUND), faulty("unsupported", SOUND))
     with pytest.raises(UnavailableError, match=r"(?s)works here:\n  r0\.onnx: .*hangs\n  r1\.onnx: nothing"):
-        open_climbing_detector(settings(tmp_path, open_timeout=1.0))
+        open_climbing_model(settings(tmp_path, open_timeout=1.0))

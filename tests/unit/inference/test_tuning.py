@@ -8,7 +8,7 @@ import pytest
 
 from appliance.config import ModelSettings
 from appliance.core.errors import StorageError
-from appliance.inference.ladder import open_best_detector
+from appliance.inference.ladder import open_best_model
 from appliance.inference.tuning import look_up, read_tuning
 from appliance.inference.ways import Preference, Way
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
@@ -36,7 +36,7 @@ def test_what_was_measured_to_be_the_best_is_opened_before_the_others(folder: Pa
     tuned = look_up(model, state)
     assert (tuned.state, tuned.why) == ("used", "")
     assert tuned.preference == Preference("fp32.onnx", Way(("cpu",), threads=2))
-    with open_best_detector(model, preferred=tuned.preference) as detector:
+    with open_best_model(model, preferred=tuned.preference) as detector:
         assert (detector.running.file, detector.running.troubles()) == ("fp32.onnx", ())
     facts = tuned.facts()
     assert (facts["objective"], facts["choice"]["threads"], facts["figures"]["latency_ms"]) == ("latency", 2, 7.25)
@@ -124,7 +124,7 @@ def test_a_bare_file_has_a_choice_of_its_own_and_another_content_another_one(tmp
     assert path.name.startswith("file-my-model-")
     tuned = look_up(model, state)
     assert tuned.state == "used"
-    with open_best_detector(model, preferred=tuned.preference) as detector:
+    with open_best_model(model, preferred=tuned.preference) as detector:
         assert detector.running.file == "My Model.onnx"
     write_yolox(tmp_path / "My Model.onnx", yolox_answer((0, 2, 0.9)))
     assert look_up(model, state).state == "none"
@@ -159,7 +159,7 @@ def test_a_state_that_is_not_open_to_the_user_is_told(folder: Path, state: Path)
 def test_a_choice_that_fails_here_falls_to_its_manifest_s_way_and_it_is_told(folder: Path, state: Path) -> None:
     model = settings(folder)
     store(state, model, "fp32.onnx", Way(("cuda",)))
-    with open_best_detector(model, preferred=look_up(model, state).preference) as detector:
+    with open_best_model(model, preferred=look_up(model, state).preference) as detector:
         assert detector.running.file == "int8.onnx"
         (trouble,) = detector.running.troubles()
     assert trouble.startswith("fp32.onnx was refused, int8.onnx runs: nothing that may run ")

@@ -132,6 +132,8 @@ def test_what_nobody_foresaw_is_an_error_of_ours_and_no_wait() -> None:
         session.run(PICTURE)
     with pytest.raises(ModelError, match="was closed"):
         session.run(PICTURE)
+    for thread in [one for one in threading.enumerate() if one.name == "model:m"]:
+        thread.join(10)  # or what it says in dying would be held against the next test
 
 
 def test_when_too_many_calls_hang_nothing_more_is_opened_and_the_owner_is_told_what_to_do() -> None:

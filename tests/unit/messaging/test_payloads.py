@@ -13,6 +13,7 @@ from appliance.core.message import Message, Priority
 from appliance.core.results import Detections
 from appliance.messaging import payloads, topics
 from appliance.messaging.payloads import Identity, ModelInfo, Origin
+from tests.simulators.schemas import mistakes
 
 MODEL = ModelInfo("yolox-nano", "1.0", "ab" * 32)
 ORIGIN = Origin(1_769_860_800_123_999_999, 42, ClockQuality.SYNCED, "b007")
@@ -77,6 +78,7 @@ def test_field_names_and_their_order_are_frozen() -> None:
     ]
     fields = rendered(payloads.event_message(EVENT, MODEL), Identity("0123456789abcdef", 5))
     assert list(fields) == envelope + own
+    assert mistakes("events", fields) == []
     assert fields["model"] == {"name": "yolox-nano", "version": "1.0", "digest": "ab" * 32}
     assert fields["crossings"] == [{"line": "gate", "direction": "in"}]
     assert (fields["id"], fields["gen"], fields["seq"]) == ("dev/0123456789abcdef/5", "0123456789abcdef", 5)
@@ -105,6 +107,7 @@ def test_other_payloads_have_frozen_field_names_too() -> None:
     assert list(counts) == [*head, "camera", "counts", "zones", "groups", "zone_groups"]
     assert (counts["groups"], counts["zone_groups"]) == ({"vehicle": 1}, {"gate": {"vehicle": 0}})
     assert list(payloads.gap_body(3, 1, 9, [(1, 2), (9, 9)], "rows")) == ["from", "to", "count", "reason", "ranges"]
+    assert [*mistakes("detections", detections), *mistakes("counts", counts)] == []
     late = json.loads(payloads.encode_late(b'{"v":1}', 7.26))
     assert late == {"v": 1, "replay": True, "queued_s": 7.3}
     assert json.loads(payloads.encode_late(b'{"v":1}', None)) == {"v": 1, "replay": True}

@@ -130,7 +130,7 @@ def distances_naively(outputs: Outputs, least: float) -> Found:
 def small(name: str) -> ModelManifest:
     if name == "distances":  # no family of others' models: the manifest comes with each model that is trained
         decoder = DistancesSpec(kind="distances", strides=(8, 16, 32), nms_iou=0.6, min_score=0.3)
-        changes = {"name": "distances", "decoder": decoder}
+        changes = {"name": "distances", "decoder_spec": decoder}
         return manifest("yolox", WIDTH, HEIGHT).model_copy(update=changes)
     return manifest(name, WIDTH, HEIGHT)
 
