@@ -70,7 +70,7 @@ def corrected(payload: bytes, offset: Offset) -> bytes:
         return payload
     mono_ns = int(envelope[2])
     utc_ns = offset.utc(mono_ns)
-    told = {"clock": "holdover", "time_source": "corrected", "time_error_ms": milliseconds_up(offset.error(mono_ns))}
+    told = b'"clock":"holdover","time_source":"corrected","time_error_ms":%d' % milliseconds_up(offset.error(mono_ns))
     rest = payload[envelope.end() :]
     start = _START.search(rest)
     if start is not None:
@@ -81,7 +81,7 @@ def corrected(payload: bytes, offset: Offset) -> bytes:
             payload[: envelope.start(1)],
             utc_text(utc_ns).encode(),
             payload[envelope.end(1) : envelope.start(3)],
-            encode(told)[1:-1],
+            told,
             rest,
         )
     )

@@ -5,7 +5,7 @@ from typing import Final
 
 from appliance.core.clock import Clock, ClockQuality
 from appliance.messaging.parcels import Parcel
-from appliance.messaging.payloads import Origin
+from appliance.messaging.payloads import Origin, nanoseconds, utc_text
 from appliance.messaging.stamping import Offset, corrected, milliseconds_up
 
 STEP_NS: Final = 1_000_000_000  # a correction that large says that the offset before was wrong; smaller ones are slewed
@@ -103,10 +103,12 @@ class Timekeeper:
         ]
 
     def figures(self) -> dict[str, object]:
-        """Give figures for status and health: quality, how far UTC may be off, and how often it was set."""
-        live, now_ns = self._live, self._clock.now().mono_ns
-        error_ms = None if live is None else milliseconds_up(live.error(now_ns))
-        return {"quality": self.quality.value, "error_ms": error_ms, "steps": self._steps}
+        """Give figures for status and health: UTC, its quality, how far it may be off, and how often it was set."""
+        live, now = self._live, self._clock.now()
+        time_ns = nanoseconds(now.time) if live is None else live.utc(now.mono_ns)
+        error_ms = None if live is None else milliseconds_up(live.error(now.mono_ns))
+        told = {"time": utc_text(time_ns), "quality": self.quality.value}
+        return told | {"error_ms": error_ms, "steps": self._steps}
 
     def _judge(self, told: ClockQuality) -> None:
         quality = told
