@@ -13,15 +13,14 @@ from appliance.core.backoff import Backoff
 from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import StorageError, UnavailableError
 from appliance.core.health import HealthBoard, HealthState
-from appliance.core.message import Message
 from appliance.core.worker import Pulse
-from appliance.messaging import payloads, topics
+from appliance.messaging import topics
 from appliance.messaging.feeder import Feeder
-from appliance.messaging.gaps import Gap
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.parcels import Link, Parcel
-from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.payloads import Identity
+from appliance.messaging.rendering import Renderer
 from appliance.messaging.requests import Replay
 from appliance.messaging.rows import Draft
 from appliance.messaging.timekeeper import Timekeeper
@@ -47,7 +46,8 @@ class Courier:
         settings: Bounds and commits.
         state_dir: Where the outbox is kept.
         clock: The clock.
-        timekeeper: Tells what time a message bears; owned by this worker's thread from now on.
+        timekeeper: Knows UTC; owned by this worker's thread from now on.
+        renderer: Gives payloads.
         boot_id: The kernel's id of this boot.
         board: Where it reports, as ``outbox`` and ``delivery``.
         inlet: Where messages and news come in.
@@ -65,6 +65,7 @@ class Courier:
         state_dir: Path,
         clock: Clock,
         timekeeper: Timekeeper,
+        renderer: Renderer,
         boot_id: str,
         board: HealthBoard,
         inlet: Inlet,
@@ -72,7 +73,7 @@ class Courier:
         inflight: int,
     ) -> None:
         self.pulse = Pulse(limit=60.0)
-        self._device_id, self._settings, self._boot_id = device_id, settings, boot_id
+        self._settings, self._renderer = settings, renderer
         self._most_rows, self._interval = settings.rows_per_commit, settings.seconds_per_commit
         self._clock, self._timekeeper, self._board = clock, timekeeper, board
         self._inlet, self._link, self._inflight = inlet, link, inflight
@@ -81,7 +82,7 @@ class Courier:
             settings,
             device_id=device_id,
             boot_id=boot_id,
-            encode_gap=self._encode_gap,
+            encode_gap=renderer.gap,
             now=clock.now,
         )
         self._feeder = Feeder(
@@ -147,6 +148,7 @@ class Courier:
             "gen": self._gen,
             "last_seq": self._outbox.last_seq,
             "kept": self._outbox.kept,
+            "saved": self._outbox.rescued.rows,
             "evicted": self._outbox.evicted,
             "declared_lost": self._outbox.declared_lost,
             "commits": self._outbox.commits,
@@ -166,6 +168,7 @@ class Courier:
         try:
             self._answer_requests()
             self._keep_time()
+            self._rescue()
             self._feeder.feed()
             self._look()
         except StorageError as error:
@@ -175,7 +178,7 @@ class Courier:
 
     def _next_wait(self) -> float:
         now = time.monotonic()
-        moments = [now + TICK]
+        moments = [now if self._is_rescue_due() else now + TICK]
         if self._staged:
             moments.append(max(self._staged_at + self._interval, self._retry_at))
         if self._feeder.acknowledged:
@@ -220,6 +223,18 @@ class Courier:
                     self._feeder.look_from(0)
                 request.answer.put(count)
 
+    def _rescue(self) -> None:
+        """Bring over some more of a corrupt outbox."""
+        if self._outbox.is_open and self._is_rescue_due():
+            lowest = self._outbox.rescue()
+            if lowest is not None:
+                self._feeder.look_from(lowest)
+            if not self._is_rescue_due():
+                self._storage_works()
+
+    def _is_rescue_due(self) -> bool:
+        return self._outbox.rescued.is_due and time.monotonic() >= self._retry_at
+
     def _note_acknowledged(self) -> None:
         self._outbox.acknowledge(self._feeder.acknowledged)
         self._feeder.acknowledged.clear()
@@ -227,7 +242,7 @@ class Courier:
     def _post(self, arrival: Arrival) -> None:
         message = arrival.message
         try:
-            payload = payloads.render(self._device_id, message, self._origin(arrival))
+            payload = self._renderer.render(arrival)
         except ValueError:
             _logger.exception("a message for %s cannot be encoded and is dropped", message.topic)
             return
@@ -237,18 +252,7 @@ class Courier:
         self._link.post(parcel)
 
     def _encode(self, arrival: Arrival, gen: str, seq: int) -> bytes:
-        return payloads.render(self._device_id, arrival.message, self._origin(arrival), payloads.Identity(gen, seq))
-
-    def _encode_gap(self, gen: str, seq: int, gap: Gap) -> bytes:
-        body = payloads.gap_body(gap.count, gap.first, gap.last, gap.runs, gap.reason, uncounted_s=gap.uncounted_s)
-        now = self._clock.now()
-        arrival = Arrival(Message(topics.GAP, body), nanoseconds(now.time), now.mono_ns, self._timekeeper.quality)
-        return self._encode(arrival, gen, seq)
-
-    def _origin(self, arrival: Arrival) -> payloads.Origin:
-        message = arrival.message
-        time_ns, mono_ns = message.time_ns or arrival.time_ns, message.mono_ns or arrival.mono_ns
-        return self._timekeeper.origin(self._boot_id, time_ns, mono_ns, arrival.clock)
+        return self._renderer.render(arrival, Identity(gen, seq))
 
     # What time it is
 
@@ -348,10 +352,10 @@ class Courier:
         self._retry_at = 0.0
         self._storage_backoff.succeeded()
         self._feeder.storage_works()
-        if (aside := self._outbox.quarantined) is not None:
-            what = f"the outbox was corrupt; what it still held was not delivered and is kept in {aside}"
+        if (aside := self._outbox.rescued.source or self._outbox.quarantined) is not None:
+            what = f"the outbox was corrupt and is kept in {aside}; {self._outbox.rescued}"
             self._board.report(
-                "outbox", HealthState.DEGRADED, what, "keep the file for analysis, or delete it; check the disk"
+                "outbox", HealthState.DEGRADED, what, "check the disk; delete the file once it is seen to"
             )
         elif self._board.report("outbox", HealthState.OK):
             _logger.info("outbox: generation %s, %d messages wait", self._gen, self._outbox.rows)

@@ -10,9 +10,9 @@ from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Pulse, Worker
 from appliance.messaging.courier import Courier
-from appliance.messaging.inlet import Arrival, Inlet
+from appliance.messaging.inlet import Inlet
 from appliance.messaging.link import MqttLink
-from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.rendering import Renderer
 from appliance.messaging.timekeeper import Timekeeper
 
 
@@ -108,7 +108,8 @@ class _Broker:
         boot_id: str,
         board: HealthBoard,
     ) -> None:
-        self._clock, self._timekeeper = clock, Timekeeper(clock)
+        self._timekeeper = Timekeeper(clock)
+        self._renderer = Renderer(device_id, boot_id, clock, self._timekeeper)
         self._inlet = Inlet()
         self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
         self._courier = Courier(
@@ -117,6 +118,7 @@ class _Broker:
             state_dir=state_dir,
             clock=clock,
             timekeeper=self._timekeeper,
+            renderer=self._renderer,
             boot_id=boot_id,
             board=board,
             inlet=self._inlet,
@@ -126,8 +128,7 @@ class _Broker:
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 
     def publish(self, message: Message) -> None:
-        now = self._clock.now()
-        self._inlet.put(Arrival(message, nanoseconds(now.time), now.mono_ns, self._timekeeper.quality))
+        self._inlet.put(self._renderer.arrival(message))
 
     def figures(self) -> dict[str, object]:
         mine = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.core.clock import ClockQuality
 from appliance.core.message import Message
-from appliance.messaging.boots import Boots
+from appliance.messaging.boots import UNKNOWN, Boots
 from appliance.messaging.database import Database
 from appliance.messaging.payloads import Identity, Origin, parse_utc, render
 from appliance.messaging.stamping import Offset
@@ -64,6 +64,23 @@ def test_a_boot_without_the_time_is_dated_between_its_neighbours_once_they_know_
     assert told["clock"] == "unsynced"
     assert FIRST + 299 * SECOND < parse_utc(told["time_after"]) <= FIRST + 300 * SECOND
     assert THIRD <= parse_utc(told["time_before"]) < THIRD + SECOND
+
+
+def test_boots_of_a_rescued_outbox_come_before_all_others_and_keep_what_they_knew(db: Database) -> None:
+    here = boot(db, "now", Offset(THIRD, 25_000_000, SECOND))
+    with db.transaction(lambda: None):
+        known = here.adopt(7, ["old", FIRST, 25_000_000, "synced", 300 * SECOND])
+        later = here.adopt(8, ["old too"])
+        assert here.adopt(9, ["now"]) == here.number
+        assert here.adopt(9, [b"torn"]) == UNKNOWN
+    assert known < later < here.number
+    assert json.loads(here.dated(known, queued(10 * SECOND)))["time_source"] == "corrected"
+    told = json.loads(here.dated(later, queued(SECOND)))
+    assert parse_utc(told["time_after"]) <= FIRST + 300 * SECOND
+    assert parse_utc(told["time_before"]) >= THIRD
+    assert here.dated(UNKNOWN, queued(SECOND)) == queued(SECOND)
+    again = boot(db, "now")
+    assert json.loads(again.dated(known, queued(10 * SECOND)))["time_source"] == "corrected"
 
 
 def test_ages_are_exact_where_both_boots_know_the_time_and_else_those_of_this_boot(db: Database) -> None:
