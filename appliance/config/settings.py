@@ -224,6 +224,20 @@ class MessagingSettings(Section):
         30, "A silent link is found dead after about one and a half times this.", unit="seconds", ge=5, le=3600
     )
     inflight: int = setting(64, "Most messages sent and not yet acknowledged.", unit="messages", ge=1, le=1000)
+    replay_rate: float = setting(
+        50.0,
+        "How fast what waited is sent once the broker is back; what happens now goes first; 0: as fast as it goes.",
+        unit="messages per second",
+        ge=0.0,
+        le=10_000.0,
+    )
+    replay_spread: float = setting(
+        60.0,
+        "After more than five minutes without a broker, what waited begins at random within this time.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     detections_interval: float = setting(
         1.0,
         "Least time between two `detections`, `classification`, `segmentation` or `masks` messages of a camera; "

@@ -19,6 +19,7 @@ from appliance.messaging.feeder import Feeder
 from appliance.messaging.gaps import Gap
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
+from appliance.messaging.pacing import Replay
 from appliance.messaging.parcels import Link, Parcel
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import Draft
@@ -46,6 +47,7 @@ class Courier:
         inlet: Where messages and news come in.
         link: The way to the broker.
         inflight: Most messages given to the link and not yet answered.
+        replay: How fast what waited is sent.
     """
 
     name = "messaging"
@@ -62,6 +64,7 @@ class Courier:
         inlet: Inlet,
         link: Link,
         inflight: int,
+        replay: Replay,
     ) -> None:
         self.pulse = Pulse(limit=60.0)
         self._device_id, self._settings, self._boot_id = device_id, settings, boot_id
@@ -76,7 +79,13 @@ class Courier:
             now=clock.now,
         )
         self._feeder = Feeder(
-            root=topics.root(device_id), outbox=self._outbox, link=link, inflight=inflight, clock=clock, board=board
+            root=topics.root(device_id),
+            outbox=self._outbox,
+            link=link,
+            inflight=inflight,
+            replay=replay,
+            clock=clock,
+            board=board,
         )
         self._gen = ""
         self._staged: list[Draft] = []
@@ -240,7 +249,6 @@ class Courier:
             done = self._outbox.append(batch, spare)
             if lost:
                 self._outbox.declare_lost(lost, "inlet")
-        self._feeder.is_at_end = False
         self._feeder.acknowledged.clear()
         del self._staged[:done]
         self._staged_at = time.monotonic()
@@ -292,7 +300,6 @@ class Courier:
         is_clock_set = self._clock.quality() is not ClockQuality.UNSYNCED
         spare = self._feeder.on_their_way() | self._feeder.acknowledged
         while self._outbox.evict(spare=spare, is_clock_set=is_clock_set):
-            self._feeder.is_at_end = False
             self.pulse.beat()
 
     def _finish(self) -> None:

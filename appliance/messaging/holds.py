@@ -27,6 +27,7 @@ class _Hold:
     backoff: Backoff
     retry_at: float
     trial: int | None = None
+    is_sought: bool = False
 
 
 class Holds:
@@ -65,7 +66,7 @@ class Holds:
             hold.first_seq = min(hold.first_seq, seq)
             return  # sent before the first refusal came: one wait for all of them
         hold.first_seq = min(hold.first_seq, seq)
-        hold.trial = None
+        hold.trial, hold.is_sought = None, False
         hold.retry_at = self._monotonic() + hold.backoff.next_wait()
 
     def accepted(self, seq: int, topic: str) -> int | None:
@@ -103,12 +104,16 @@ class Holds:
         return min((hold.retry_at for hold in self._holds.values() if hold.trial is None), default=None)
 
     def due(self) -> int | None:
-        """Give the number from which to look for messages to try now; None when nothing is due."""
+        """Give the number from which to look for messages to try now; None when nothing more is due.
+
+        Each hold is told once: who looks comes by its messages in time, and finds them with `may_send`.
+        """
         now = self._monotonic()
-        return min(
-            (hold.first_seq for hold in self._holds.values() if hold.trial is None and hold.retry_at <= now),
-            default=None,
-        )
+        due = [hold for hold in self._holds.values() if hold.trial is None and hold.retry_at <= now]
+        found = min((hold.first_seq for hold in due if not hold.is_sought), default=None)
+        for hold in due:
+            hold.is_sought = True
+        return found
 
     def clear(self) -> None:
         """Note that what was refused is no more."""
@@ -123,7 +128,7 @@ class Holds:
     def start_over(self) -> None:
         """Note that all is sent again from the oldest: trials that were not answered are to be made again."""
         for hold in self._holds.values():
-            hold.trial = None
+            hold.trial, hold.is_sought = None, False
             hold.first_seq = 0
 
     def sweep(self) -> None:

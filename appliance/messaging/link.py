@@ -197,7 +197,7 @@ class MqttLink:
         self._report(HealthState.OK, "", "")
         if self._figures["refused_state"]:
             self._board.report("state", HealthState.OK)
-        self._listener.tell([LinkUp(self._session)])
+        self._listener.tell([LinkUp(self._session, conversation.window)])
         try:
             while conversation.is_alive and not stop.is_set():
                 self._step(conversation, TURN)

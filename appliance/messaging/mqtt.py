@@ -179,6 +179,11 @@ class Conversation:
         return CONNECT_TIMEOUT
 
     @property
+    def window(self) -> int:
+        """Most messages that may be in flight."""
+        return self._most_in_flight
+
+    @property
     def has_room(self) -> bool:
         """Whether one more may be sent: the window is open, and the system took all that was sent before."""
         return len(self.in_flight) < self._most_in_flight and self.is_alive and not self._client.want_write()

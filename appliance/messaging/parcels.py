@@ -49,9 +49,11 @@ class LinkUp:
 
     Attributes:
         session: Counts the connections.
+        window: Most messages that the broker takes before it has answered the first.
     """
 
     session: int
+    window: int = 65535  # MQTT 5, section 3.2.2.3.3: so many when the broker does not say
 
 
 @dataclass(frozen=True, slots=True)
