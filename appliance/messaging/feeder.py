@@ -25,7 +25,6 @@ MOST_TRIED: Final = 10_000  # numbers that were sent once and not taken
 
 _EPOCH_BITS: Final = 48  # below them a ticket carries the sequence number
 _SEQ: Final = (1 << _EPOCH_BITS) - 1
-_REFUSED: Final = 0x80  # MQTT 5, section 2.4: from here on reason codes are failures
 _TOO_LARGE: Final = 0x95
 _NO_SUBSCRIBERS: Final = 0x10  # MQTT 5, section 3.4.2.1: accepted, and given to nobody
 _logger = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ class Feeder:
     @property
     def is_at_end(self) -> bool:
         """There is nothing more to send now."""
-        return self._backlog >= self._boundary and self._live >= self._outbox.last_seq
+        return self._backlog >= self._boundary and self._live >= self._newest()
 
     @property
     def is_settled(self) -> bool:
@@ -114,7 +113,7 @@ class Feeder:
         """
         is_at_end = self.is_at_end
         if self.is_closing:
-            is_at_end = self._live >= self._outbox.last_seq or self._monotonic() < self._quiet_until
+            is_at_end = self._live >= self._newest() or self._monotonic() < self._quiet_until
         return is_at_end and not self._outstanding
 
     @property
@@ -168,6 +167,11 @@ class Feeder:
             self._holds.sweep()
             self._report_if_free()
 
+    def send_again(self, seq: int) -> None:
+        """Send all that the outbox holds from this number on, at the pace of a backlog."""
+        self._boundary = self._live = self._newest()
+        self._go_back(seq)
+
     def storage_works(self) -> None:
         """Note that the outbox can be written again: gap records that could not be sealed may go now."""
         if self._unsealed is not None:
@@ -198,7 +202,7 @@ class Feeder:
                     pass  # an answer or an end that a newer connection has overtaken
 
     def _feed_live(self) -> None:
-        while self._live < (last := self._outbox.last_seq) and (room := self._room()) > 0:
+        while self._live < (last := self._newest()) and (room := self._room()) > 0:
             rows = self._outbox.pending(self._live, room, self._holds.topics())
             self._live = last if len(rows) < room else rows[-1].seq
             self._give(rows)
@@ -209,6 +213,9 @@ class Feeder:
             is_last = len(rows) < room or rows[-1].seq >= self._boundary
             self._backlog = self._boundary if is_last else rows[-1].seq
             self._give([row for row in rows if row.seq <= self._boundary], is_backlog=True)
+
+    def _newest(self) -> int:
+        return self._outbox.last_seq
 
     def _window(self) -> int:
         return self._most_on_their_way if self._is_heard and not self._is_careful else 1
@@ -258,7 +265,7 @@ class Feeder:
         is_late = waited is None or waited > LATE_AFTER
         payload = payloads.encode_late(row.payload, waited) if is_late else row.payload
         expiry_s = None if row.expiry_s is None else max(1, row.expiry_s - int(waited or 0.0))
-        return Parcel(row.topic, payload, 1, row.retain, expiry_s, ticket)
+        return Parcel(row.topic, payload, 1, row.retain, expiry_s, ticket, payloads.id_of(row.payload))
 
     def _take_link(self, link: LinkUp) -> None:
         self._session = link.session
@@ -280,7 +287,7 @@ class Feeder:
         self._outstanding.clear()
         self._quiet_until, self._is_heard = 0.0, False
         self._backlog = 0
-        self._boundary = self._live = self._outbox.last_seq
+        self._boundary = self._live = self._newest()
         self.is_closing = False
         self._holds.start_over()
         self._unsealed = None
@@ -288,11 +295,6 @@ class Feeder:
     def _go_back(self, seq: int) -> None:
         self._backlog = min(self._backlog, max(0, seq - 1))
         self._live = max(self._boundary, min(self._live, seq - 1))
-
-    def _release(self, seq: int) -> None:
-        """Send all that was held back from this number on; by now it is a backlog like any other."""
-        self._boundary = self._live = self._outbox.last_seq
-        self._go_back(seq)
 
     def _take_loss(self, *, is_blamed: bool) -> None:
         if is_blamed and len(self._outstanding) == 1:
@@ -313,7 +315,7 @@ class Feeder:
             return
         self._replay.answered(ticket, self._most_on_their_way)
         seq = ticket & _SEQ
-        if code >= _REFUSED:
+        if code >= reasons.REFUSED:
             self._note_tried([seq])
             self._refused(seq, topic, code)
             return
@@ -330,7 +332,7 @@ class Feeder:
         self.counts["acknowledged"] += 1
         again = self._holds.accepted(seq, topic)
         if again is not None:
-            self._release(again)
+            self.send_again(again)
             self._report_if_free()
 
     def _is_patient(self) -> bool:

@@ -12,6 +12,7 @@ from appliance.core.clock import ClockQuality, Stamp
 from appliance.core.health import HealthBoard
 from appliance.core.worker import Pulse
 from appliance.messaging.feeder import Feeder
+from appliance.messaging.inbox import Inbox
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.pacing import Replay
 from appliance.messaging.parcels import Answer, LinkUp, Parcel
@@ -36,6 +37,9 @@ class RecordingLink:
 
     def post(self, parcel: Parcel) -> None:
         self.sent.append(parcel)
+
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        raise AssertionError(f"nobody asks for {pattern} here, into {inbox}")
 
     def figures(self) -> dict[str, object]:
         return {}
