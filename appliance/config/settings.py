@@ -237,7 +237,7 @@ class MessagingSettings(Section):
         le=3600.0,
     )
     reconnect_spread: float = setting(
-        40.0,
+        50.0,
         "After the broker has ended the connection, the next begins at random within this time, so that a fleet does "
         "not come back in one second; not with a broker on this machine. 0: at once, for a single device.",
         unit="seconds",

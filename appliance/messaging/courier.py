@@ -19,7 +19,7 @@ from appliance.messaging.feeder import Feeder
 from appliance.messaging.gaps import Gap
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
-from appliance.messaging.pacing import Replay
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Link, Parcel
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import Draft
@@ -47,7 +47,7 @@ class Courier:
         inlet: Where messages and news come in.
         link: The way to the broker.
         inflight: Most messages given to the link and not yet answered.
-        replay: How fast what waited is sent.
+        pacer: How fast what waited is sent.
     """
 
     name = "messaging"
@@ -64,7 +64,7 @@ class Courier:
         inlet: Inlet,
         link: Link,
         inflight: int,
-        replay: Replay,
+        pacer: Pacer,
     ) -> None:
         self.pulse = Pulse(limit=60.0)
         self._device_id, self._settings, self._boot_id = device_id, settings, boot_id
@@ -83,7 +83,7 @@ class Courier:
             outbox=self._outbox,
             link=link,
             inflight=inflight,
-            replay=replay,
+            pacer=pacer,
             clock=clock,
             board=board,
         )

@@ -12,10 +12,11 @@ from appliance.core.health import HealthBoard, HealthState
 from appliance.messaging import payloads, reasons, topics
 from appliance.messaging.holds import Holds
 from appliance.messaging.outbox import Outbox
-from appliance.messaging.pacing import Replay
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, LinkUp, News, Parcel
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import Row
+from appliance.messaging.suspects import Suspects
 
 LATE_AFTER: Final = 5.0  # seconds: well above a commit and a round trip, well below what a person calls late
 PATIENCE: Final = 30.0  # seconds after connecting in which "nobody subscribes" is taken for "nobody yet"
@@ -33,7 +34,7 @@ _logger = logging.getLogger(__name__)
 class Feeder:
     """Knows what is on its way and what was answered. Owned by the thread that owns the outbox.
 
-    On every new connection all that is not acknowledged is sent again from the oldest: the backlog, paced by `Replay`.
+    On every new connection all that is not acknowledged is sent again from the oldest: the backlog, paced by `Pacer`.
     What is numbered from then on is live and goes first, at once. Each of the two lanes keeps the order of the numbers.
     What the broker refuses is held back (see `holds`) and stays in the outbox.
 
@@ -47,7 +48,7 @@ class Feeder:
         outbox: Where messages come from.
         link: Where they go.
         inflight: Most of them on their way at a time.
-        replay: How fast the backlog goes.
+        pacer: How fast the backlog goes.
         clock: The clock.
         board: Where refusals are reported, as ``delivery``.
         monotonic: The clock for waits, in seconds.
@@ -56,7 +57,7 @@ class Feeder:
         acknowledged: Numbers that the broker has and the outbox still holds; emptied by who deletes them there.
         acknowledged_at: Monotonic second of the first of them.
         is_closing: The link is about to stop.
-        counts: Messages acknowledged, refused and sent again.
+        counts: Messages acknowledged, refused, sent again, and given up because the broker never took them.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Feeder:
         outbox: Outbox,
         link: Link,
         inflight: int,
-        replay: Replay,
+        pacer: Pacer,
         clock: Clock,
         board: HealthBoard,
         monotonic: Callable[[], float] = time.monotonic,
@@ -74,15 +75,16 @@ class Feeder:
         self.acknowledged: set[int] = set()
         self.acknowledged_at = 0.0
         self.is_closing = False
-        self.counts = dict.fromkeys(("acknowledged", "refused", "resent"), 0)
+        self.counts = dict.fromkeys(("acknowledged", "refused", "resent", "given_up"), 0)
         self._root, self._outbox, self._link = root, outbox, link
-        self._inflight, self._replay, self._clock, self._board = inflight, replay, clock, board
+        self._inflight, self._pacer, self._clock, self._board = inflight, pacer, clock, board
         self._monotonic = monotonic
         self._holds = Holds(monotonic)
         self._epoch = 0
         self._session = 0
         self._is_new_link = False
-        self._is_careful = False
+        self._suspects = Suspects()
+        self._hopeless: set[int] = set()
         self._alone_since: float | None = None
         self._quiet_until = 0.0
         self._is_heard = False
@@ -132,7 +134,7 @@ class Feeder:
         # what is due already could not be fed: it waits for an answer, for room or for the disk, not for the time
         moments = [self._holds.next_trial() or 0.0, self._quiet_until]
         if self._backlog < self._boundary and not self.is_closing:
-            moments.append(self._replay.next_at())
+            moments.append(self._pacer.next_at())
         return min((moment for moment in moments if moment > self._monotonic()), default=None)
 
     def begin(self) -> None:
@@ -140,6 +142,8 @@ class Feeder:
         self._epoch += 1
         self.acknowledged.clear()
         self._tried.clear()
+        self._hopeless.clear()
+        self._suspects.clear()
         self._holds.clear()
         self._report_if_free()
         self._start_over()
@@ -155,7 +159,7 @@ class Feeder:
         if self._monotonic() < self._quiet_until:
             return
         if self._is_new_link:
-            self._replay.begin(self._outage())
+            self._pacer.begin(self._outage())
             self._is_new_link = False
         if (due := self._holds.due()) is not None:
             self._go_back(due)
@@ -166,8 +170,9 @@ class Feeder:
         if self.is_at_end and not was_at_end:
             self._holds.sweep()
             self._report_if_free()
+        self._give_up()
 
-    def send_again(self, seq: int) -> None:
+    def look_from(self, seq: int) -> None:
         """Send all that the outbox holds from this number on, at the pace of a backlog."""
         self._boundary = self._live = self._newest()
         self._go_back(seq)
@@ -195,7 +200,7 @@ class Feeder:
                 case LinkUp():
                     self._take_link(item)
                 case LinkDown() if item.session == self._session:
-                    self._take_loss(is_blamed=item.is_blamed)
+                    self._take_loss(item)
                 case LinkClosing():
                     self.is_closing = True
                 case _:
@@ -208,7 +213,7 @@ class Feeder:
             self._give(rows)
 
     def _feed_backlog(self) -> None:
-        while self._backlog < self._boundary and (room := min(self._room(), self._replay.room(self._window()))) > 0:
+        while self._backlog < self._boundary and (room := min(self._room(), self._pacer.room(self._window()))) > 0:
             rows = self._outbox.pending(self._backlog, room, self._holds.topics())
             is_last = len(rows) < room or rows[-1].seq >= self._boundary
             self._backlog = self._boundary if is_last else rows[-1].seq
@@ -218,7 +223,7 @@ class Feeder:
         return self._outbox.last_seq
 
     def _window(self) -> int:
-        return self._most_on_their_way if self._is_heard and not self._is_careful else 1
+        return self._most_on_their_way if self._is_heard and not self._suspects.is_careful else 1
 
     def _room(self) -> int:
         return self._window() - len(self._outstanding)
@@ -239,12 +244,14 @@ class Feeder:
         now, parcels = self._clock.now(), []
         for row in rows:
             ticket = self._epoch << _EPOCH_BITS | row.seq
-            if ticket in self._outstanding or row.seq in self.acknowledged:
+            if ticket in self._outstanding or row.seq in self.acknowledged or row.seq in self._hopeless:
                 continue
+            if not self._is_heard and self._holds.pass_over(row.seq):
+                continue  # it may end this connection too: others first
             if self._holds.may_send(row.seq, row.topic):
                 self._outstanding[ticket] = row.topic
                 if is_backlog:
-                    self._replay.sent(ticket)
+                    self._pacer.sent(ticket)
                 self._count_resent(row.seq)
                 parcels.append(self._parcel(row, ticket, now))
         self._link.send(self._session, parcels)
@@ -296,25 +303,27 @@ class Feeder:
         self._backlog = min(self._backlog, max(0, seq - 1))
         self._live = max(self._boundary, min(self._live, seq - 1))
 
-    def _take_loss(self, *, is_blamed: bool) -> None:
-        if is_blamed and len(self._outstanding) == 1:
-            ((ticket, topic),) = self._outstanding.items()
-            self._refused(ticket & _SEQ, topic, _TOO_LARGE)
-            self._is_careful = False
-        elif is_blamed:
-            # one of those in flight offends the broker: send them one by one until it shows which
-            self._is_careful = True
+    def _take_loss(self, down: LinkDown) -> None:
+        topics_of = {ticket & _SEQ: topic for ticket, topic in self._outstanding.items()}
+        if down.is_blamed or down.is_dropped:
+            dangerous = [seq for seq in topics_of if self._holds.is_dangerous(seq)]
+            culprit = dangerous[0] if dangerous else self._suspects.lost(topics_of, is_blamed=down.is_blamed)
+            if culprit is not None:
+                self._suspects.clear()
+                code = _TOO_LARGE if down.is_blamed else reasons.DROPPED_OVER
+                self._refused(culprit, topics_of[culprit], code, is_costly=True)
         self._session = 0
         self._down_since = self._monotonic()
-        self._note_tried(self.on_their_way())
+        self._note_tried(topics_of)
         self._start_over()
 
     def _take_answer(self, ticket: int, code: int) -> None:
         topic = self._outstanding.pop(ticket, None)
         if topic is None:
             return
-        self._replay.answered(ticket, self._most_on_their_way)
+        self._pacer.answered(ticket, self._most_on_their_way)
         seq = ticket & _SEQ
+        self._suspects.answered(seq)
         if code >= reasons.REFUSED:
             self._note_tried([seq])
             self._refused(seq, topic, code)
@@ -326,13 +335,15 @@ class Feeder:
             self._go_back(seq)
             return
         self._is_heard, self._alone_since = True, None
+        if (passed_over := self._holds.passed_over()) is not None:
+            self._go_back(passed_over)
         if not self.acknowledged:
             self.acknowledged_at = self._monotonic()
         self.acknowledged.add(seq)
         self.counts["acknowledged"] += 1
         again = self._holds.accepted(seq, topic)
         if again is not None:
-            self.send_again(again)
+            self.look_from(again)
             self._report_if_free()
 
     def _is_patient(self) -> bool:
@@ -343,10 +354,19 @@ class Feeder:
         if self.counts["refused"] and not self._holds:
             self._board.report("delivery", HealthState.OK)
 
-    def _refused(self, seq: int, topic: str, code: int) -> None:
+    def _refused(self, seq: int, topic: str, code: int, *, is_costly: bool = False) -> None:
         self.counts["refused"] += 1
-        self._holds.refused(seq, topic, code)
         reason = reasons.of_publish(code, self._root)
+        if self._holds.refused(seq, topic, code, is_costly=is_costly):
+            self._hopeless.add(seq)
+            _logger.error("message %d for %s/%s is given up: %s", seq, self._root, topic, reason.what)
         what = f"the broker does not take messages for {self._root}/{topic}: {reason.what}"
         if self._board.report("delivery", HealthState.DEGRADED, what, reason.fix):
             _logger.warning("%s; they are kept and tried again", what)
+
+    def _give_up(self) -> None:
+        """Delete what the broker will never take; a gap record names it."""
+        if self._hopeless:
+            self.counts["given_up"] += self._outbox.give_up(sorted(self._hopeless), "refused")
+            self._hopeless.clear()
+            self._report_if_free()

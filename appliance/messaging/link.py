@@ -19,7 +19,7 @@ from appliance.messaging.manners import STABLE, TAKEOVERS, TAKEOVERS_WITHIN, Man
 from appliance.messaging.mqtt import Conversation, Dialler
 from appliance.messaging.parcels import TEXT, Answer, LinkClosing, LinkDown, LinkUp, Listener, Parcel
 from appliance.messaging.reasons import Pace, Reason
-from appliance.messaging.shelf import Shelf
+from appliance.messaging.retained import Retained
 
 MOST_LOOSE: Final = 256  # messages without a number that wait for a slow connection
 SETTLE: Final = 3.0  # seconds for what is in flight when the link stops
@@ -73,7 +73,7 @@ class MqttLink:
         )
         self._numbered: deque[Parcel] = deque()
         self._loose: deque[Parcel] = deque()
-        self._shelf = Shelf()
+        self._retained = Retained()
         self._inboxes: dict[str, Inbox] = {}
         self._session = 0
         self._is_connected = False
@@ -115,7 +115,7 @@ class MqttLink:
     def post(self, parcel: Parcel) -> None:
         """Send one that is not numbered: the last retained one of each topic is kept, others need a connection."""
         with self._lock:
-            if parcel.retain and self._shelf.put(parcel):
+            if parcel.retain and self._retained.put(parcel):
                 pass
             elif not self._is_connected:
                 self._figures["dropped_offline"] += 1
@@ -183,8 +183,8 @@ class MqttLink:
         with self._lock:
             self._session += 1
             self._is_connected = True
-            self._shelf.put(self._availability(b"online"))
-            self._shelf.bring_out()
+            self._retained.put(self._availability(b"online"))
+            self._retained.bring_out()
             self._figures |= {
                 "connected": True,
                 "protocol": conversation.protocol.value,
@@ -210,8 +210,8 @@ class MqttLink:
             self._loose.clear()
             state = [parcel for parcel in conversation.in_flight.values() if not parcel.ticket]
             if conversation.is_blamed or conversation.is_dropped:
-                self._shelf.lost(state)
-            left_out = self._shelf.left_out
+                self._retained.lost(state)
+            left_out = self._retained.left_out
         self._tell_answers(conversation)
         if left_out:
             what = f"the broker drops the connection on {topics.full(self._device_id, left_out[0])}"
@@ -258,7 +258,7 @@ class MqttLink:
         self._watch_at = now + WATCH
         if now - since > STABLE:
             with self._lock:
-                self._shelf.held()
+                self._retained.held()
         if now - since > TAKEOVERS_WITHIN:
             self._board.clear("identity")
         is_to_be = self._credentials.have_changed() and self._credentials.check()
@@ -279,7 +279,7 @@ class MqttLink:
     def _next(self) -> Parcel | None:
         """Take the next parcel: state first, for it is small and tells the present; then numbered ones."""
         with self._lock:
-            if (parcel := self._shelf.take()) is not None:
+            if (parcel := self._retained.take()) is not None:
                 return parcel
             if self._numbered:
                 return self._numbered.popleft()
@@ -331,7 +331,7 @@ class MqttLink:
         with self._lock:
             self._numbered.clear()
             if is_for_good:
-                self._shelf.send_only(self._availability(b"offline"))
+                self._retained.send_only(self._availability(b"offline"))
         self._turn_until(conversation, FAREWELL, lambda: self._is_idle(conversation))
         conversation.say_goodbye()
 
@@ -345,7 +345,7 @@ class MqttLink:
 
     def _is_idle(self, conversation: Conversation) -> bool:
         with self._lock:
-            return not (self._numbered or self._shelf.has_unsent or conversation.in_flight)
+            return not (self._numbered or self._retained.has_unsent or conversation.in_flight)
 
     def _report_credentials(self) -> None:
         complaint = self._credentials.complaint

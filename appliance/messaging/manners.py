@@ -2,7 +2,6 @@
 
 import random
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -69,7 +68,7 @@ class Manners:
         """
         if uptime > BOOTED:
             return 0.0
-        share = zlib.crc32(self._device_id.encode()) / 2.0**32
+        share = random.Random(self._device_id).random()  # noqa: S311 - no secret, only a share
         return self._start_spread * (0.9 * share + self._random.uniform(0.0, 0.1))
 
     def connected(self) -> None:

@@ -244,6 +244,11 @@ class Outbox:
                 dropped += self._drop(self._victims(EVICT_ROWS, spare), "bytes")
         return dropped
 
+    def give_up(self, seqs: Sequence[int], reason: str) -> int:
+        """Delete messages that the broker will never take, and name them in a gap record; give how many."""
+        with self.transaction():
+            return self._drop([seq for seq in seqs if any(row.seq == seq for row in self.pending(seq - 1, 1))], reason)
+
     def _undo(self) -> None:
         self._last_seq, self.rows, self.evicted, self.declared_lost = self._before
 

@@ -44,7 +44,7 @@ class TokenBucket:
         return self._monotonic() + max(0.0, missing) / (self._rate or math.inf)
 
 
-class Replay:
+class Pacer:
     """Says how many of the messages that waited may go now. Owned by the thread that feeds the link.
 
     Three bounds: tokens; three quarters of the window, so that a live message finds room at once; and on a slow link

@@ -97,6 +97,7 @@ _CONNECT: Final = {
     0xA0: Reason("the broker allows a connection for a limited time only", "", Pace.QUICK),
 }
 UNSUPPORTED: Final = _CONNECT[0x84]
+DROPPED_OVER: Final = 0x1FF  # no code of MQTT: the broker ended the connection over a message without a word
 ALIAS_INVALID: Final = 0x94
 _PUBLISH: Final = {
     0x87: Reason("not allowed to publish", "give this device the right to write below {root}/ at the broker"),
@@ -105,6 +106,9 @@ _PUBLISH: Final = {
     0x97: Reason("a quota of the broker is used up", "raise the quota at the broker"),
     0x9A: _CONNECT[0x9A],
     0x99: Reason("the broker does not accept the format", "check the broker's rules for payloads"),
+    DROPPED_OVER: Reason(
+        "the broker drops the connection over one of them", "look at the broker's log, and at its limits for a message"
+    ),
 }
 _SUBSCRIBE: Final = {
     0x87: Reason("not allowed to subscribe", "give this device the right to read {pattern} at the broker"),

@@ -12,7 +12,7 @@ from appliance.core.worker import Pulse, Worker
 from appliance.messaging.courier import Courier
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.link import MqttLink
-from appliance.messaging.pacing import Replay
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.payloads import nanoseconds
 
 QUALITY_FOR_NS: Final = 1_000_000_000  # asking the kernel costs as much as taking a message, and it changes seldom
@@ -103,7 +103,7 @@ class _Broker:
             inlet=self._inlet,
             link=self._link,
             inflight=settings.inflight,
-            replay=Replay(settings.replay_rate, settings.replay_spread),
+            pacer=Pacer(settings.replay_rate, settings.replay_spread),
         )
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 

@@ -14,7 +14,7 @@ from appliance.core.worker import Pulse
 from appliance.messaging.feeder import Feeder
 from appliance.messaging.inbox import Inbox
 from appliance.messaging.outbox import Outbox
-from appliance.messaging.pacing import Replay
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Answer, LinkUp, Parcel
 from appliance.messaging.rows import Draft
 
@@ -91,7 +91,7 @@ class Bench:
             outbox=self.outbox,
             link=self.link,
             inflight=self.inflight,
-            replay=Replay(self.replay_rate, self.replay_spread, monotonic=lambda: self.clock.seconds),
+            pacer=Pacer(self.replay_rate, self.replay_spread, monotonic=lambda: self.clock.seconds),
             clock=self.clock,
             board=self.board,
             monotonic=lambda: self.clock.seconds,

@@ -13,7 +13,7 @@ MOST_LOSSES: Final = 3  # connections in a row that ended with the same message 
 _Key = tuple[bool, str]
 
 
-class Shelf:
+class Retained:
     """Whoever uses it from several threads brings a lock.
 
     A message on which the broker drops the connection would be sent first on the next one, for ever: after
