@@ -84,5 +84,5 @@ class Subscriber:
 
 
 def _content(payload: bytes) -> Any:
-    text = payload.decode()
+    text = payload.decode(errors="replace")  # a picture is no text
     return json.loads(text) if text.startswith("{") else text
