@@ -280,9 +280,15 @@ class Courier:
             if not self._outbox.is_open:
                 self._open()
             if self._retry_at > 0.0:
+                self._outbox.settle()
                 self._outbox.probe()
             while True:
-                self._commit_once()
+                try:
+                    self._commit_once()
+                except StorageError:
+                    if not (self._outbox.is_open and self._outbox.relieve()):
+                        raise
+                    self._commit_once()
                 self.pulse.beat()
                 if not self._staged or (len(self._staged) < self._most_rows and not is_forced):
                     break
@@ -291,7 +297,16 @@ class Courier:
         else:
             self._storage_works()
 
+    def _drain(self) -> None:
+        """On a full disk: note by itself what the broker has, and delete it, so that others find room."""
+        acknowledged = self._feeder.acknowledged.copy()
+        self._outbox.acknowledge(acknowledged)
+        self._feeder.acknowledged -= acknowledged
+        self._evict()
+
     def _commit_once(self) -> None:
+        if self._outbox.is_tight:
+            self._drain()
         batch = self._staged[: self._most_rows]
         lost = self._inlet.lost
         acknowledged = self._feeder.acknowledged.copy() if self._are_acknowledgements_due(ACKNOWLEDGE_WITH) else set()
@@ -343,6 +358,7 @@ class Courier:
         if now < max(self._look_at, self._retry_at) or not self._outbox.is_open:
             return
         self._look_at = now + LOOK_INTERVAL
+        self._outbox.settle()
         self._evict()
         oldest = self._outbox.oldest()
         waited = None if oldest is None else self._feeder.waited(oldest, self._clock.now())

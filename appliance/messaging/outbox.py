@@ -10,6 +10,7 @@ from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
 from appliance.messaging import gaps, header, quarantine, topics
+from appliance.messaging.ballast import Ballast
 from appliance.messaging.bounds import PARTS, Bounds, most_pages
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.gaps import Gap
@@ -47,6 +48,7 @@ class Outbox:
 
     Attributes:
         declared_lost: Messages that never had a row, since the start.
+        is_tight: The disk was full when it was last written to.
         rescued: What became of a corrupt outbox.
     """
 
@@ -61,6 +63,8 @@ class Outbox:
         now: Callable[[], Stamp],
     ) -> None:
         self.declared_lost = 0
+        self.is_tight = False
+        self._ballast = Ballast(path.with_suffix(".ballast"), settings.max_bytes)
         self._settings = settings
         self._path = path
         self._device_id, self._boot_id = device_id, boot_id
@@ -302,6 +306,34 @@ class Outbox:
         with self.transaction():
             self._db.change("INSERT OR REPLACE INTO meta VALUES('probe', ?)", str(self._now().mono_ns))
 
+    def relieve(self) -> bool:
+        """Make what room there can be on a full disk; tell whether anything was done that is worth another try.
+
+        From now on the file does not grow, and what the broker has is not kept, until `settle` finds room again.
+
+        Raises:
+            StorageError: The disk gives errors.
+        """
+        if not self._ballast.release() and self.is_tight:
+            return False
+        self.is_tight = True
+        self._db.tighten(is_tight=True)
+        self._db.checkpoint()
+        return True
+
+    def settle(self) -> None:
+        """Keep some room on the disk for when it is full; once there is enough again, go back to the bounds of always.
+
+        Raises:
+            StorageError: The file cannot be read; it is closed.
+        """
+        if self.is_tight and not self._ballast.has_room():
+            return
+        self._ballast.hold()
+        if self.is_tight:
+            self.is_tight = False
+            self._db.tighten(is_tight=False)
+
     def evict(self, *, spare: Collection[int] = (), is_clock_set: bool = True) -> int:
         """Delete messages over the bounds: first what the broker has, then lowest priority, then oldest.
 
@@ -312,10 +344,10 @@ class Outbox:
             spare: Keys that the broker has or may have, beside those that are acknowledged.
             is_clock_set: UTC can be trusted: without it only messages of this boot have an age.
         """
-        if not self._bounds.has_excess(is_clock_set=is_clock_set):
+        if not self._bounds.has_excess(is_clock_set=is_clock_set, is_tight=self.is_tight):
             return 0
         with self.transaction():
-            return self._bounds.shrink(spare, is_clock_set=is_clock_set)
+            return self._bounds.shrink(spare, is_clock_set=is_clock_set, is_tight=self.is_tight)
 
     def _begin(self, beat: Callable[[], None]) -> None:
         is_new = not self._db.rows("SELECT 1 FROM generation")
