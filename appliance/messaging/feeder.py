@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from appliance.core.clock import Clock, ClockQuality, Stamp
+from appliance.core.clock import Clock, Stamp
 from appliance.core.errors import StorageError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.messaging import payloads, reasons, topics
 from appliance.messaging.holds import Holds
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, LinkUp, News, Parcel
-from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import Row
 
 LATE_AFTER: Final = 5.0  # seconds: well above a commit and a round trip, well below what a person calls late
@@ -161,11 +160,7 @@ class Feeder:
 
     def waited(self, row: Row, now: Stamp) -> float | None:
         """Give the seconds since a message was queued; None when no clock can tell."""
-        if row.is_of_this_boot:
-            return (now.mono_ns - row.mono_ns) / 1e9
-        if self._clock.quality() is ClockQuality.UNSYNCED:
-            return None
-        return max(0.0, (nanoseconds(now.time) - row.time_ns) / 1e9)
+        return None if row.mono_ns is None else (now.mono_ns - row.mono_ns) / 1e9
 
     def take(self, news: Sequence[News]) -> None:
         """Take in what happened on the link."""

@@ -11,6 +11,7 @@ from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
 from appliance.messaging import gaps, header, quarantine, topics
 from appliance.messaging.ballast import Ballast
+from appliance.messaging.boots import Boots
 from appliance.messaging.bounds import PARTS, Bounds, most_pages
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.gaps import Gap
@@ -23,6 +24,7 @@ from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rescue import Rescue
 from appliance.messaging.rows import Draft, Row, key_of, seq_of
 from appliance.messaging.shelf import Shelf
+from appliance.messaging.stamping import Offset
 
 MOST_PAYLOAD_BYTES: Final = 128 << 10  # AWS IoT Core, quotas: the smallest limit of the large brokers
 
@@ -72,7 +74,8 @@ class Outbox:
         self._db = Database(path, Database.scripts(), most_pages(settings))
         self._numbers = Numbers(self._db)
         self._kept = Kept(self._db, int(settings.replay_window * 1e9) // PARTS)
-        self._shelf = Shelf(self._db, self._kept, now)
+        self._boots = Boots(self._db)
+        self._shelf = Shelf(self._db, self._kept, self._boots, now)
         self._losses = Losses(
             self._db,
             self._numbers,
@@ -88,10 +91,13 @@ class Outbox:
             kept=self._kept,
             losses=self._losses,
             numbers=self._numbers,
+            boots=self._boots,
             now=now,
         )
 
-        self.rescued = Rescue(path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses)
+        self.rescued = Rescue(
+            path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses, boots=self._boots
+        )
 
     @property
     def is_open(self) -> bool:
@@ -112,6 +118,11 @@ class Outbox:
     def rows(self) -> int:
         """How many messages are not acknowledged."""
         return self._shelf.waiting
+
+    @property
+    def offset(self) -> Offset | None:
+        """How UTC stands to CLOCK_BOOTTIME in this boot, as it was kept last; None: nobody has kept it."""
+        return self._boots.offset
 
     @property
     def evicted(self) -> int:
@@ -301,6 +312,11 @@ class Outbox:
             self.declared_lost += count
             self._losses.record([(last - count + 1, last)], reason)
 
+    def keep_offset(self, offset: Offset) -> None:
+        """Keep how UTC stands to CLOCK_BOOTTIME in this boot: what was queued in it is dated by that from now on."""
+        with self.transaction():
+            self._boots.keep(offset)
+
     def probe(self) -> None:
         """Write something small, to learn whether a disk that failed works again."""
         with self.transaction():
@@ -334,7 +350,7 @@ class Outbox:
             self.is_tight = False
             self._db.tighten(is_tight=False)
 
-    def evict(self, *, spare: Collection[int] = (), is_clock_set: bool = True) -> int:
+    def evict(self, *, spare: Collection[int] = ()) -> int:
         """Delete messages over the bounds: first what the broker has, then lowest priority, then oldest.
 
         Those that it does not have are named in a gap record. Gives how many were deleted, `EVICT_ROWS` or so for each
@@ -342,20 +358,20 @@ class Outbox:
 
         Args:
             spare: Keys that the broker has or may have, beside those that are acknowledged.
-            is_clock_set: UTC can be trusted: without it only messages of this boot have an age.
         """
-        if not self._bounds.has_excess(is_clock_set=is_clock_set, is_tight=self.is_tight):
+        if not self._bounds.has_excess(is_tight=self.is_tight):
             return 0
         with self.transaction():
-            return self._bounds.shrink(spare, is_clock_set=is_clock_set, is_tight=self.is_tight)
+            return self._bounds.shrink(spare, is_tight=self.is_tight)
 
     def _begin(self, beat: Callable[[], None]) -> None:
         is_new = not self._db.rows("SELECT 1 FROM generation")
         place = self.rescued.find(beat) if is_new else 0
         with self.transaction():
             self._numbers.load(place)
+            self._boots.load(self._boot_id)
             self.rescued.resume(beat)
-            self._shelf.load(self._boot_id)
+            self._shelf.load()
             self._bounds.forget_room()
             self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
             records = self._db.rows("SELECT seq FROM outbox WHERE priority=0")

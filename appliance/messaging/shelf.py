@@ -5,15 +5,14 @@ from typing import Any, Final
 
 from appliance.core.clock import Stamp
 from appliance.messaging import gaps
+from appliance.messaging.boots import Boots
 from appliance.messaging.database import Database
 from appliance.messaging.gaps import Run
 from appliance.messaging.kept import SETTLED, Kept, KeptRun
 from appliance.messaging.payloads import nanoseconds
-from appliance.messaging.rows import Draft, Row, checksum
+from appliance.messaging.rows import SYNCED, Draft, Row, checksum
 
-MOST_BOOTS: Final = 1000  # of which rows may be left
-
-_ROW: Final = "seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload"
+_ROW: Final = "seq, topic, retain, expiry_s, boot, mono_ns, clock, payload"
 _INSERT: Final = "INSERT INTO outbox VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 
 
@@ -23,24 +22,20 @@ class Shelf:
     Args:
         db: Where they are.
         kept: Which of them the broker has.
+        boots: What is known of time in each boot.
         now: The clock.
 
     Attributes:
         waiting: How many rows the broker does not have.
-        boot: Number of this boot.
     """
 
-    def __init__(self, db: Database, kept: Kept, now: Callable[[], Stamp]) -> None:
+    def __init__(self, db: Database, kept: Kept, boots: Boots, now: Callable[[], Stamp]) -> None:
         self.waiting = 0
-        self.boot = 0
-        self._db, self._kept, self._now = db, kept, now
+        self._db, self._kept, self._boots, self._now = db, kept, boots, now
 
-    def load(self, boot_id: str) -> None:
-        """Count the rows, which reads the whole table once, and note this boot."""
+    def load(self) -> None:
+        """Count the rows, which reads the whole table once."""
         self._kept.load()
-        self._db.change("INSERT OR IGNORE INTO boot(id) VALUES(?)", boot_id)
-        self.boot = self._db.rows("SELECT number FROM boot WHERE id=?", boot_id)[0][0]
-        self._db.change("DELETE FROM boot WHERE number<=?", self.boot - MOST_BOOTS)
         self.waiting = self._db.rows("SELECT count(*) FROM outbox")[0][0] - self._kept.rows
 
     def numbered(self, key: int, draft: Draft, payload: bytes) -> tuple[Any, ...]:
@@ -51,7 +46,7 @@ class Shelf:
             draft.topic,
             int(draft.retain),
             draft.expiry_s,
-            self.boot,
+            self._boots.number,
             draft.mono_ns,
             draft.time_ns,
             draft.clock,
@@ -87,7 +82,7 @@ class Shelf:
             is_settled: They are needed no longer: nobody will ask for them again.
         """
         now = self._now()
-        when = (SETTLED, 0, 0) if is_settled else (self.boot, now.mono_ns, nanoseconds(now.time))
+        when = (SETTLED, 0, 0) if is_settled else (self._boots.number, now.mono_ns, nanoseconds(now.time))
         for first, last in runs:
             before = gaps.count(self._kept.carve(first, last))
             self._kept.add(KeptRun(first, last, *when))
@@ -122,5 +117,7 @@ class Shelf:
         return found
 
     def _row(self, found: tuple[Any, ...]) -> Row:
-        seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload = found
-        return Row(seq, topic, bool(retain), expiry_s, boot == self.boot, mono_ns, time_ns, payload)
+        seq, topic, retain, expiry_s, boot, mono_ns, clock, payload = found
+        if clock != SYNCED:
+            payload = self._boots.dated(boot, payload)
+        return Row(seq, topic, bool(retain), expiry_s, self._boots.here(boot, mono_ns), payload)
