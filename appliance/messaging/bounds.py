@@ -68,7 +68,7 @@ class Bounds:
 
     def shrink(self, spare: Collection[int], *, is_tight: bool = False) -> int:
         """Delete some of the rows that have to go; give how many."""
-        deleted = self._drop(self._too_old(spare), "age")
+        deleted = self.drop(self._too_old(spare), "age")
         if (over := self._rows_over()) > 0:
             deleted += self._give_way(min(over, EVICT_ROWS), "rows", spare)
         if self._db.used_pages() > self._watermark:
@@ -99,7 +99,7 @@ class Bounds:
         """Delete what the broker has; only when there is none of it, what it does not have."""
         if self._kept.rows:
             return self._purge(_cut(sorted(self._kept, key=lambda run: (run.boot != SETTLED, run.first)), count))
-        return self._drop(self._victims(count, spare), reason)
+        return self.drop(self._victims(count, spare), reason)
 
     def _purge(self, runs: Sequence[Run]) -> int:
         if runs:
@@ -160,7 +160,8 @@ class Bounds:
                 return found[:count]
         return []
 
-    def _drop(self, seqs: Sequence[int], reason: str) -> int:
+    def drop(self, seqs: Sequence[int], reason: str) -> int:
+        """Delete messages that wait, and name them in a gap record; give how many."""
         if seqs:
             runs = gaps.runs_of(seqs)
             self._shelf.delete(runs)

@@ -6,11 +6,11 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.config import OutboxSettings
 from appliance.core.backoff import Backoff
-from appliance.core.clock import Clock, ClockQuality
+from appliance.core.clock import Clock
 from appliance.core.errors import StorageError, UnavailableError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.worker import Pulse
@@ -18,12 +18,15 @@ from appliance.messaging import topics
 from appliance.messaging.feeder import Feeder
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Link, Parcel
 from appliance.messaging.payloads import Identity
 from appliance.messaging.rendering import Renderer
 from appliance.messaging.requests import Replay
-from appliance.messaging.rows import Draft
 from appliance.messaging.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from appliance.messaging.rows import Draft
 
 ACKNOWLEDGE_AT: Final = 256  # messages: a kill repeats no more than these and what is in flight; they have the same id
 ACKNOWLEDGE_WITH: Final = 16  # messages: so many are noted with the next commit; fewer are not worth the page
@@ -33,7 +36,6 @@ TICK: Final = 0.5  # seconds between two looks at whether to stop
 SETTLE: Final = 3.0  # seconds for what is in flight when the worker stops
 ANSWER: Final = 10.0  # seconds that another thread waits for the answer to its request
 
-_QUALITIES: Final = {ClockQuality.UNSYNCED: 0, ClockQuality.HOLDOVER: 1, ClockQuality.SYNCED: 2}
 
 _logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Courier:
         inlet: Where messages and news come in.
         link: The way to the broker.
         inflight: Most messages given to the link and not yet answered.
+        pacer: How fast what waited is sent.
     """
 
     name = "messaging"
@@ -71,6 +74,7 @@ class Courier:
         inlet: Inlet,
         link: Link,
         inflight: int,
+        pacer: Pacer,
     ) -> None:
         self.pulse = Pulse(limit=60.0)
         self._settings, self._renderer = settings, renderer
@@ -86,7 +90,13 @@ class Courier:
             now=clock.now,
         )
         self._feeder = Feeder(
-            root=topics.root(device_id), outbox=self._outbox, link=link, inflight=inflight, clock=clock, board=board
+            root=topics.root(device_id),
+            outbox=self._outbox,
+            link=link,
+            inflight=inflight,
+            pacer=pacer,
+            clock=clock,
+            board=board,
         )
         self._gen = ""
         self._staged: list[Draft] = []
@@ -199,18 +209,7 @@ class Courier:
             if not self._staged:
                 self._staged_at = time.monotonic()
             encode = partial(self._encode, arrival)
-            self._staged.append(
-                Draft(
-                    message.topic,
-                    encode,
-                    arrival.time_ns,
-                    arrival.mono_ns,
-                    message.priority,
-                    message.retain,
-                    message.expiry_s,
-                    _QUALITIES[arrival.clock],
-                )
-            )
+            self._staged.append(arrival.draft(encode))
 
     def _answer_requests(self) -> None:
         for request in self._inlet.take_requests():
@@ -339,7 +338,6 @@ class Courier:
             done = self._outbox.append(batch, spare)
             if lost:
                 self._outbox.declare_lost(lost, "inlet")
-        self._feeder.is_at_end = False
         self._feeder.acknowledged -= acknowledged
         del self._staged[:done]
         self._staged_at = time.monotonic()
@@ -393,7 +391,6 @@ class Courier:
     def _evict(self) -> None:
         spare = self._feeder.on_their_way() | self._feeder.acknowledged
         while self._outbox.evict(spare=spare):
-            self._feeder.is_at_end = False
             self.pulse.beat()
 
     def _finish(self) -> None:

@@ -115,6 +115,11 @@ class Outbox:
         return seq_of(self._numbers.last_key)
 
     @property
+    def last_key(self) -> int:
+        """The key of the newest number, see `rows.key_of`: higher than that of any other message."""
+        return self._numbers.last_key
+
+    @property
     def rows(self) -> int:
         """How many messages are not acknowledged."""
         return self._shelf.waiting
@@ -363,6 +368,12 @@ class Outbox:
             return 0
         with self.transaction():
             return self._bounds.shrink(spare, is_tight=self.is_tight)
+
+    def give_up(self, seqs: Sequence[int], reason: str) -> int:
+        """Delete messages that the broker will never take, and name them in a gap record; give how many."""
+        waiting = [seq for seq in seqs if any(row.seq == seq for row in self.pending(seq - 1, 1))]
+        with self.transaction():
+            return self._bounds.drop(waiting, reason)
 
     def _begin(self, beat: Callable[[], None]) -> None:
         is_new = not self._db.rows("SELECT 1 FROM generation")

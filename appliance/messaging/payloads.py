@@ -22,6 +22,9 @@ RESERVED: Final = frozenset(
 )
 """The envelope's own fields. `model` stands with them in the documentation, and comes with the body."""
 
+MOST_ID_BYTES: Final = 128
+"""A device's name has up to 64 letters, digits, - and _; generation and number come to less than the rest."""
+
 _NS_IN_MS: Final = 1_000_000
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -146,6 +149,13 @@ def encode_late(payload: bytes, queued: float | None) -> bytes:
     if queued is not None:
         late["queued_s"] = round(queued, 1)
     return payload[:-1] + b"," + encode(late)[1:]
+
+
+def id_of(payload: bytes) -> str:
+    """Give the `id` of a durable message's encoded payload; empty when it has none."""
+    begin = payload.find(b'"id":"', 0, 32)  # it stands behind the version; see `envelope`
+    end = payload.find(b'"', begin + 6, begin + 6 + MOST_ID_BYTES) if begin >= 0 else -1
+    return payload[begin + 6 : end].decode(errors="replace") if end >= 0 else ""
 
 
 def utc_text(time_ns: int) -> str:

@@ -12,6 +12,7 @@ from appliance.core.worker import Pulse, Worker
 from appliance.messaging.courier import Courier
 from appliance.messaging.inlet import Inlet
 from appliance.messaging.link import MqttLink
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.rendering import Renderer
 from appliance.messaging.timekeeper import Timekeeper
 
@@ -124,6 +125,7 @@ class _Broker:
             inlet=self._inlet,
             link=self._link,
             inflight=settings.inflight,
+            pacer=Pacer(settings.replay_rate, settings.replay_spread),
         )
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 
