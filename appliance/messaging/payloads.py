@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.core.clock import ClockQuality
 from appliance.core.events import Event
@@ -12,6 +12,9 @@ from appliance.core.frame import Frame
 from appliance.core.message import Message, Priority
 from appliance.core.results import Detections
 from appliance.messaging import topics
+
+if TYPE_CHECKING:
+    from appliance.messaging.contract import device, sights, words
 
 SCHEMA_VERSION: Final = 1
 """`v` of every payload. Fields are only ever added within a version."""
@@ -144,10 +147,15 @@ def nanoseconds(moment: datetime) -> int:
     return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
+def model_told(model: ModelInfo) -> "words.Model":
+    """Give what messages say of a model."""
+    return {"name": model.name, "version": model.version, "digest": model.digest}
+
+
 def event_message(event: Event, model: ModelInfo) -> Message:
     """Give the durable message for one moment in the life of an object."""
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Event = {
+        "model": model_told(model),
         "type": event.type.value,
         "object_id": event.object_id,
         "label": event.label,
@@ -164,7 +172,7 @@ def event_message(event: Event, model: ModelInfo) -> Message:
         "zones": list(event.zones),
         "entered_zones": list(event.entered_zones),
         "dwell": {zone: round(seconds, 3) for zone, seconds in zip(event.zones, event.dwell, strict=False)},
-        "crossings": [asdict(crossing) for crossing in event.crossings],
+        "crossings": [{"line": one.line, "direction": one.direction} for one in event.crossings],
         "stationary": event.stationary,
         "direction": None if event.direction is None else round(event.direction, 1),
     }
@@ -193,8 +201,8 @@ def detections_message(
         inference_ms: How long the model ran, in milliseconds.
     """
     found = zip(detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Detections = {
+        "model": model_told(model),
         "frame": frame.number,
         "width": frame.width,
         "height": frame.height,
@@ -227,7 +235,8 @@ def status_message(camera: str, state: str, why: str = "") -> Message:
         state: ``online``, ``stalled``, ``offline`` or ``disabled``.
         why: One line; empty when all is well.
     """
-    return Message(topics.status(camera), {"state": state, "why": why}, retain=True, qos=1, camera=camera)
+    body: sights.Status = {"state": state, "why": why}
+    return Message(topics.status(camera), body, retain=True, qos=1, camera=camera)
 
 
 def counts_message(
@@ -246,7 +255,7 @@ def counts_message(
         group_counts: How many per group of labels.
         zone_group_counts: How many per zone and group.
     """
-    body = {
+    body: sights.Counts = {
         "counts": dict(counts),
         "zones": {zone: dict(inside) for zone, inside in zone_counts.items()},
         "groups": dict(group_counts),
@@ -265,7 +274,7 @@ def info_message(facts: Mapping[str, Any]) -> Message:
     return Message(topics.INFO, dict(facts), retain=True, qos=1)
 
 
-def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]], reason: str) -> dict[str, Any]:
+def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]], reason: str) -> "device.Gap":
     """Give the body of a gap record: numbers of this generation that will never arrive.
 
     Args:
@@ -275,13 +284,13 @@ def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]
         ranges: Exactly which, first and last of each run; empty when there were too many runs to keep.
         reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``.
     """
-    body: dict[str, Any] = {"from": first, "to": last, "count": count, "reason": reason}
+    body: device.Gap = {"from": first, "to": last, "count": count, "reason": reason}
     if ranges:
         body["ranges"] = [list(run) for run in ranges]
     return body
 
 
-def _place(box: Sequence[float], width: int, height: int) -> dict[str, list[float]]:
+def _place(box: Sequence[float], width: int, height: int) -> "words.Place":
     x1, y1, x2, y2 = box
     return {
         "box": [round(x1, 1), round(y1, 1), round(x2, 1), round(y2, 1)],
