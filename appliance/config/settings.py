@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.core.providers import ProviderName
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
@@ -242,6 +243,9 @@ class MessagingSettings(Section):
     masks: bool = setting(False, "Of a segmentation network: publish `masks` too, outlines of what is seen.")
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
     outbox: OutboxSettings = setting(OutboxSettings())
+    homeassistant: HomeAssistantSettings = setting(HomeAssistantSettings())
+    frigate: FrigateSettings = setting(FrigateSettings())
+    onvif: OnvifSettings = setting(OnvifSettings())
 
 
 class Settings(Section):

@@ -96,11 +96,13 @@ def envelope(device: str, origin: Origin, identity: Identity | None = None, came
 
 
 def render(device: str, message: Message, origin: Origin, identity: Identity | None = None) -> bytes:
-    """Give the payload of a message: its envelope, then its own fields.
+    """Give the payload of a message: its envelope, then its own fields; for another system its own fields alone.
 
     Raises:
         ValueError: It has a field that belongs to the envelope, or cannot be JSON: the builder of the message is wrong.
     """
+    if topics.is_foreign(message.topic):
+        return encode(message.body) if message.body else b""
     fields = envelope(device, origin, identity, message.camera)
     if twice := RESERVED & message.body.keys():
         raise ValueError(f"{message.topic} has fields that belong to the envelope: {', '.join(sorted(twice))}")
