@@ -1,9 +1,11 @@
 """What is published for other systems: which messages, under which topics, in their formats."""
 
 import json
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from appliance.messaging.payloads import ModelInfo, Origin, detections_message, 
 from appliance.messaging.relay import Relay
 from tests.simulators.compatible import FRIGATE_EVENT, ONVIF_METADATA, refused
 
+DOCUMENTATION = Path(__file__).resolve().parents[3] / "docs" / "mqtt.md"
 MODEL = ModelInfo("yolox-nano", "1.0", "ab" * 32)
 START_NS, NOW_NS = 1_769_860_799_250_000_000, 1_769_860_801_500_000_000
 EVENT = Event(
@@ -78,6 +81,17 @@ def test_the_life_of_an_object_is_told_as_frigate_tells_it() -> None:
     assert [body["after"]["position_changes"] for body in bodies] == [0, 1, 1, 1]
     assert [body["after"]["active"] for body in bodies] == [True, True, False, True]
     assert bodies[-1]["after"]["end_time"] == 1769860801.5
+
+
+def test_the_fields_that_are_always_the_same_are_those_that_the_documentation_lists() -> None:
+    rows = re.findall(r"(?m)^\| ((?:`\w+`(?:, )?)+) \| (`null`|`false`|0|empty) \|$", DOCUMENTATION.read_text())
+    documented = {name: value for names, value in rows for name in re.findall(r"\w+", names)}
+    values = {"`null`": [None], "`false`": [False], "0": [0], "empty": [{}, []]}
+    busy = replace(EVENT, type=EventType.END, changes=(Change.MOVING,), stationary=True, score=0.1, direction=90.0)
+    first, second = (message.body["after"] for message in told(EVENT, busy))
+    same = {name for name in first if first[name] == second[name] and not first[name]}
+    assert same == documented.keys()
+    assert all(first[name] in values[value] for name, value in documented.items())
 
 
 def test_two_objects_that_began_together_have_ids_of_their_own() -> None:
