@@ -34,7 +34,7 @@ enabled = true
 [cameras.hall]
 kind = "file"
 path = "{SHARED / WALKERS}"
-pace = "real-time"
+pace = "fastest"
 loop = true
 [cameras.hall.zones.floor]
 points = [[0.0, 0.3], [1.0, 0.3], [1.0, 1.0], [0.0, 1.0]]

@@ -19,7 +19,7 @@ from appliance.messaging.homeassistant.subjects import Subject, seen_in
 TICK: Final = 0.5  # seconds between two looks at whether to stop
 GATHER: Final = 2.0  # seconds: what is seen for the first time seldom comes alone
 SPREAD: Final = 10.0  # seconds: devices do not all answer a birth message at once
-SETTLE: Final = 10.0  # seconds with a connection after which the broker has what it was sent
+SETTLE: Final = 5.0  # seconds with a connection after which the broker has what it was sent
 BIRTH: Final = b"online"
 
 _logger = logging.getLogger(__name__)
