@@ -53,9 +53,10 @@ prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (M
 	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
 
-docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
+docs: .venv/.runtime ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/edgecam-workbench schemas --output docs
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.core.providers import ProviderName
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
@@ -326,6 +327,9 @@ class MessagingSettings(Section):
         "topic `ack` that it is there; until then it is sent again with each connection.",
     )
     outbox: OutboxSettings = setting(OutboxSettings())
+    homeassistant: HomeAssistantSettings = setting(HomeAssistantSettings())
+    frigate: FrigateSettings = setting(FrigateSettings())
+    onvif: OnvifSettings = setting(OnvifSettings())
 
 
 class Settings(Section):

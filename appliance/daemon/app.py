@@ -25,6 +25,7 @@ from appliance.daemon.lock import locked
 from appliance.daemon.logs import is_journal_read
 from appliance.daemon.model import ModelReport
 from appliance.daemon.options import Options
+from appliance.daemon.outputs import build_outputs
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
 from appliance.daemon.supervisor import Supervisor
@@ -106,6 +107,8 @@ class App:
             boot_id=read_boot_id(),
             board=self._board,
         )
+        manifests = {name: model.manifest for name, model in models.items()}
+        outputs = build_outputs(self._settings, manifests, messaging=self._messaging, board=self._board)
         run = os.urandom(3).hex()
         for name, model in models.items():
             self._chains[name] = build_chain(
@@ -117,7 +120,7 @@ class App:
                 run=run,
                 clock=self._clock,
                 board=self._board,
-                publish=self._messaging.publish,
+                publish=outputs.publish,
                 tell=self._tell,
             )
         self._model = ModelReport(tuple(self._climbers), _described, self._board)
@@ -147,7 +150,7 @@ class App:
             self._supervisor.add(worker)
         self._supervisor.add(server)
         self._supervisor.add(reporter)
-        self._supervisor.add(*stored.workers)
+        self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
         if self._settings.messaging.commands:

@@ -16,8 +16,15 @@ def root(device: str) -> str:
     return f"edgecam/{device}"
 
 
+def is_foreign(topic: str) -> bool:
+    """Tell whether a message's topic is another system's: it begins with a slash, and stands for itself."""
+    return topic.startswith("/")
+
+
 def full(device: str, topic: str) -> str:
-    """Give the topic on the broker for a topic below the device's root."""
+    """Give the topic on the broker for a topic below the device's root, or for one of another system."""
+    if is_foreign(topic):
+        return topic[1:]
     return f"{root(device)}/{topic}"
 
 
