@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,16 @@ def test_no_more_is_in_flight_than_the_broker_receives() -> None:
         wait_until(lambda: len(broker.published) == 4, "one is answered, one more is sent")
         PAUSE.wait(0.5)
         assert len(broker.published) == 4
+
+
+def test_what_is_new_overtakes_a_backlog_that_was_given_before_it() -> None:
+    with ScriptedBroker() as broker, LoneLink(broker.url) as device:
+        wait_until(lambda: device.session, "connected")
+        waited = [replace(parcel, is_backlog=True) for parcel in events(50)]
+        device.send(*waited, Parcel("door/events", b"new", 1, ticket=99))
+        wait_until(lambda: len(device.codes()) == 51, "all are answered")
+        assert broker.payloads("events").index(b"new") == 0
+        assert list(device.codes())[1:] == list(range(1, 51)), "each lane in its order"
 
 
 def test_what_the_broker_finds_too_large_is_not_sent_to_it() -> None:
