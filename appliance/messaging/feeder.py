@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from appliance.core.clock import Clock, ClockQuality, Stamp
+from appliance.core.clock import Clock, Stamp
 from appliance.core.errors import StorageError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.messaging import payloads, reasons, topics
@@ -14,7 +14,6 @@ from appliance.messaging.holds import Holds
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, LinkUp, News, Parcel
-from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import Row
 from appliance.messaging.suspects import Suspects
 
@@ -163,6 +162,7 @@ class Feeder:
         if (due := self._holds.due()) is not None:
             self._go_back(due)
         was_at_end = self.is_at_end
+        self._give_losses()
         self._feed_live()
         if not self.is_closing:
             self._feed_backlog()
@@ -184,11 +184,7 @@ class Feeder:
 
     def waited(self, row: Row, now: Stamp) -> float | None:
         """Give the seconds since a message was queued; None when no clock can tell."""
-        if row.is_of_this_boot:
-            return (now.mono_ns - row.mono_ns) / 1e9
-        if self._clock.quality() is ClockQuality.UNSYNCED:
-            return None
-        return max(0.0, (nanoseconds(now.time) - row.time_ns) / 1e9)
+        return None if row.mono_ns is None else (now.mono_ns - row.mono_ns) / 1e9
 
     def take(self, news: Sequence[News]) -> None:
         """Take in what happened on the link."""
@@ -205,6 +201,16 @@ class Feeder:
                 case _:
                     pass  # an answer or an end that a newer connection has overtaken
 
+    def _give_losses(self) -> None:
+        """Send gap records before all else, unless the disk does not let them be sealed."""
+        if (room := self._room()) > 0 and self._unsealed is None:
+            rows = self._outbox.urgent(room, self._holds.topics())
+            if rows := [row for row in rows if not self._is_with_the_broker(row.seq)]:
+                self._give(rows)
+
+    def _is_with_the_broker(self, seq: int) -> bool:
+        return self._epoch << _EPOCH_BITS | seq in self._outstanding or seq in self.acknowledged
+
     def _feed_live(self) -> None:
         while self._live < (last := self._newest()) and (room := self._room()) > 0:
             rows = self._outbox.pending(self._live, room, self._holds.topics())
@@ -219,7 +225,7 @@ class Feeder:
             self._give([row for row in rows if row.seq <= self._boundary], is_backlog=True)
 
     def _newest(self) -> int:
-        return self._outbox.last_seq
+        return self._outbox.last_key
 
     def _window(self) -> int:
         return self._inflight if self._is_heard and not self._suspects.is_careful else 1
@@ -242,12 +248,12 @@ class Feeder:
     def _send(self, rows: list[Row], *, is_backlog: bool) -> None:
         now, parcels = self._clock.now(), []
         for row in rows:
-            ticket = self._epoch << _EPOCH_BITS | row.seq
-            if ticket in self._outstanding or row.seq in self.acknowledged or row.seq in self._hopeless:
+            if self._is_with_the_broker(row.seq) or row.seq in self._hopeless:
                 continue
             if not self._is_heard and self._holds.pass_over(row.seq):
                 continue  # it may end this connection too: others first
             if self._holds.may_send(row.seq, row.topic):
+                ticket = self._epoch << _EPOCH_BITS | row.seq
                 self._outstanding[ticket] = row.topic
                 if is_backlog:
                     self._pacer.sent(ticket)
