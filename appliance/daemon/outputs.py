@@ -12,6 +12,7 @@ from appliance.core.machine import hardware_name
 from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.worker import Worker
+from appliance.messaging.inbox import Inbox
 from appliance.messaging.worker import Messaging
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _announcer(
     settings: Settings, manifests: Mapping[str, ModelManifest], messaging: Messaging, board: HealthBoard
 ) -> "Announcer":
     from appliance.messaging.homeassistant.announcer import Announcer  # noqa: PLC0415 - only where it is asked for
+    from appliance.messaging.homeassistant.controls import Powers  # noqa: PLC0415 - likewise
     from appliance.messaging.homeassistant.discovery import DeviceFacts  # noqa: PLC0415 - likewise
     from appliance.messaging.homeassistant.subjects import CameraFacts  # noqa: PLC0415 - likewise
 
@@ -96,17 +98,23 @@ def _announcer(
         )
         for name, manifest in manifests.items()
     ]
+    wanted = settings.messaging
+    powers = Powers(settings.tracking.least_score, wanted.pictures) if wanted.commands else None
+    births = Inbox()
+    messaging.subscribe(wanted.homeassistant.birth_topic, births)
     facts = DeviceFacts(
         device=settings.device.resolved_id(),
         hardware=hardware_name(),
         app=__version__,
         cameras=cameras,
-        health_interval=settings.messaging.health_interval,
+        health_interval=wanted.health_interval,
+        powers=powers,
     )
     return Announcer(
         facts=facts,
-        prefix=settings.messaging.homeassistant.prefix,
+        prefix=wanted.homeassistant.prefix,
         state_dir=settings.device.state_dir,
         publish=messaging.publish,
         board=board,
+        births=births,
     )

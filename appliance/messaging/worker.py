@@ -39,6 +39,8 @@ class _Delivery(Protocol):
 
     def obey(self, performer: "Performer") -> tuple[Worker, ...]: ...
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None: ...
+
     def replay(self, gen: str, first: int, last: int) -> int: ...
 
 
@@ -90,6 +92,10 @@ class Messaging:
     def is_drained(self) -> bool:
         """Tell whether the broker has all that it takes; never while there is no connection."""
         return self._delivery.is_drained()
+
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        """Have what others publish under a pattern, a whole topic, put into an inbox; before the workers are run."""
+        self._delivery.subscribe(pattern, inbox)
 
     def obey(self, performer: "Performer") -> tuple[Worker, ...]:
         """Take commands from the broker, from the next connection on; give the worker for that, to be run as well.
@@ -174,6 +180,9 @@ class _Broker:
         self._link.subscribe(self._commands.pattern, inbox)
         return (self._commands,)
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        self._link.subscribe(pattern, inbox)
+
     def post(self, parcel: Parcel) -> None:
         self._link.post(parcel)
 
@@ -216,6 +225,9 @@ class _Nowhere:
     def obey(self, performer: "Performer") -> tuple[Worker, ...]:
         del performer
         return ()
+
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        del pattern, inbox
 
     def replay(self, gen: str, first: int, last: int) -> int:
         del gen, first, last

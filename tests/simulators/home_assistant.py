@@ -75,6 +75,7 @@ _PLATFORMS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**_COMMAND, "min": _NUMBER, "max": _NUMBER, "step": _NUMBER, "mode": {"enum": ["box", "slider"]}},
         ["command_topic"],
     ),
+    "image": ({"image_topic": _TOPIC, "content_type": {"const": "image/jpeg"}}, ["image_topic"]),
     "button": (
         {**_COMMAND, "payload_press": {"type": "string"}, "device_class": {"enum": ["restart", "identify", "update"]}},
         ["command_topic"],

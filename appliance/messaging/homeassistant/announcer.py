@@ -15,6 +15,7 @@ from appliance.core.worker import Pulse
 from appliance.messaging.homeassistant.discovery import MOST_GONE, DeviceFacts, discover
 from appliance.messaging.homeassistant.memory import MOST_SEEN, Memory, forget, keep, recall
 from appliance.messaging.homeassistant.subjects import Subject, seen_in
+from appliance.messaging.inbox import Inbox
 
 TICK: Final = 0.5  # seconds between two looks at whether to stop
 GATHER: Final = 2.0  # seconds: what is seen for the first time seldom comes alone
@@ -44,6 +45,7 @@ class Announcer:
         state_dir: Where what it was told of is kept.
         publish: Takes a message; never blocks.
         board: Where it reports, as ``homeassistant``.
+        births: What Home Assistant says of itself.
         spread: Gives the seconds to wait after a birth message.
     """
 
@@ -57,11 +59,12 @@ class Announcer:
         state_dir: Path,
         publish: Callable[[Message], None],
         board: HealthBoard,
+        births: Inbox,
         spread: Callable[[], float] = lambda: random.uniform(0.0, SPREAD),  # noqa: S311 - no secret hangs on it
     ) -> None:
         self.pulse = Pulse(limit=30.0)
         self._facts, self._topic, self._state_dir = facts, topic_of(prefix, facts.device), state_dir
-        self._publish, self._board, self._spread = publish, board, spread
+        self._publish, self._board, self._births, self._spread = publish, board, births, spread
         self._changed = threading.Condition()
         self._due = float("-inf")
         self._memory = recall(state_dir)
@@ -76,7 +79,7 @@ class Announcer:
                 self._add(subjects)
         return ()
 
-    def hear(self, payload: bytes) -> None:
+    def _hear(self, payload: bytes) -> None:
         """Take what Home Assistant says of itself: at its birth everything is sent again, a little later."""
         if payload == BIRTH:
             self._tell_within(self._spread())
@@ -87,6 +90,8 @@ class Announcer:
             self._publish(config_message(self._memory.topic))
             self._memory = Memory(seen=self._memory.seen)
         while not stop.is_set():
+            while (birth := self._births.take(0.0)) is not None:
+                self._hear(birth.payload)
             with self._changed:
                 is_due = self._due <= time.monotonic()
                 if is_due:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+from appliance.messaging.homeassistant.controls import Powers, camera_controls, device_controls
 from appliance.messaging.homeassistant.entities import Entity, Source, of_camera, of_device, of_subject
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject
 from appliance.messaging.payloads import encode
@@ -24,6 +25,7 @@ class DeviceFacts:
         app: Version of Edgecam.
         cameras: Those that are in use.
         health_interval: Seconds between two `health` messages.
+        powers: What may be commanded; None: nothing.
     """
 
     device: str
@@ -31,6 +33,7 @@ class DeviceFacts:
     app: str
     cameras: Sequence[CameraFacts]
     health_interval: float
+    powers: Powers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,10 @@ def _entities(facts: DeviceFacts, seen: Iterable[Subject]) -> Iterator[tuple[str
     yield from of_device(source)
     for camera in facts.cameras:
         yield from of_camera(source, camera)
+    if facts.powers is not None:
+        yield from device_controls(source)
+        for camera in facts.cameras:
+            yield from camera_controls(source, camera, facts.powers)
     by_name = {camera.name: camera for camera in facts.cameras}
     named = chain.from_iterable(camera.configured() for camera in facts.cameras)
     for subject in chain(named, sorted(seen)):

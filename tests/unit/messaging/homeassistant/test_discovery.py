@@ -1,13 +1,16 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.core.message import Message
+from appliance.messaging.homeassistant.controls import Powers
 from appliance.messaging.homeassistant.discovery import MOST_BYTES, MOST_GONE, DeviceFacts, Discovery, discover
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject, plain, seen_in
+from appliance.messaging.orders import address, read
 from appliance.messaging.payloads import counts_message, encode
 from tests.simulators.home_assistant import needs_home_assistant, own_words, refused
 
@@ -134,3 +137,27 @@ def test_plain_names_are_safe_and_differ(name: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,50}", plain(name))
     others = {"traffic light", "traffic-light", "traffic  light", "ampel", "Ämpel", "x" * 99, "x" * 98} - {name}
     assert plain(name) not in {plain(other) for other in others}
+
+
+@pytest.mark.parametrize("has_pictures", [True, False])
+def test_what_home_assistant_sends_are_commands_that_the_device_takes(*, has_pictures: bool) -> None:
+    told = components(discover(replace(facts(), powers=Powers(0.1, has_pictures)), [], {}))
+    taken = []
+    for key, entity in told.items():
+        if "command_topic" not in entity:
+            continue
+        called = address(entity["command_topic"], "edgecam/gate-1")
+        assert called is not None, key
+        names = ("payload_on", "payload_off", "payload_press", "command_template")
+        payloads = [entity[name].replace("{{ value }}", "0.5") for name in names if name in entity]
+        taken += [(key, read(*called, payload.encode()).name) for payload in payloads]
+    assert refused({**discover(facts(), [], {}).payload, "components": told}) == []
+    pictures = [(f"{name}.snapshot", "snapshot") for name in ("door", "stall", "hall")] if has_pictures else []
+    switches = [(f"{name}.detect", "detect") for name in ("door", "stall", "hall")] * 2
+    thresholds = [("door.threshold", "threshold"), ("stall.threshold", "threshold")]
+    assert sorted(taken) == sorted([("restart", "restart"), *switches, *thresholds, *pictures])
+    assert ("door.picture" in told) == has_pictures
+
+
+def test_a_device_that_obeys_nobody_shows_nothing_to_command() -> None:
+    assert not [key for key, entity in components(discover(facts(), [], {})).items() if "command_topic" in entity]
