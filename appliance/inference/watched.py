@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.registry import load
+from appliance.inference.runtimes import RUN_BY_CAMERA
 from appliance.inference.watch import Isolate, Watch
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ VENDORS_FORMATS: Final = frozenset({"hef"})
 """Formats whose runtime is a vendor's library with a driver behind it."""
 VENDORS_PROVIDERS: Final = frozenset({"tensorrt", "cuda", "openvino", "qnn"})
 """Providers of ONNX Runtime, likewise. Others are kernels for the CPU; Core ML's Mac has no way to isolate."""
-CAMERAS_FORMATS: Final = frozenset({"rpk"})
-"""Formats whose network a camera runs: nothing is run here that could be isolated."""
 OPENING, BUILDING = 60.0, 600.0  # seconds; NVIDIA tells of minutes for an engine, so it has ten
 _CLOSING = 1.0  # seconds that closing may take
 
@@ -36,7 +35,7 @@ def is_isolated(isolate: Isolate, kind: str, plan: "Plan") -> bool:
         kind: The file's format.
         plan: How it is to be run.
     """
-    if isolate == "never" or kind in CAMERAS_FORMATS:
+    if isolate == "never" or kind in RUN_BY_CAMERA:  # there is nothing here to be isolated
         return False
     if isolate == "always":
         return True
