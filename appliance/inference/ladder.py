@@ -69,6 +69,8 @@ def open_climbing_model(
     refused: Sequence[Refusal] = (),
     preferred: Preference | None = None,
     has_network: bool = False,
+    on_open: Callable[[float], None] = lambda _: None,
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> AnyClimbing:
     """Do the same for a model that is to run for ever: no call is waited for without end, and it climbs.
 
@@ -80,6 +82,8 @@ def open_climbing_model(
         refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
         has_network: The camera runs a network itself.
+        on_open: See `Watch`.
+        is_ending: See `Watch`.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -88,7 +92,7 @@ def open_climbing_model(
         UnsupportedError: No artifact works on this machine; likewise.
     """
     wedged = Wedged()
-    watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
+    watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged, on_open, is_ending)
     plan = replace(plan_of(settings, cache), watch=watch)
     rungs = find_ladder(settings, _loader(settings, min_score), plan, machine, preferred, has_network=has_network)
     at, model, refused = open_first(rungs, settings.use, refused)

@@ -75,6 +75,7 @@ def open_watched(
             f"{name} is not opened: {watch.wedged.count} earlier calls still hang in their runtimes; restart edgecam"
         )
     within, bare = opening_time(watch, plan), replace(plan, watch=None)
+    watch.on_open(2 * within)  # loading, and the first inference
     if is_isolated(watch.isolate, kind, plan):
         from appliance.inference.isolated import IsolatedSession  # noqa: PLC0415 - memory, where nothing is isolated
 
@@ -147,11 +148,13 @@ class WatchedSession:
 
     def _call(self, function: Callable[[], T], within: float, what: str) -> T:
         job = _Job(function)
-        if not self._line.do(job, within):
+        self._line.do(job)
+        if not self._watch.wait(job.done.wait, within):
             self._is_closed = True
             self._line.end(self._let_go, 0.0)
             self._watch.wedged.add(self._line.thread)
-            raise UnavailableError(f"{self._name} {what} within {within:g} s: its runtime hangs")
+            why = self._watch.missed(f"{what} within {within:g} s: its runtime hangs")
+            raise UnavailableError(f"{self._name} {why}")
         if job.error is not None:
             raise job.error
         if not job.results:
@@ -187,10 +190,9 @@ class _Line:
         self.thread = threading.Thread(target=self._run, name=f"model:{Path(name).name}", daemon=True)
         self.thread.start()
 
-    def do(self, job: "_Job[Any]", within: float) -> bool:
-        """Have a job done; tell whether it was, in time."""
+    def do(self, job: "_Job[Any]") -> None:
+        """Have a job done."""
         self._jobs.put(job)
-        return job.done.wait(within)
 
     def end(self, last: Callable[[], None], within: float) -> bool:
         """Have a last job done; tell whether it was, in time."""

@@ -174,6 +174,20 @@ def test_a_child_that_is_not_ready_in_time_is_ended() -> None:
     assert wait(lambda: children() <= before)
 
 
+def test_who_is_to_end_does_not_wait_for_a_child_that_hangs_and_ends_it() -> None:
+    before, is_ending = children(), threading.Event()
+    how = Watch(60.0, 60.0, "always", Wedged(), is_ending=is_ending.is_set)
+    session = IsolatedSession(
+        RUNTIMES, "onnx", faulty("hang", SOUND), name="m", threads=1, plan=NO_PLAN, within=60.0, watch=how
+    )
+    threading.Timer(0.1, is_ending.set).start()
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="m was not waited for: Edgecam is ending"):
+        session.run(PICTURE)
+    assert time.monotonic() - started < 20.0
+    assert wait(lambda: children() <= before)
+
+
 def test_an_input_that_the_file_has_not_or_that_is_too_large_is_refused_here() -> None:
     session = opened(SOUND)
     try:
