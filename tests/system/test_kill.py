@@ -133,7 +133,7 @@ def strike(edgecam: EdgecamProcess, fault: Path, word: str, why: str, *, is_isol
 
 
 def _findings(state: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(one["component"], one["what"]) for one in state["findings"]]
+    return [(one["component"], one["what"]) for one in state["findings"] if one["what"]]
 
 
 @pytest.mark.parametrize(
