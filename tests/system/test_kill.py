@@ -209,6 +209,7 @@ def test_without_a_lower_file_it_says_that_it_is_blind_opens_the_same_again_and_
         )
         fault.unlink()
         seen = edgecam.wait_for_status(lambda now: now["model"]["in_service"], CLIMB, "in service again")
+        assert seen["cameras"]["street"]["frames_unanswered"] == 0, "it runs no network itself"
         edgecam.wait_for_status(
             sees_with("r0.onnx", seen["cameras"]["street"]["frames_processed"]), CLIMB, "frames worked through"
         )
