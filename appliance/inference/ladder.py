@@ -16,7 +16,7 @@ from appliance.inference.opening import AnyModel, load_model
 from appliance.inference.running import Refusal
 from appliance.inference.runtimes import RUN_BY_CAMERA, Plan
 from appliance.inference.watch import Watch, Wedged
-from appliance.inference.ways import Preference, Way
+from appliance.inference.ways import Preference, Way, is_for_one_process
 
 Loader = Callable[[LocatedModel, Plan], OpenedT]
 """Loads a file that was read and checked, as one of a task does, and has it answer one picture."""
@@ -211,9 +211,13 @@ def _apart(plan: Plan) -> Plan:
 
 
 def _ordered(rungs: Sequence[FoundModel], preferred: Preference | None) -> list[tuple[FoundModel, Way | None]]:
-    """Give the rungs, the preferred one first; it also stays in its place, there to be tried as its manifest says."""
+    """Give the rungs, the preferred one first; it also stays in its place, there to be tried as its manifest says.
+
+    What is for one process is there once: tried again beside itself, it would find its accelerator taken.
+    """
     first = [(rung, preferred.way) for rung in rungs if preferred is not None and _name(rung) == preferred.file]
-    return [*first, *((rung, None) for rung in rungs)]
+    moved = {_name(rung) for rung, _ in first if rung.artifact is not None and is_for_one_process(rung.artifact)}
+    return [*first, *((rung, None) for rung in rungs if _name(rung) not in moved)]
 
 
 def _is_there(rung: FoundModel) -> bool:

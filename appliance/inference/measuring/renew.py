@@ -24,7 +24,7 @@ from appliance.inference.measuring.rounds import Effort
 from appliance.inference.measuring.subjects import find_candidates
 from appliance.inference.measuring.tuner import tune
 from appliance.inference.tuning import Objective, write_tuning
-from appliance.inference.ways import thread_counts
+from appliance.inference.ways import is_for_one_process, thread_counts
 
 MOST_BYTES = 1 << 20
 LOWEST = 19  # nice(2)
@@ -95,8 +95,8 @@ def for_one_process(settings: ModelSettings) -> list[str]:
     if not rungs:
         return [Path(settings.use).name] if settings.use.endswith(".hef") else []
     here = [one.artifact for one in rungs if one.artifact is not None and one.weights and one.weights.is_file()]
-    usable = [one for one in here if not one.needs.unmet(platform.machine())]
-    return [one.file for one in usable if one.format == "hef" or one.delegate is not None]
+    machine = platform.machine()
+    return [one.file for one in here if is_for_one_process(one) and not one.needs.unmet(machine)]
 
 
 def _step_back() -> None:
