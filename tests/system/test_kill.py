@@ -225,6 +225,21 @@ def test_a_process_in_which_nothing_can_be_opened_any_more_ends_so_that_systemd_
     assert "3 calls hang in their runtimes: it takes a new process to try again" in edgecam.errors() + edgecam.output()
 
 
+def test_two_cameras_have_their_detector_in_one_process_as_an_accelerator_is_for_one(tmp_path: Path) -> None:
+    write_ladder(tmp_path / "models", SOUND)
+    config = CONFIG.format(models=tmp_path / "models", isolate="always", open_timeout=60.0)
+    config += '[cameras.door]\nkind = "synthetic"\nfps = 10\n'
+    with EdgecamProcess(tmp_path, "--broker", "none", config=config) as edgecam:
+        edgecam.wait_for_status(
+            lambda now: all(camera["frames_processed"] > 3 for camera in now["cameras"].values()), 40, "frames of both"
+        )
+        tasks = Path(f"/proc/{edgecam.pid}/task").iterdir()
+        children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+        isolated = [pid for pid in children if "isolated_child" in Path(f"/proc/{pid}/cmdline").read_text()]
+        assert len(isolated) == 1
+        assert edgecam.stop() == 0
+
+
 @pytest.mark.parametrize("isolate", ["never", "always"])
 def test_a_start_in_which_a_file_hangs_has_its_time_from_systemd_and_ends_when_it_is_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolate: str
