@@ -126,6 +126,7 @@ class Climber(Generic[OpenedT]):
         self._at: int | None = first
         self._opened: OpenedT | None = opened
         self._last = opened  # what the model is stays known while nothing is in service
+        self._told = opened.running
         self._candidate: tuple[int, OpenedT] | None = None
         self._look: Callable[[OpenedT], Any] | None = None
         self._wants_look = False
@@ -189,10 +190,14 @@ class Climber(Generic[OpenedT]):
         if opened is None:
             raise self._blind()
         try:
-            return look(opened)
+            result = look(opened)
         except EdgecamError as error:
             self._fall(opened, error)
             raise UnavailableError(str(error)) from error
+        if opened.running is not self._told:  # what a camera's network lacks is known from its first answer on
+            self._told = opened.running
+            self.on_change()
+        return result
 
     def close(self) -> bool:
         """Let go of everything; tell whether the thread has ended."""
@@ -228,7 +233,7 @@ class Climber(Generic[OpenedT]):
         return opened
 
     def _put_in_service(self, at: int, opened: OpenedT) -> None:
-        self._at, self._opened, self._last = at, opened, opened
+        self._at, self._opened, self._last, self._told = at, opened, opened, opened.running
         self._blindness = _Blindness()
         self._standings[at].backoff.succeeded()
         for standing in self._standings[at:]:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -236,6 +236,15 @@ def test_one_whose_device_was_pulled_out_says_so_until_it_is_back() -> None:
     best.fault, best.lacks = None, ""
     stage.see_until(until("a"))
     assert best.ways == ["as ever", "as ever"], "it neither hung nor crashed"
+    stage.climber.close()
+
+
+def test_what_is_found_to_fall_short_in_the_first_answer_is_told_once() -> None:
+    only = Stair("a")
+    stage = Stage(only)
+    only.open[0].running = replace(only.open[0].running, shortfalls=("the camera stretches its picture",))
+    assert (stage.see(), stage.see()) == ("a", "a")
+    assert stage.told == ["the camera stretches its picture"]
     stage.climber.close()
 
 
