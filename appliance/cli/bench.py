@@ -129,7 +129,12 @@ class _Bar(AbstractContextManager[Callable[["Candidate"], None]]):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task("measuring", total=total)
 
@@ -185,8 +190,9 @@ def row_facts(one: "Measured", compared: "Compared") -> dict[str, Any]:
 
 def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None:
     """Print the table of what could be measured."""
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for name in ("file", "task", "runtime"):
@@ -210,7 +216,7 @@ def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None
             agreement_told(result),
         )
     if table.row_count:
-        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+        plain_console(is_wide=True).print(table)
 
 
 def agreement_told(compared: "Compared") -> str:

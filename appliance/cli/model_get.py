@@ -117,8 +117,9 @@ def _list(known: "Catalogue", *, as_json: bool) -> None:
         entries = [{"name": name, **entry.model_dump()} for name, entry in known.models.items()]
         click.echo(json.dumps(entries))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for column in ("model", "MB", "mAP", "licence", "what it is"):
@@ -127,7 +128,7 @@ def _list(known: "Catalogue", *, as_json: bool) -> None:
         size = f"{entry.size / 1e6:.1f}" if entry.size else "-"
         accuracy = f"{entry.expected_map:.1f}" if entry.expected_map is not None else "-"
         table.add_row(name, size, accuracy, entry.licence, entry.title)
-    Console().print(table)
+    plain_console().print(table)
     click.echo("\nmAP is what the publisher gives, on COCO. Bring one: edgecam model get NAME", err=True)
 
 

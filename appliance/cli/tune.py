@@ -1,7 +1,6 @@
 """`edgecam tune`: measures how a model is best run on this device, and has the daemon run it so."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,9 +159,9 @@ def _rows(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
 
 
 def _show(verdicts: "Sequence[Verdict]", tuning: "Tuning") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from appliance.cli.plain import plain_console
     from appliance.inference.measuring.tuner import chosen, name
 
     best = chosen(verdicts, tuning.choice)
@@ -179,7 +178,7 @@ def _show(verdicts: "Sequence[Verdict]", tuning: "Tuning") -> None:
         mark = "refused" if one.refusal else "best" if one is best else ""
         agreement = "" if one.measured.error else agreement_told(one.compared)
         table.add_row(mark, candidate.file.name, candidate.by, str(candidate.way.threads), *told, agreement)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    plain_console(is_wide=True).print(table)
     for one in verdicts:
         if one.refusal:
             click.echo(f"refused: {name(one)}: {one.refusal}")

@@ -37,6 +37,11 @@ def test_a_folder_of_files_is_one_table_and_a_broken_one_is_one_line_and_the_sta
     assert [line.split(" was refused: ")[0] for line in done.stderr.splitlines()] == ["edgecam: bad.onnx"]
 
 
+def test_a_file_may_be_called_anything(tmp_path: Path) -> None:
+    write_yolox(tmp_path / "[] [red].onnx", yolox_answer())
+    assert run(str(tmp_path), *QUICK).stdout.splitlines()[1].startswith("[] [red].onnx")
+
+
 def test_every_artifact_of_a_model_has_a_row_with_how_far_it_agrees_with_the_float_one(tmp_path: Path) -> None:
     blind = yolox(yolox_answer())
     folder = write_folder(tmp_path / "mine", {"int8": blind, "fp32": yolox(yolox_answer((0, 2, 0.9)))})
