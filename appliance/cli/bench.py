@@ -226,8 +226,8 @@ def agreement_told(compared: "Compared") -> str:
     parts = []
     if compared.agreement is not None:
         one = compared.agreement
-        unit = "objects" if one.of == "objects" else "outputs"
-        parts.append(f"{one.value:.2f} of {one.compared} {unit}" if unit == "objects" else f"{one.value:.4f} of {unit}")
+        of = "pictures" if one.of == "labels" else one.of
+        parts.append(f"{one.value:.4f} of outputs" if of == "tensors" else f"{one.value:.2f} of {one.compared} {of}")
     if compared.is_reference:
         parts.append("reference")
     if compared.note:
