@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL|FILE|NAME=FILE|FOLDER…]")
-@click.option("--pictures", type=click.Path(path_type=Path), help="A picture or a folder; else golden frames.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), help="A picture or a folder, of which 64 count; else golden frames."
+)
 @click.option("--threads", metavar="N,N…", help="Numbers of CPU threads to try; else 1, 2, 4 and so on.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Processes a candidate.")
 @click.option("--seconds", type=click.FloatRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
@@ -45,7 +47,7 @@ def bench(
     Without a name it is the configured model; of a FOLDER without a manifest it is each file.
 
     Exit status: 0 every model ran; 65 one at least is broken, 70 one at least cannot run here; 78 there is no such
-    model.
+    model or picture, or it cannot be read.
     """
     from appliance.inference.measuring.comparing import compare
     from appliance.inference.measuring.rounds import Effort, measure_all
@@ -110,11 +112,36 @@ def _pictures(path: Path | None) -> list[Path]:
     if path is None:
         return []
     from appliance.cameras.pictures import ACCEPTED, list_pictures
+    from appliance.inference.measuring.request import MOST_PICTURES
 
     found = list_pictures(path) if path.is_dir() else [path] if path.is_file() else []
     if not found:
         raise ConfigError(f"there is no picture in {path}; accepted: {ACCEPTED}")
+    for one in found[:MOST_PICTURES]:
+        _check_picture(one)
     return found
+
+
+def _check_picture(path: Path) -> None:
+    """Look at a picture's header; else each model would be told to have failed on it.
+
+    Raises:
+        ConfigError: It cannot be read, or is none that is accepted.
+    """
+    from appliance.cameras.pictures import picture_size
+    from appliance.inference.measuring.request import MOST_PICTURE_BYTES, MOST_PICTURE_PIXELS
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_PICTURE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read the picture {path}: {error.strerror}; remove or replace it") from error
+    size = picture_size(content)
+    if size is None or len(content) > MOST_PICTURE_BYTES or size[0] * size[1] > MOST_PICTURE_PIXELS:
+        raise ConfigError(
+            f"{path} is no picture that can be shown; accepted: JPEG, PNG, BMP or WebP up to "
+            f"{MOST_PICTURE_BYTES >> 20} MiB and {MOST_PICTURE_PIXELS // 1_000_000} megapixels; remove or replace it"
+        )
 
 
 def progress(total: int) -> AbstractContextManager[Callable[["Candidate"], None]]:
@@ -235,6 +262,10 @@ def agreement_told(compared: "Compared") -> str:
     return ", ".join(parts)
 
 
+def _status(kind: str) -> int:
+    return ConfigError.exit_code if kind == "ConfigError" else UnsupportedError.exit_code
+
+
 def tell_refused(measured: Sequence["Measured"]) -> int:
     """Name on standard error what could not be run, a line each; give the exit status."""
     ran = {one.candidate.file for one in measured if not one.error}
@@ -248,5 +279,5 @@ def tell_refused(measured: Sequence["Measured"]) -> int:
         way = f" by {one.candidate.by}" if file in ran else ""
         click.echo(f"edgecam: {file.name}{way} was refused: {one.error}", err=True)
         if file not in ran:
-            status = ModelError.exit_code if one.kind == "ModelError" else status or UnsupportedError.exit_code
+            status = ModelError.exit_code if one.kind == "ModelError" else status or _status(one.kind)
     return status

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # before OpenCV is loaded: what a file claims to unpack to is bounded before it is unpacked
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(50_000_000))
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(50_000_000))  # as MOST_PICTURE_PIXELS
 
 import cv2
 import numpy as np
@@ -26,12 +26,11 @@ from appliance.config import ModelSettings
 from appliance.core.errors import EdgecamError, ModelError, UnsupportedError
 from appliance.core.files import write_atomically
 from appliance.inference.artifacts import LocatedModel, locate_artifact, locate_model
-from appliance.inference.measuring.request import Answer, Request
+from appliance.inference.measuring.request import MOST_PICTURE_BYTES, Answer, Request
 from appliance.inference.measuring.subject import Image, Subject, open_subject
 from appliance.inference.runtimes import Plan
 
 MOST_REQUEST_BYTES = 1 << 20
-MOST_PICTURE_BYTES = 32 << 20
 WARM_UP = 2  # frames before any is timed: the first ones touch memory and fill caches
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _QUANTIZED = re.compile(rb"QuantizeLinear|QLinearConv|ConvInteger|MatMulInteger")

@@ -14,6 +14,8 @@ from appliance.inference.ways import Way
 
 MOST_ANSWER_BYTES = 8 << 20
 MOST_PICTURES = 64
+MOST_PICTURE_BYTES = 32 << 20
+MOST_PICTURE_PIXELS = 50_000_000
 Name = Annotated[str, Field(max_length=4096)]
 
 

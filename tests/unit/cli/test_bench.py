@@ -66,6 +66,19 @@ def test_mistakes_are_told_before_anything_is_measured(tmp_path: Path) -> None:
         run("edgecam-nano", "--pictures", str(tmp_path))
     with pytest.raises(ConfigError, match="known: "):
         run("no-such-model")
+    (tmp_path / "notes.txt").write_text("no model", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"notes\.txt is of no known format; known: \.onnx"):
+        run(str(tmp_path / "notes.txt"))
+    write_yolox(tmp_path / "a.onnx", yolox_answer())
+    with pytest.raises(ConfigError, match="'nothing'; known: "):
+        run(f"nothing={tmp_path / 'a.onnx'}")
+
+
+def test_a_file_that_is_no_picture_is_told_and_not_blamed_on_the_models(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    for named in (tmp_path, tmp_path / "a.png"):
+        with pytest.raises(ConfigError, match=r"a\.png is no picture that can be shown"):
+            run("edgecam-nano", "--pictures", str(named))
 
 
 @needs("models/nanodet_m_320_coco80.onnx", "models/nanodet_m_320_int8_qdq.onnx")
