@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from appliance.cli.configured import load_configured
+from appliance.core.command import left_in_order
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def bench(
     settings = load_configured().model
     candidates = find(settings, models or (settings.use,), pictures, threads)
     before = machine_facts()
-    with progress(len(candidates) * rounds) as on_step:
+    with left_in_order(), progress(len(candidates) * rounds) as on_step:
         measured = measure_all(candidates, Effort(rounds=rounds, seconds=seconds, limit=limit), on_step)
     compared = compare(measured)
     after = machine_facts()

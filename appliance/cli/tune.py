@@ -8,6 +8,7 @@ import click
 
 from appliance.cli.bench import agreement_told, find, machine_facts, progress
 from appliance.cli.configured import load_configured
+from appliance.core.command import left_in_order
 from appliance.core.errors import ConfigError, StorageError
 from appliance.core.manifest import MANIFEST_NAME
 
@@ -73,7 +74,7 @@ def tune(
     _check_one_model(settings)
     candidates = find(settings, (settings.use,), pictures, threads)
     effort = Effort(rounds=rounds, seconds=seconds, limit=limit, cache=_cache(state))
-    with progress(len(candidates) * rounds) as on_step:
+    with left_in_order(), progress(len(candidates) * rounds) as on_step:
         done = _Run(settings, state, effort, is_configured=is_configured)
         if verify:
             ctx.exit(done.verify(candidates, on_step, as_json=as_json))

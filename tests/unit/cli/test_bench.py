@@ -1,6 +1,10 @@
 """`edgecam bench` as an operator meets it: real processes, with small files that are made here."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from appliance.cli.bench import bench
 from appliance.core.errors import ConfigError
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
+from tests.simulators.messaging_device import wait_until
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
 
 QUICK = ("--rounds", "1", "--seconds", "0", "--threads", "1")
@@ -92,3 +97,25 @@ def test_eight_bits_of_a_real_detector_agree_with_its_float_file() -> None:
     assert quantized["agreement"]["compared"] >= 10
     assert quantized["agreement"]["value"] >= 0.8
     assert quantized["cpu_ms"] > 1.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_no_file_and_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "temporary").mkdir()
+    write_yolox(tmp_path / "a.onnx", yolox_answer())
+    command = [sys.executable, "-c", "from appliance.cli.main import main; main()", "bench", str(tmp_path / "a.onnx")]
+    running = subprocess.Popen(
+        [*command, "--seconds", "60", "--threads", "1"],
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        # what it told of the pictures is there: it is being timed
+        wait_until(lambda: list(tmp_path.glob("temporary/edgecam-measuring-*/0.npz")), "a candidate is timed", 60.0)
+        running.send_signal(number)
+        assert running.wait(20.0) == 128 + number
+    finally:
+        running.kill()
+        running.wait(20.0)
+    assert not list((tmp_path / "temporary").glob("edgecam-measuring-*"))
