@@ -145,8 +145,10 @@ def _configured(model: str | None, state_dir: Path | None) -> tuple["ModelSettin
     configured = load_configured()
     settings = configured.model
     is_configured = model is None or model == settings.use
-    if not is_configured:
-        kept = {"use": model, "directories": settings.directories, "tune": settings.tune}
+    if model is not None and not is_configured:
+        folder = Path(model).expanduser()
+        use = str(folder.resolve()) if folder.is_dir() else model  # one in the working directory looks like a name
+        kept = {"use": use, "directories": settings.directories, "tune": settings.tune}
         settings = type(settings).model_validate(kept)  # the rest was said of the configured model
     return settings, state_dir or configured.device.state_dir, is_configured
 

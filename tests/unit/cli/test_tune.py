@@ -44,6 +44,13 @@ def test_the_best_that_agrees_is_stored_and_a_sabotaged_file_is_refused_with_its
     assert (tuned.state, tuned.preference.file) == ("used", "fp32.onnx")
 
 
+def test_a_folder_in_the_working_directory_is_one_whatever_it_is_called(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert run("mine", "--state-dir", str(tmp_path / "state"), *QUICK).exit_code == 0
+
+
 def test_json_has_the_choice_and_every_candidate(tmp_path: Path, folder: Path) -> None:
     done = run(str(folder), "--state-dir", str(tmp_path / "state"), "--objective", "memory", *QUICK, "--json")
     told = json.loads(done.stdout)
