@@ -187,6 +187,12 @@ def test_what_cannot_become_a_model_is_one_line_and_leaves_nothing(
     assert list(models.iterdir()) == []
 
 
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path, models: Path) -> None:
+    os.mkfifo(tmp_path / "x.onnx")
+    with pytest.raises(ConfigError, match=r"^[^\[]*x\.onnx is no file$"):
+        add(tmp_path / "x.onnx", "--directory", models, "--yes")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
