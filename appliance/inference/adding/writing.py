@@ -49,7 +49,7 @@ def check_free(directory: Path, name: str, *, replace: bool) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         raise ConfigError(f"{directory} cannot be written to by this user; use sudo, or name another with --directory")
     if (directory / name).exists() and not replace:
-        raise ConfigError(f"{directory / name} is there already; give another --name, or --replace it")
+        raise ConfigError(f"{directory / name} is there already; --replace it, or name another --directory")
 
 
 def check_room(directory: Path, wanted: int) -> None:
