@@ -130,7 +130,7 @@ def _show_verdict(located: "LocatedModel", verdict: "GoldenVerdict") -> None:
 
 
 def _find() -> Any:
-    from appliance.inference.artifacts import find_models
+    from appliance.inference.folders import find_models
 
     return find_models(load_configured().model.directories)
 

@@ -92,7 +92,7 @@ def _written(
     from appliance.inference.adding.deciding import Wishes
     from appliance.inference.adding.model_file import open_model_file
     from appliance.inference.adding.writing import write_model
-    from appliance.inference.artifacts import find_models
+    from appliance.inference.folders import find_models
 
     frames = drawn_frames()
     known = [one.manifest for one in find_models()]

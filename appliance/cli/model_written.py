@@ -42,7 +42,7 @@ def labels_named(given: str) -> tuple[str, ...]:
     """
     from appliance.core.manifest import read_manifest
     from appliance.inference.adding.about import GAP, parse_lines
-    from appliance.inference.artifacts import bundled_models
+    from appliance.inference.folders import bundled_models
 
     if given in {"coco80", "coco90"}:
         manifest = read_manifest(bundled_models() / "efficientdet")

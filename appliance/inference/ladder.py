@@ -8,9 +8,10 @@ from pathlib import Path
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnavailableError, UnsupportedError
-from appliance.inference.artifacts import FoundModel, LocatedModel, find_rungs, locate_model, read_artifact
+from appliance.inference.artifacts import LocatedModel, find_rungs, locate_model, read_artifact
 from appliance.inference.climber import OpenedT, Rung
 from appliance.inference.climbing import CLIMBING, AnyClimbing
+from appliance.inference.folders import FoundModel
 from appliance.inference.opened import plan_of
 from appliance.inference.opening import AnyModel, load_model
 from appliance.inference.running import Refusal

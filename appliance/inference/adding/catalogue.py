@@ -10,7 +10,7 @@ from appliance.core.errors import ModelError
 from appliance.core.manifest import MODEL_NAME, MOST_MODEL_BYTES, Sha256
 from appliance.core.mistakes import explain
 from appliance.core.part import Part
-from appliance.inference.artifacts import bundled_models
+from appliance.inference.folders import bundled_models
 
 CATALOGUE_NAME = "catalogue.toml"
 MOST_UNKNOWN = 64 << 20  # bytes of a file whose size the catalogue does not know

@@ -8,7 +8,8 @@ from pathlib import Path
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import MANIFEST_NAME
-from appliance.inference.artifacts import FoundModel, bundled_models, find_rungs, manifest_named
+from appliance.inference.artifacts import find_rungs, manifest_named
+from appliance.inference.folders import FoundModel, bundled_models
 from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_golden
 from appliance.inference.measuring.request import MOST_PICTURES, Candidate
 from appliance.inference.runtimes import RUNTIMES

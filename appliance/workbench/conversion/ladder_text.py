@@ -56,7 +56,7 @@ def artifact_text(entry: Entry, outputs: Sequence[TensorPattern] = ()) -> str:
         lines.append(f"needs = {{ machines = {_list(entry.machines)} }}")
     if entry.input is not None:
         lines.append("\n[artifacts.input]")
-        lines += [f"{key} = {_value(value)}" for key, value in entry.input.model_dump().items()]
+        lines += [f"{key} = {_value(value)}" for key, value in entry.input.model_dump(exclude_none=True).items()]
     if entry.pattern is not None:
         lines.append("\n[artifacts.signature]")
         lines.append(f"input = {_pattern(entry.pattern)}")
@@ -126,6 +126,8 @@ def _pattern(pattern: TensorPattern) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(one)}' for key, one in value.items())} }}"
     return _list(value) if isinstance(value, tuple) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
