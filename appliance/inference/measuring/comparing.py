@@ -83,7 +83,9 @@ def _against(reference: Measured, one: Measured) -> Compared:
 
 
 def _kind(one: Measured) -> str:
-    return "" if one.first.model else "no decoder known"
+    if one.first.model:
+        return ""
+    return "no objects to compare" if one.first.task in {"classify", "segment"} else "no decoder known"
 
 
 def _golden(one: Measured) -> GoldenSet | None:

@@ -48,6 +48,15 @@ def test_a_file_without_a_decoder_says_so() -> None:
     assert (result.is_reference, result.note) == (True, "no decoder known")
 
 
+def test_a_classifier_is_known_but_has_no_objects_to_compare() -> None:
+    first, second = (measured("a.tflite", model="", task="classify", objects=()) for _ in range(2))
+    first.tensors = second.tensors = (np.ones(4, np.float32),)
+    reference, result = compare([first, second])
+    assert (reference.is_reference, reference.note) == (True, "no objects to compare")
+    assert result.agreement is not None
+    assert (result.agreement.of, result.note) == ("tensors", "no objects to compare")
+
+
 def test_what_failed_is_no_reference_and_has_no_agreement() -> None:
     broken = measured("a.onnx")
     broken.error = "gone"
