@@ -52,6 +52,7 @@ def build_outputs(
         return Outputs(messaging.publish)
     if wanted.homeassistant.enabled:
         announcer = _announcer(settings, manifests, messaging, board)
+        messaging.subscribe(wanted.homeassistant.birth_topic, announcer.inbox)
         outputs.append(announcer)
         workers.append(announcer)
     elif os.access(settings.device.state_dir / HOME_ASSISTANT, os.F_OK):

@@ -19,9 +19,7 @@ def is_foreign(topic: str) -> bool:
 
 
 def full(device: str, topic: str) -> str:
-    """Give the topic on the broker for a topic below the device's root, or for one of another system."""
-    if is_foreign(topic):
-        return topic[1:]
+    """Give the topic on the broker for a topic below the device's root."""
     return f"{root(device)}/{topic}"
 
 
@@ -63,3 +61,16 @@ def segmentation(camera: str) -> str:
 def masks(camera: str) -> str:
     """Which pixels of a camera's frames the labels cover, thinned; where the owner asks for it."""
     return f"{camera}/masks"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Tell whether a whole topic fits a pattern with or without wildcards (MQTT 5, section 4.7)."""
+    wanted, levels = pattern.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in {"+", "#"}:
+        return False
+    for number, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if number >= len(levels) or level not in ("+", levels[number]):
+            return False
+    return len(wanted) == len(levels)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, NotRequired, TypedDict
 
-from appliance.messaging.contract.words import Count, Milliseconds, Model, Seconds, Share, Size, open_words
+from appliance.messaging.contract.words import Count, Milliseconds, Model, Seconds, Share, Size, Time, open_words
 
 # The functional form, because `from` is a word of Python's.
 Gap = TypedDict(
@@ -10,13 +10,18 @@ Gap = TypedDict(
     {
         "from": Annotated[int, {"minimum": 1}, "The lowest number that will never arrive."],
         "to": Annotated[int, {"minimum": 1}, "The highest."],
-        "count": Annotated[int, {"minimum": 1}, "How many."],
-        "reason": Annotated[str, open_words("rows", "bytes", "age", "inlet", "too_large", "invalid")],
+        "count": Annotated[int, {"minimum": 0}, "How many; 0: nobody can say, see `uncounted_s`."],
+        "reason": Annotated[
+            str, open_words("rows", "bytes", "age", "inlet", "too_large", "invalid", "refused", "corrupt", "restart")
+        ],
         "ranges": NotRequired[
             Annotated[
                 list[Annotated[list[int], {"minItems": 2, "maxItems": 2}]],
                 "Exactly which: first and last of each run; missing where there were too many.",
             ]
+        ],
+        "uncounted_s": NotRequired[
+            Annotated[Seconds, "Messages without a number may be lost too: those that came within so many seconds."]
         ],
     },
 )
@@ -136,9 +141,11 @@ class Delivery(TypedDict):
     protocol: Annotated[str | None, open_words("5", "3.1.1")]
     connects: Count
     last_connect: Annotated[float | None, "Seconds since 1970."]
+    takeovers: Annotated[Count, "How often another client with this device's id pushed it out."]
     dropped_offline: Annotated[Count, "Messages without a number for which there was no connection."]
     dropped_busy: Annotated[Count, "The same, for a slow connection."]
     refused_state: Annotated[Count, "Messages without a number that the broker refused."]
+    received: Annotated[Count, "Messages from the broker."]
     rows: Annotated[Count, "Durable messages that wait on disk."]
     bytes: Count
     oldest_age_s: Seconds
@@ -148,12 +155,24 @@ class Delivery(TypedDict):
     acknowledged: Count
     refused: Count
     resent: Count
+    given_up: Annotated[Count, "Durable messages that the broker never takes; each is named in a gap."]
     gen: str
     last_seq: Count
+    kept: Annotated[Count, "Durable messages that the broker has and that can be sent again."]
+    saved: Annotated[Count, "Durable messages that were saved from a corrupt outbox."]
     evicted: Count
     declared_lost: Count
     commits: Count
     held_back: Annotated[Count, "Messages and topics that wait for another try."]
+
+
+class Clock(TypedDict):
+    """What is known of UTC."""
+
+    time: Annotated[Time, "UTC."]
+    quality: Annotated[str, {"enum": ["synced", "holdover", "unsynced"]}]
+    error_ms: Annotated[int | None, {"minimum": 0}, "By how much `time` may be off; null: not known."]
+    steps: Annotated[Count, "How often it was set by a second or more."]
 
 
 class Machine(TypedDict):
@@ -174,5 +193,6 @@ class Health(TypedDict):
     findings: list[Finding]
     cameras: dict[str, CameraFigures]
     messaging: Delivery
+    utc: Clock
     machine: Machine
     restarts: Annotated[dict[str, Count], "By worker, of those that were started again."]

@@ -4,7 +4,7 @@ What stands behind a type in `Annotated` is for the schema: a text describes, a 
 `open_words` is for lists of words that may grow within a schema version; `Literal` is for those that may not.
 """
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 MOST_ZONES = 32  # as the configuration takes them
 
@@ -33,6 +33,8 @@ class Envelope(TypedDict):
     time: Annotated[Time, "UTC of what happened, RFC 3339, milliseconds."]
     mono_ns: Annotated[Count, "The same moment on CLOCK_BOOTTIME, nanoseconds."]
     clock: Annotated[Literal["synced", "holdover", "unsynced"], "How far `time` can be trusted."]
+    time_source: NotRequired[Annotated[str, open_words("corrected"), "Where it is another than the clock of then."]]
+    time_error_ms: NotRequired[Annotated[Count, "By how much `time` may be off."]]
 
 
 class Numbered(TypedDict):
@@ -44,8 +46,10 @@ class Numbered(TypedDict):
 
 
 class Late(TypedDict, total=False):
-    """What stands at the end of durable messages that are sent late."""
+    """What stands there too in durable messages that are sent late, or whose time is not known."""
 
+    time_after: Annotated[Time, "`time` was never known; it was after this."]
+    time_before: Annotated[Time, "The same: it was before this."]
     replay: Annotated[Literal[True], "It is sent more than some seconds after it was queued."]
     queued_s: Annotated[Seconds, "Seconds it waited; missing where no clock can tell."]
 

@@ -15,12 +15,14 @@ from appliance.core.worker import Pulse
 from appliance.messaging.homeassistant.discovery import MOST_GONE, DeviceFacts, discover
 from appliance.messaging.homeassistant.memory import MOST_SEEN, Memory, forget, keep, recall
 from appliance.messaging.homeassistant.subjects import Subject, seen_in
+from appliance.messaging.inbox import Inbox
 
 TICK: Final = 0.5  # seconds between two looks at whether to stop
 GATHER: Final = 2.0  # seconds: what is seen for the first time seldom comes alone
 SPREAD: Final = 10.0  # seconds: devices do not all answer a birth message at once
 SETTLE: Final = 5.0  # seconds with a connection after which the broker has what it was sent
 BIRTH: Final = b"online"
+MOST_HEARD: Final = 4  # messages of Home Assistant's that wait
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +47,9 @@ class Announcer:
         publish: Takes a message; never blocks.
         board: Where it reports, as ``homeassistant``.
         spread: Gives the seconds to wait after a birth message.
+
+    Attributes:
+        inbox: For what Home Assistant says of itself: at its birth everything is sent again, a little later.
     """
 
     name = "homeassistant"
@@ -60,9 +65,10 @@ class Announcer:
         spread: Callable[[], float] = lambda: random.uniform(0.0, SPREAD),  # noqa: S311 - no secret hangs on it
     ) -> None:
         self.pulse = Pulse(limit=30.0)
+        self.inbox = Inbox(MOST_HEARD)
         self._facts, self._topic, self._state_dir = facts, topic_of(prefix, facts.device), state_dir
         self._publish, self._board, self._spread = publish, board, spread
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._due = float("-inf")
         self._memory = recall(state_dir)
         self._seen = set(self._memory.seen)
@@ -76,30 +82,27 @@ class Announcer:
                 self._add(subjects)
         return ()
 
-    def hear(self, payload: bytes) -> None:
-        """Take what Home Assistant says of itself: at its birth everything is sent again, a little later."""
-        if payload == BIRTH:
-            self._tell_within(self._spread())
-
     def run(self, stop: threading.Event) -> None:
         """Tell what there is until `stop` is set."""
         if self._memory.topic not in {"", self._topic}:
             self._publish(config_message(self._memory.topic))
             self._memory = Memory(seen=self._memory.seen)
         while not stop.is_set():
-            with self._changed:
-                is_due = self._due <= time.monotonic()
-                if is_due:
-                    self._due = float("inf")
+            now = time.monotonic()
+            with self._lock:
+                is_due = self._due <= now
+                self._due = float("inf") if is_due else self._due
+                wait = min(TICK, self._due - now)
                 seen = frozenset(self._seen)
             if is_due:
                 self._tell(seen)
             self.pulse.beat()
-            with self._changed:
-                self._changed.wait(min(TICK, max(0.0, self._due - time.monotonic())))
+            heard = self.inbox.take(max(0.0, wait))
+            if heard is not None and heard.payload == BIRTH:
+                self._tell_within(self._spread())
 
     def _add(self, subjects: set[Subject]) -> None:
-        with self._changed:
+        with self._lock:
             room = MOST_SEEN - len(self._seen)
             new = sorted(subjects - self._seen)
             self._dropped += len(new) - len(new[:room])
@@ -108,9 +111,8 @@ class Announcer:
             self._tell_within(GATHER)
 
     def _tell_within(self, seconds: float) -> None:
-        with self._changed:
+        with self._lock:
             self._due = min(self._due, time.monotonic() + seconds)
-            self._changed.notify()
 
     def _tell(self, seen: frozenset[Subject]) -> None:
         told = discover(self._facts, seen, self._memory.platforms)

@@ -15,6 +15,7 @@ from appliance.messaging.homeassistant.announcer import Announcer, Withdrawal
 from appliance.messaging.homeassistant.discovery import DeviceFacts
 from appliance.messaging.homeassistant.memory import FILE, MOST_SEEN, Memory, keep, recall
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject
+from appliance.messaging.inbox import Received
 from appliance.messaging.payloads import counts_message
 from tests.simulators.messaging_device import wait_until
 
@@ -35,6 +36,9 @@ class Desk:
             board=self.board,
             spread=lambda: self.waits[0],
         )
+
+    def hear(self, payload: bytes) -> None:
+        self.worker.inbox.put(Received("homeassistant/status", payload))
 
     def last(self) -> dict[str, Any]:
         body: dict[str, Any] = dict(self.published[-1].body)
@@ -91,12 +95,11 @@ def test_it_is_told_again_some_time_after_home_assistant_is_born(tmp_path: Path)
     desk = Desk(tmp_path, "door", spread=0.3)
     with running(desk.worker):
         wait_for(lambda: desk.published, "discovery")
-        desk.worker.hear(b"offline")
-        desk.worker.hear(b"onlinely" * 1000)
+        desk.hear(b"offline")
+        desk.hear(b"onlinely" * 1000)
         begin = time.monotonic()
-        desk.worker.hear(b"online")
-        desk.waits[0] = 60.0
-        desk.worker.hear(b"online")
+        desk.hear(b"online")
+        desk.hear(b"online")
         wait_for(lambda: len(desk.published) == 2, "discovery again")
         assert time.monotonic() - begin >= 0.3
     assert desk.published[0].body == desk.published[1].body
@@ -153,7 +156,7 @@ def test_memory_is_written_only_when_it_changes(tmp_path: Path) -> None:
     with running(desk.worker):
         wait_for(lambda: desk.published, "discovery")
         written = (tmp_path / FILE).stat().st_ino
-        desk.worker.hear(b"online")
+        desk.hear(b"online")
         wait_for(lambda: len(desk.published) == 2, "discovery again")
     assert (tmp_path / FILE).stat().st_ino == written
     assert json.loads((tmp_path / FILE).read_bytes())["v"] == 1
