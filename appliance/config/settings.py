@@ -315,6 +315,11 @@ class MessagingSettings(Section):
         le=1.0,
     )
     masks: bool = setting(False, "Of a segmentation network: publish `masks` too, outlines of what is seen.")
+    commands: bool = setting(
+        False,
+        "Obey commands below `cmd`. Whoever may publish there can blind a camera: give the broker access rights first.",
+    )
+    pictures: bool = setting(False, "Let the command `snapshot` send a picture of a camera through the broker.")
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
     outbox: OutboxSettings = setting(OutboxSettings())
     homeassistant: HomeAssistantSettings = setting(HomeAssistantSettings())

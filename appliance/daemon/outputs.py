@@ -35,7 +35,12 @@ class Outputs:
 
 
 def build_outputs(
-    settings: Settings, manifests: Mapping[str, ModelManifest], *, messaging: Messaging, board: HealthBoard
+    settings: Settings,
+    manifests: Mapping[str, ModelManifest],
+    *,
+    messaging: Messaging,
+    board: HealthBoard,
+    can_restart: bool,
 ) -> Outputs:
     """Build what `[messaging]` asks for; where it asks for nothing, nothing is loaded and messages go straight out.
 
@@ -44,6 +49,7 @@ def build_outputs(
         manifests: Of the model of each camera that is in use.
         messaging: Where messages go.
         board: Health board.
+        can_restart: Somebody starts the daemon again when it ends for that.
     """
     wanted = settings.messaging
     outputs: list[Output] = []
@@ -51,7 +57,7 @@ def build_outputs(
     if wanted.broker == "none":
         return Outputs(messaging.publish)
     if wanted.homeassistant.enabled:
-        announcer = _announcer(settings, manifests, messaging, board)
+        announcer = _announcer(settings, manifests, messaging, board, can_restart=can_restart)
         messaging.subscribe(wanted.homeassistant.birth_topic, announcer.inbox)
         outputs.append(announcer)
         workers.append(announcer)
@@ -81,7 +87,12 @@ def build_outputs(
 
 
 def _announcer(
-    settings: Settings, manifests: Mapping[str, ModelManifest], messaging: Messaging, board: HealthBoard
+    settings: Settings,
+    manifests: Mapping[str, ModelManifest],
+    messaging: Messaging,
+    board: HealthBoard,
+    *,
+    can_restart: bool,
 ) -> "Announcer":
     from appliance.messaging.homeassistant.announcer import Announcer  # noqa: PLC0415 - only where it is asked for
     from appliance.messaging.homeassistant.discovery import DeviceFacts  # noqa: PLC0415 - likewise
@@ -94,6 +105,7 @@ def _announcer(
             zones={zone: given.labels for zone, given in settings.cameras[name].zones.items()},
             labels=settings.model.labels,
             groups=frozenset(manifest.vocabulary.groups),
+            least_score=None if manifest.task == "segment" else settings.tracking.least_score,
         )
         for name, manifest in manifests.items()
     ]
@@ -103,6 +115,9 @@ def _announcer(
         app=__version__,
         cameras=cameras,
         health_interval=settings.messaging.health_interval,
+        has_commands=settings.messaging.commands,
+        has_pictures=settings.messaging.pictures,
+        can_restart=can_restart,
     )
     return Announcer(
         facts=facts,

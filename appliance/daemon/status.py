@@ -147,6 +147,7 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames_processed": pipeline.frames,
         "frames_unseen": pipeline.frames_unseen,
         "frames_dropped": worker.slot.dropped,
+        "looking": pipeline.steering.is_looking,
         **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),
         "inference_ms": _percentiles(pipeline.inference_ms),

@@ -275,6 +275,18 @@ def status_message(camera: str, state: str, why: str = "") -> Message:
     return Message(topics.status(camera), body, retain=True, qos=1, camera=camera)
 
 
+def settings_message(camera: str, *, detect: bool, min_score: float | None) -> Message:
+    """Give the retained message that says what commands can change of a camera, as it is now.
+
+    Args:
+        camera: The camera's name.
+        detect: The model is run on its frames.
+        min_score: Lowest score of what is told; None: the model's task has none.
+    """
+    body: sights.Settings = {"detect": detect, "min_score": min_score}
+    return Message(topics.settings(camera), body, retain=True, qos=1, camera=camera)
+
+
 def counts_message(
     camera: str,
     counts: Mapping[str, int],

@@ -6,6 +6,8 @@ AVAILABILITY: Final = "availability"
 INFO: Final = "info"
 HEALTH: Final = "health"
 GAP: Final = "gap"
+AUDIT: Final = "audit"
+CMD: Final = "cmd"
 
 
 def root(device: str) -> str:
@@ -61,6 +63,21 @@ def segmentation(camera: str) -> str:
 def masks(camera: str) -> str:
     """Which pixels of a camera's frames the labels cover, thinned; where the owner asks for it."""
     return f"{camera}/masks"
+
+
+def snapshot(camera: str) -> str:
+    """A picture of a camera, as a JPEG, when somebody commanded one."""
+    return f"{camera}/snapshot"
+
+
+def settings(camera: str) -> str:
+    """What commands can change of a camera, as it is now: retained."""
+    return f"{camera}/settings"
+
+
+def result(name: str, identity: str) -> str:
+    """What became of a command, where its sender named no other topic."""
+    return f"{CMD}/{name}/{identity}/result"
 
 
 def matches(pattern: str, topic: str) -> bool:

@@ -1,6 +1,6 @@
 """What messages of the device itself carry behind the envelope."""
 
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from appliance.messaging.contract.words import Count, Milliseconds, Model, Seconds, Share, Size, Time, open_words
 
@@ -125,12 +125,24 @@ class CameraFigures(Size):
     frames_processed: Count
     frames_unseen: Annotated[Count, "For which no model was there."]
     frames_dropped: Annotated[Count, "Which a newer one pushed out."]
+    looking: Annotated[bool, "The model is run on its frames; see the command `detect`."]
     objects: NotRequired[Annotated[Count, "A detector: how many are in view."]]
     label: NotRequired[Annotated[str | None, "A classifier: what the picture shows."]]
     score: NotRequired[Share]
     shares: NotRequired[Annotated[dict[str, Share], "A segmentation network: by label."]]
     latency_ms: Annotated[Percentiles, "From the frame to its messages."]
     inference_ms: Percentiles
+
+
+class CommandFigures(TypedDict):
+    """What became of commands."""
+
+    performed: Count
+    refused: Count
+    repeated: Annotated[Count, "Which came before under the same id."]
+    over_rate: Count
+    unreadable: Annotated[Count, "Without a name or an id that can be."]
+    dropped: Annotated[Count, "For which there was no room."]
 
 
 class Delivery(TypedDict):
@@ -164,6 +176,7 @@ class Delivery(TypedDict):
     declared_lost: Count
     commits: Count
     held_back: Annotated[Count, "Messages and topics that wait for another try."]
+    commands: NotRequired[CommandFigures]
 
 
 class Clock(TypedDict):
@@ -196,3 +209,24 @@ class Health(TypedDict):
     utc: Clock
     machine: Machine
     restarts: Annotated[dict[str, Count], "By worker, of those that were started again."]
+
+
+class Result(TypedDict):
+    """What became of a command, for its sender."""
+
+    command: str
+    command_id: str
+    ok: bool
+    why: Annotated[str, "One line; empty when it was done."]
+    result: Annotated[dict[str, object], "What the command gives."]
+    repeated: NotRequired[Annotated[Literal[True], "It was done before; this is the answer of then."]]
+
+
+class Audit(TypedDict):
+    """A command that was well formed, and what became of it."""
+
+    command: str
+    command_id: str
+    fields: Annotated[dict[str, object], "As they came."]
+    ok: bool
+    why: str

@@ -93,6 +93,15 @@ class Status(TypedDict):
     why: Annotated[str, "One line; empty when all is well."]
 
 
+class Settings(TypedDict):
+    """What commands can change of a camera, as it is now."""
+
+    detect: Annotated[bool, "The model is run on its frames."]
+    min_score: Annotated[
+        float | None, {"minimum": 0, "maximum": 1}, "Lowest score of what is told; null: the task has none."
+    ]
+
+
 class Change(Size):
     """A camera's picture as a whole shows something else now."""
 
