@@ -57,23 +57,23 @@ class Bounds:
         self._watermark = self.most_pages - max(32, self.most_pages // 50)
         self._room = 0  # pages of which we know that they are free
 
-    def has_excess(self) -> bool:
+    def has_excess(self, *, is_tight: bool = False) -> bool:
         """Tell whether rows have to go; reads no more than the oldest."""
         return (
             self._rows_over() > 0
             or self._db.used_pages() > self._watermark
             or bool(self._too_old(()))
-            or bool(self._purgeable())
+            or bool(self._purgeable(is_tight=is_tight))
         )
 
-    def shrink(self, spare: Collection[int]) -> int:
+    def shrink(self, spare: Collection[int], *, is_tight: bool = False) -> int:
         """Delete some of the rows that have to go; give how many."""
         deleted = self.drop(self._too_old(spare), "age")
         if (over := self._rows_over()) > 0:
             deleted += self._give_way(min(over, EVICT_ROWS), "rows", spare)
         if self._db.used_pages() > self._watermark:
             deleted += self._give_way(self._step(), "bytes", spare)
-        return deleted + self._purge(self._purgeable())
+        return deleted + self._purge(self._purgeable(is_tight=is_tight))
 
     def make_room(self, size: int, spare: Collection[int]) -> None:
         """See to it that so many bytes of payload fit in, by deleting others."""
@@ -107,8 +107,10 @@ class Bounds:
             self._numbers.is_stale = True
         return gaps.count(runs)
 
-    def _purgeable(self) -> list[Run]:
+    def _purgeable(self, *, is_tight: bool) -> list[Run]:
         """Give what is kept for too long, or beyond its share; nothing before there is enough to be worth a commit."""
+        if is_tight:
+            return _cut(list(self._kept), EVICT_ROWS)
         window_ns = int(self._settings.replay_window * (1 + 1 / PARTS) * 1e9)
         now_ns = self._now().mono_ns
         due = [run for run in self._kept if self._is_older(window_ns, run, now_ns)]

@@ -8,6 +8,7 @@ HEALTH: Final = "health"
 GAP: Final = "gap"
 AUDIT: Final = "audit"
 CMD: Final = "cmd"
+ACK: Final = "ack"
 
 
 def root(device: str) -> str:

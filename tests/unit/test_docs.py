@@ -32,7 +32,7 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
     assert missing == []
 
 
-MESSAGES = [channel for channel in CHANNELS if channel.body is not None]
+MESSAGES = [channel for channel in CHANNELS if channel.body is not None and not channel.is_taken]
 
 
 @pytest.mark.parametrize("channel", MESSAGES, ids=lambda channel: channel.name)

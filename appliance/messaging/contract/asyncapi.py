@@ -76,7 +76,7 @@ def _operation(channel: Channel) -> dict[str, Any]:
 
 
 def _action(channel: Channel) -> str:
-    return "send" if channel.fields is None else "receive"
+    return "receive" if channel.is_taken else "send"
 
 
 def _message(channel: Channel) -> dict[str, Any]:

@@ -19,14 +19,15 @@ class Channel:
     Attributes:
         name: Of its schema's file and of its message.
         address: Below the device's root.
-        body: The type of what stands behind the envelope; None: it is no message with one.
+        body: The type of what stands behind the envelope, or of all of it where the device takes it; None: it has none.
         summary: One line.
         durable: Numbered, and kept on disk until the broker has it.
         retain: The broker keeps the last one.
         qos: Of the message.
         texts: All that a plain text may say.
         media: MIME type of the payload.
-        fields: Of a command, which the device takes; None: of no command.
+        is_taken: The device listens there.
+        fields: Of a command; None: of no command.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Channel:
     qos: int = 1
     texts: tuple[str, ...] = ()
     media: str = "application/json"
+    is_taken: bool = False
     fields: Mapping[str, Field] | None = None
 
     @property
@@ -165,12 +167,20 @@ CHANNELS: Final = (
         body=device.Result,
         summary="What became of a command, where its sender named no other topic.",
     ),
+    Channel(
+        name="ack",
+        address=topics.ACK,
+        body=device.Ack,
+        summary='The word of a subscriber that messages arrived, with `ack = "end-to-end"`: never retained.',
+        is_taken=True,
+    ),
     *(
         Channel(
             name=f"cmd-{name}",
             address=f"{topics.CMD}/{name}/{{id}}",
             body=None,
             summary=f"The command {name}: never retained, answered at `result`.",
+            is_taken=True,
             fields=fields,
         )
         for name, fields in ORDERS.items()

@@ -170,6 +170,7 @@ class Delivery(TypedDict):
     given_up: Annotated[Count, "Durable messages that the broker never takes; each is named in a gap."]
     gen: str
     last_seq: Count
+    taken: Annotated[Count, "Durable messages that the broker has and no subscriber has confirmed; only end to end."]
     kept: Annotated[Count, "Durable messages that the broker has and that can be sent again."]
     saved: Annotated[Count, "Durable messages that were saved from a corrupt outbox."]
     evicted: Count
@@ -230,3 +231,17 @@ class Audit(TypedDict):
     fields: Annotated[dict[str, object], "As they came."]
     ok: bool
     why: str
+
+
+class Ack(TypedDict):
+    """The word of a subscriber, from end to end: it has these messages."""
+
+    gen: Annotated[str, {"pattern": "^[0-9a-f]{16}$"}, "The generation."]
+    upto: Annotated[Count, "It has all numbers up to this one, but for those that are missing."]
+    missing: NotRequired[
+        Annotated[
+            list[Annotated[list[Count], {"minItems": 2, "maxItems": 2}]],
+            {"maxItems": 1000},
+            "First and last of each run.",
+        ]
+    ]

@@ -37,6 +37,8 @@ def schema_of(channel: Channel) -> dict[str, Any]:
         return {**head, "type": "object", "properties": told, "required": needed, "additionalProperties": False}
     if channel.body is None:
         return {**head, "type": "string", "enum": list(channel.texts)}
+    if channel.is_taken:
+        return {**head, **_table(channel.body)}
     parts: list[type] = [Envelope]
     if channel.is_of_camera:
         parts.append(OfCamera)

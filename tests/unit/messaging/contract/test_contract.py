@@ -17,6 +17,7 @@ from appliance.messaging import orders, payloads
 from appliance.messaging.contract.asyncapi import document, to_yaml
 from appliance.messaging.contract.channels import CHANNELS, Channel
 from appliance.messaging.contract.schemas import fields_of, schema_of
+from appliance.messaging.requests import read_arrived
 from appliance.workbench.schemas import rendered, schemas
 from tests.simulators.schemas import published
 
@@ -112,6 +113,26 @@ def test_words_that_a_schema_closes_are_those_of_the_code() -> None:
     assert events["type"]["enum"] == [one.value for one in EventType]
     assert events["clock"]["enum"] == [one.value for one in ClockQuality]
     assert events["changes"]["items"]["examples"] == [one.value for one in Change]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"gen": "00ed789d1c776b0b", "upto": 130, "missing": [[117, 119]]},
+        {"gen": "00ed789d1c776b0b", "upto": 0},
+        {"gen": "00ED789d1c776b0b", "upto": 1},
+        {"gen": "00ed789d1c776b0b", "upto": -1},
+        {"gen": "00ed789d1c776b0b", "upto": 1, "missing": [[1, 2, 3]]},
+        {"gen": "00ed789d1c776b0b", "upto": 1, "missing": [[1, 1]] * 1001},
+    ],
+)
+def test_the_schema_of_a_subscriber_s_word_accepts_what_the_device_accepts(fields: dict[str, Any]) -> None:
+    try:
+        read_arrived(json.dumps(fields).encode())
+        is_accepted = True
+    except ValueError:
+        is_accepted = False
+    assert Draft202012Validator(published("ack")).is_valid(fields) == is_accepted
 
 
 class Inner(TypedDict):
