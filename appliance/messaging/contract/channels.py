@@ -85,10 +85,24 @@ CHANNELS: Final = (
         durable=True,
     ),
     Channel(
+        name="audit",
+        address=topics.AUDIT,
+        body=device.Audit,
+        summary="A command that was well formed, and what became of it. Durable.",
+        durable=True,
+    ),
+    Channel(
         name="status",
         address=topics.status(CAMERA),
         body=sights.Status,
         summary="How a camera is. Retained.",
+        retain=True,
+    ),
+    Channel(
+        name="settings",
+        address=topics.settings(CAMERA),
+        body=sights.Settings,
+        summary="What commands can change of a camera, as it is now. Retained.",
         retain=True,
     ),
     Channel(
@@ -141,25 +155,11 @@ CHANNELS: Final = (
         qos=0,
     ),
     Channel(
-        name="settings",
-        address=topics.settings(CAMERA),
-        body=sights.Settings,
-        summary="What commands can change of a camera, as it is now. Retained.",
-        retain=True,
-    ),
-    Channel(
         name="snapshot",
         address=topics.snapshot(CAMERA),
         body=None,
         summary="A picture of a camera, on command, where the owner allows it.",
         media="image/jpeg",
-    ),
-    Channel(
-        name="audit",
-        address=topics.AUDIT,
-        body=device.Audit,
-        summary="A command that was well formed, and what became of it. Durable.",
-        durable=True,
     ),
     Channel(
         name="result",

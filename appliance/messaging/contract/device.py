@@ -12,7 +12,7 @@ Gap = TypedDict(
         "to": Annotated[int, {"minimum": 1}, "The highest."],
         "count": Annotated[int, {"minimum": 0}, "How many; 0: nobody can say, see `uncounted_s`."],
         "reason": Annotated[
-            str, open_words("rows", "bytes", "age", "inlet", "too_large", "invalid", "refused", "corrupt", "restart")
+            str, open_words("rows", "bytes", "age", "inlet", "too_large", "invalid", "corrupt", "restart", "refused")
         ],
         "ranges": NotRequired[
             Annotated[
@@ -21,7 +21,7 @@ Gap = TypedDict(
             ]
         ],
         "uncounted_s": NotRequired[
-            Annotated[Seconds, "Messages without a number may be lost too: those that came within so many seconds."]
+            Annotated[Seconds, "Messages without a number may be lost as well: what came in within so many seconds."]
         ],
     },
 )
@@ -125,7 +125,7 @@ class CameraFigures(Size):
     frames_processed: Count
     frames_unseen: Annotated[Count, "For which no model was there."]
     frames_dropped: Annotated[Count, "Which a newer one pushed out."]
-    looking: Annotated[bool, "The model is run on its frames; see the command `detect`."]
+    looking: Annotated[bool, "false: somebody commanded that the model is not run."]
     objects: NotRequired[Annotated[Count, "A detector: how many are in view."]]
     label: NotRequired[Annotated[str | None, "A classifier: what the picture shows."]]
     score: NotRequired[Share]
@@ -134,15 +134,24 @@ class CameraFigures(Size):
     inference_ms: Percentiles
 
 
-class CommandFigures(TypedDict):
-    """What became of commands."""
+class Commands(TypedDict):
+    """Commands since the start."""
 
     performed: Count
     refused: Count
-    repeated: Annotated[Count, "Which came before under the same id."]
-    over_rate: Count
-    unreadable: Annotated[Count, "Without a name or an id that can be."]
+    repeated: Annotated[Count, "Answered again, and not performed again."]
+    over_rate: Annotated[Count, "Refused because there were too many."]
+    unreadable: Annotated[Count, "Without a name or an id; not answered."]
     dropped: Annotated[Count, "For which there was no room."]
+
+
+class Utc(TypedDict):
+    """What is known of UTC."""
+
+    time: Time
+    quality: Annotated[str, open_words("synced", "holdover", "unsynced")]
+    error_ms: Annotated[int | None, {"minimum": 0}, "By how much UTC may be off; null: not known."]
+    steps: Annotated[Count, "How often it was set by a second or more, since the start."]
 
 
 class Delivery(TypedDict):
@@ -153,11 +162,9 @@ class Delivery(TypedDict):
     protocol: Annotated[str | None, open_words("5", "3.1.1")]
     connects: Count
     last_connect: Annotated[float | None, "Seconds since 1970."]
-    takeovers: Annotated[Count, "How often another client with this device's id pushed it out."]
     dropped_offline: Annotated[Count, "Messages without a number for which there was no connection."]
     dropped_busy: Annotated[Count, "The same, for a slow connection."]
     refused_state: Annotated[Count, "Messages without a number that the broker refused."]
-    received: Annotated[Count, "Messages from the broker."]
     rows: Annotated[Count, "Durable messages that wait on disk."]
     bytes: Count
     oldest_age_s: Seconds
@@ -167,26 +174,19 @@ class Delivery(TypedDict):
     acknowledged: Count
     refused: Count
     resent: Count
-    given_up: Annotated[Count, "Durable messages that the broker never takes; each is named in a gap."]
     gen: str
     last_seq: Count
-    taken: Annotated[Count, "Durable messages that the broker has and no subscriber has confirmed; only end to end."]
-    kept: Annotated[Count, "Durable messages that the broker has and that can be sent again."]
-    saved: Annotated[Count, "Durable messages that were saved from a corrupt outbox."]
     evicted: Count
     declared_lost: Count
     commits: Count
     held_back: Annotated[Count, "Messages and topics that wait for another try."]
-    commands: NotRequired[CommandFigures]
-
-
-class Clock(TypedDict):
-    """What is known of UTC."""
-
-    time: Annotated[Time, "UTC."]
-    quality: Annotated[str, {"enum": ["synced", "holdover", "unsynced"]}]
-    error_ms: Annotated[int | None, {"minimum": 0}, "By how much `time` may be off; null: not known."]
-    steps: Annotated[Count, "How often it was set by a second or more."]
+    takeovers: Annotated[Count, "Connections that another client with the same id took over."]
+    received: Annotated[Count, "Messages from the broker that were asked for."]
+    given_up: Annotated[Count, "Messages that the broker never takes; each is named in a gap."]
+    kept: Annotated[Count, "Messages that the broker has and that can be sent again."]
+    taken: Annotated[Count, "Of those, end to end: not yet confirmed by a subscriber."]
+    saved: Annotated[Count, "Messages that were saved from a corrupt outbox."]
+    commands: NotRequired[Commands]
 
 
 class Machine(TypedDict):
@@ -207,30 +207,30 @@ class Health(TypedDict):
     findings: list[Finding]
     cameras: dict[str, CameraFigures]
     messaging: Delivery
-    utc: Clock
+    utc: Utc
     machine: Machine
     restarts: Annotated[dict[str, Count], "By worker, of those that were started again."]
-
-
-class Result(TypedDict):
-    """What became of a command, for its sender."""
-
-    command: str
-    command_id: str
-    ok: bool
-    why: Annotated[str, "One line; empty when it was done."]
-    result: Annotated[dict[str, object], "What the command gives."]
-    repeated: NotRequired[Annotated[Literal[True], "It was done before; this is the answer of then."]]
 
 
 class Audit(TypedDict):
     """A command that was well formed, and what became of it."""
 
-    command: str
-    command_id: str
-    fields: Annotated[dict[str, object], "As they came."]
+    command: Annotated[str, "Its name."]
+    command_id: Annotated[str, "Its sender's; `-`: none."]
+    fields: Annotated[dict[str, str | float | bool], "As they came."]
     ok: bool
-    why: str
+    why: Annotated[str, "Of a refusal; else empty."]
+
+
+class Result(TypedDict):
+    """What became of a command, for its sender."""
+
+    command: Annotated[str, "Its name."]
+    command_id: Annotated[str, "Its sender's; `-`: none."]
+    ok: bool
+    why: Annotated[str, "Of a refusal; else empty."]
+    result: Annotated[dict[str, object], "What the command gives."]
+    repeated: NotRequired[Annotated[Literal[True], "It was done before; this is the answer of then."]]
 
 
 class Ack(TypedDict):

@@ -109,10 +109,11 @@ def _annotated(arguments: tuple[Any, ...]) -> dict[str, Any]:
     return told
 
 
-def _or_null(arguments: tuple[Any, ...]) -> dict[str, Any]:
-    (one,) = (argument for argument in arguments if argument is not types.NoneType)
-    schema = _schema(one)
-    return {**schema, "type": [schema["type"], "null"]}
+def _union(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """Give the schema of a type or null, or of several simple types."""
+    schemas = [_schema(argument) for argument in arguments if argument is not types.NoneType]
+    null = ["null"] if types.NoneType in arguments else []
+    return {**(schemas[0] if len(schemas) == 1 else {}), "type": [schema["type"] for schema in schemas] + null}
 
 
 _MADE_OF: Final[Mapping[Any, Callable[[tuple[Any, ...]], dict[str, Any]]]] = {
@@ -120,8 +121,8 @@ _MADE_OF: Final[Mapping[Any, Callable[[tuple[Any, ...]], dict[str, Any]]]] = {
     NotRequired: lambda arguments: _schema(arguments[0]),
     Annotated: _annotated,
     Literal: _words,
-    Union: _or_null,
-    types.UnionType: _or_null,
+    Union: _union,
+    types.UnionType: _union,
     list: lambda arguments: {"type": "array", "items": _schema(arguments[0])},
     dict: lambda arguments: {"type": "object", "additionalProperties": _schema(arguments[1])},
 }

@@ -94,12 +94,10 @@ class Status(TypedDict):
 
 
 class Settings(TypedDict):
-    """What commands can change of a camera, as it is now."""
+    """What commands can change of a camera."""
 
     detect: Annotated[bool, "The model is run on its frames."]
-    min_score: Annotated[
-        float | None, {"minimum": 0, "maximum": 1}, "Lowest score of what is told; null: the task has none."
-    ]
+    min_score: Annotated[float | None, {"minimum": 0, "maximum": 1}, "Lowest score; null: the task has none."]
 
 
 class Change(Size):

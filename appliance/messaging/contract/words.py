@@ -33,7 +33,7 @@ class Envelope(TypedDict):
     time: Annotated[Time, "UTC of what happened, RFC 3339, milliseconds."]
     mono_ns: Annotated[Count, "The same moment on CLOCK_BOOTTIME, nanoseconds."]
     clock: Annotated[Literal["synced", "holdover", "unsynced"], "How far `time` can be trusted."]
-    time_source: NotRequired[Annotated[str, open_words("corrected"), "Where it is another than the clock of then."]]
+    time_source: NotRequired[Annotated[str, open_words("corrected"), "How `time` came to be known, if not at once."]]
     time_error_ms: NotRequired[Annotated[Count, "By how much `time` may be off."]]
 
 
@@ -42,14 +42,14 @@ class Numbered(TypedDict):
 
     id: Annotated[str, "The same in every resend: drop what you have seen."]
     gen: Annotated[str, "Generation: new for every new outbox."]
+    time_after: NotRequired[Annotated[Time, "It was after this: `time` itself is not known."]]
+    time_before: NotRequired[Annotated[Time, "It was before this: `time` itself is not known."]]
     seq: Annotated[int, {"minimum": 1}, "Number within the generation, without holes but those that a gap names."]
 
 
 class Late(TypedDict, total=False):
-    """What stands there too in durable messages that are sent late, or whose time is not known."""
+    """What stands at the end of durable messages that are sent late."""
 
-    time_after: Annotated[Time, "`time` was never known; it was after this."]
-    time_before: Annotated[Time, "The same: it was before this."]
     replay: Annotated[Literal[True], "It is sent more than some seconds after it was queued."]
     queued_s: Annotated[Seconds, "Seconds it waited; missing where no clock can tell."]
 
