@@ -69,7 +69,7 @@ class Announcer:
         self._facts, self._topic, self._state_dir = facts, topic_of(prefix, facts.device), state_dir
         self._publish, self._board, self._spread = publish, board, spread
         self._lock = threading.Lock()
-        self._due = float("-inf")
+        self._due = self._born_at = float("-inf")
         self._memory = recall(state_dir)
         self._seen = set(self._memory.seen)
         self._dropped = 0
@@ -98,7 +98,8 @@ class Announcer:
                 self._tell(seen)
             self.pulse.beat()
             heard = self.inbox.take(max(0.0, wait))
-            if heard is not None and heard.payload == BIRTH:
+            if heard is not None and heard.payload == BIRTH and time.monotonic() - self._born_at >= SPREAD:
+                self._born_at = time.monotonic()  # whoever says it all the time is not heard all the time
                 self._tell_within(self._spread())
 
     def _add(self, subjects: set[Subject]) -> None:

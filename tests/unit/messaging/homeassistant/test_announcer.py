@@ -26,7 +26,8 @@ class Desk:
     """A device's announcer, and what it has published."""
 
     def __init__(self, state_dir: Path, *cameras: str, prefix: str = "homeassistant", spread: float = 0.0) -> None:
-        self.board, self.published, self.waits = HealthBoard(), list[Message](), [spread]
+        self.board, self.published = HealthBoard(), list[Message]()
+        self.asked, self._spread = 0, spread
         facts = [CameraFacts(name, "detect", {}, (), frozenset()) for name in cameras]
         self.worker = Announcer(
             facts=DeviceFacts("gate-1", "a box", "0.1.0", facts, 60.0),
@@ -34,8 +35,12 @@ class Desk:
             state_dir=state_dir,
             publish=self.published.append,
             board=self.board,
-            spread=lambda: self.waits[0],
+            spread=self._wait,
         )
+
+    def _wait(self) -> float:
+        self.asked += 1
+        return self._spread
 
     def hear(self, payload: bytes) -> None:
         self.worker.inbox.put(Received("homeassistant/status", payload))
@@ -102,7 +107,11 @@ def test_it_is_told_again_some_time_after_home_assistant_is_born(tmp_path: Path)
         desk.hear(b"online")
         wait_for(lambda: len(desk.published) == 2, "discovery again")
         assert time.monotonic() - begin >= 0.3
+        desk.hear(b"online")
+        desk.worker.notice(counts("door", "person"))
+        wait_for(lambda: len(desk.published) == 3, "what is new")
     assert desk.published[0].body == desk.published[1].body
+    assert desk.asked == 1, "who says it all the time is not heard all the time"
 
 
 def test_what_is_no_more_home_assistant_is_told_to_forget(tmp_path: Path) -> None:
