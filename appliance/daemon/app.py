@@ -139,15 +139,12 @@ class App:
             notifier=self._notifier,
             interval=self._settings.messaging.health_interval,
         )
-        for worker in self._messaging.workers:
+        for worker in (*self._messaging.workers, server, reporter):
             self._supervisor.add(worker)
-        self._supervisor.add(server)
-        self._supervisor.add(reporter)
         self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
-        if self._settings.messaging.commands:
-            self._supervisor.add(*self._obey())  # last: it stops first
+        self._supervisor.add(*self._obey())  # last: it stops first
 
     def _build_chains(
         self, models: dict[str, AnyClimbing | DetectorHandle], publish: Callable[[Message], None]
@@ -168,7 +165,9 @@ class App:
             )
 
     def _obey(self) -> tuple[Worker, ...]:
-        """Take commands; give the worker for that."""
+        """Take commands where the owner allows them; give the worker for that."""
+        if not self._settings.messaging.commands:
+            return ()
         from appliance.daemon.control import build_control  # noqa: PLC0415 - only for who allows commands
 
         control = build_control(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt import publish
 
 from tests.shared_data import SHARED, needs
 from tests.simulators import compatible, home_assistant
@@ -81,6 +82,8 @@ def test_other_systems_get_what_their_documentation_says_and_ours_stays_as_it_is
         wait_for(lambda: len(subscriber.at("site/frigate/events")) >= 6, 60, "Frigate's events")
         wait_for(lambda: subscriber.at(objects) and subscriber.at(frames), 30, "ONVIF's metadata")
         wait_for(lambda: len(subscriber.bodies("test/health")) > 2, 30, "health")
+        publish.single("homeassistant/status", b"online", 1, hostname="127.0.0.1", port=broker.port)
+        edgecam.wait_for_status(lambda now: now["messaging"]["received"] == 1, 10, "Home Assistant's birth is heard")
         assert edgecam.peak_memory_mb() <= 140.0
         assert edgecam.stop() == 0
     told = last(subscriber, DISCOVERY)
