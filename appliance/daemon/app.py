@@ -130,21 +130,14 @@ class App:
             board=self._board,
         )
         manifests = {name: model.manifest for name, model in models.items()}
-        outputs = build_outputs(self._settings, manifests, messaging=self._messaging, board=self._board)
-        run = os.urandom(3).hex()
-        for name, model in models.items():
-            self._chains[name] = build_chain(
-                name,
-                self._settings.cameras[name],
-                model,
-                settings=self._settings,
-                is_end_expected=self._options.once,
-                run=run,
-                clock=self._clock,
-                board=self._board,
-                publish=outputs.publish,
-                tell=self._tell,
-            )
+        outputs = build_outputs(
+            self._settings,
+            manifests,
+            messaging=self._messaging,
+            board=self._board,
+            can_restart=self._notifier.is_heard,
+        )
+        self._build_chains(models, outputs.publish)
         self._model = ModelReport(tuple(self._climbers), _described, self._board)
         self._model.refresh()
         self._status = Status(
@@ -174,6 +167,24 @@ class App:
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
         self._supervisor.add(*self._obey())  # last: it stops first
+
+    def _build_chains(
+        self, models: dict[str, AnyClimbing | DetectorHandle], publish: Callable[[Message], None]
+    ) -> None:
+        run = os.urandom(3).hex()
+        for name, model in models.items():
+            self._chains[name] = build_chain(
+                name,
+                self._settings.cameras[name],
+                model,
+                settings=self._settings,
+                is_end_expected=self._options.once,
+                run=run,
+                clock=self._clock,
+                board=self._board,
+                publish=publish,
+                tell=self._tell,
+            )
 
     def _obey(self) -> tuple[Worker, ...]:
         """Take commands where the owner allows them; give the worker for that."""

@@ -12,7 +12,6 @@ from appliance.core.machine import hardware_name
 from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.worker import Worker
-from appliance.messaging.inbox import Inbox
 from appliance.messaging.worker import Messaging
 
 if TYPE_CHECKING:
@@ -36,7 +35,12 @@ class Outputs:
 
 
 def build_outputs(
-    settings: Settings, manifests: Mapping[str, ModelManifest], *, messaging: Messaging, board: HealthBoard
+    settings: Settings,
+    manifests: Mapping[str, ModelManifest],
+    *,
+    messaging: Messaging,
+    board: HealthBoard,
+    can_restart: bool,
 ) -> Outputs:
     """Build what `[messaging]` asks for; where it asks for nothing, nothing is loaded and messages go straight out.
 
@@ -45,6 +49,7 @@ def build_outputs(
         manifests: Of the model of each camera that is in use.
         messaging: Where messages go.
         board: Health board.
+        can_restart: Somebody starts the daemon again when it ends for that.
     """
     wanted = settings.messaging
     outputs: list[Output] = []
@@ -52,7 +57,8 @@ def build_outputs(
     if wanted.broker == "none":
         return Outputs(messaging.publish)
     if wanted.homeassistant.enabled:
-        announcer = _announcer(settings, manifests, messaging, board)
+        announcer = _announcer(settings, manifests, messaging, board, can_restart=can_restart)
+        messaging.subscribe(wanted.homeassistant.birth_topic, announcer.inbox)
         outputs.append(announcer)
         workers.append(announcer)
     elif os.access(settings.device.state_dir / HOME_ASSISTANT, os.F_OK):
@@ -81,10 +87,14 @@ def build_outputs(
 
 
 def _announcer(
-    settings: Settings, manifests: Mapping[str, ModelManifest], messaging: Messaging, board: HealthBoard
+    settings: Settings,
+    manifests: Mapping[str, ModelManifest],
+    messaging: Messaging,
+    board: HealthBoard,
+    *,
+    can_restart: bool,
 ) -> "Announcer":
     from appliance.messaging.homeassistant.announcer import Announcer  # noqa: PLC0415 - only where it is asked for
-    from appliance.messaging.homeassistant.controls import Powers  # noqa: PLC0415 - likewise
     from appliance.messaging.homeassistant.discovery import DeviceFacts  # noqa: PLC0415 - likewise
     from appliance.messaging.homeassistant.subjects import CameraFacts  # noqa: PLC0415 - likewise
 
@@ -95,26 +105,24 @@ def _announcer(
             zones={zone: given.labels for zone, given in settings.cameras[name].zones.items()},
             labels=settings.model.labels,
             groups=frozenset(manifest.vocabulary.groups),
+            least_score=None if manifest.task == "segment" else settings.tracking.least_score,
         )
         for name, manifest in manifests.items()
     ]
-    wanted = settings.messaging
-    powers = Powers(settings.tracking.least_score, wanted.pictures) if wanted.commands else None
-    births = Inbox()
-    messaging.subscribe(wanted.homeassistant.birth_topic, births)
     facts = DeviceFacts(
         device=settings.device.resolved_id(),
         hardware=hardware_name(),
         app=__version__,
         cameras=cameras,
-        health_interval=wanted.health_interval,
-        powers=powers,
+        health_interval=settings.messaging.health_interval,
+        has_commands=settings.messaging.commands,
+        has_pictures=settings.messaging.pictures,
+        can_restart=can_restart,
     )
     return Announcer(
         facts=facts,
-        prefix=wanted.homeassistant.prefix,
+        prefix=settings.messaging.homeassistant.prefix,
         state_dir=settings.device.state_dir,
         publish=messaging.publish,
         board=board,
-        births=births,
     )

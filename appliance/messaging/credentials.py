@@ -52,7 +52,7 @@ class Credentials:
         self.complaint = ""
         self._settings, self._is_secure, self._monotonic = settings, is_secure, monotonic
         self._proven: Papers | None = None
-        self._seen: Stamp = ()
+        self._seen: Stamp = self._stamp()
         self._bad: Stamp | None = None
         self._bad_until = 0.0
 

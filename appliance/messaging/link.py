@@ -24,7 +24,7 @@ from appliance.messaging.retained import Retained
 MOST_LOOSE: Final = 256  # messages without a number that wait for a slow connection
 SETTLE: Final = 3.0  # seconds for what is in flight when the link stops
 FAREWELL: Final = 1.0  # seconds for the broker to take `offline`
-WATCH: Final = 5.0  # seconds between two looks at whether a password or a certificate was replaced
+WATCH: Final = 2.0  # seconds between two looks at whether a password or a certificate was replaced
 
 _logger = logging.getLogger(__name__)
 

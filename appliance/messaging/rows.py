@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PLACE_BITS: Final = 40  # below them a key carries the sequence number: a thousand messages a second for 34 years
 MOST_PLACES: Final = 256  # generations that keys can tell apart; a ticket has 48 bits for a key
@@ -56,8 +56,7 @@ class Draft:
     clock: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A numbered message in the store.
 
     Attributes:

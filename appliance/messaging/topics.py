@@ -22,9 +22,7 @@ def is_foreign(topic: str) -> bool:
 
 
 def full(device: str, topic: str) -> str:
-    """Give the topic on the broker for a topic below the device's root, or for one of another system."""
-    if is_foreign(topic):
-        return topic[1:]
+    """Give the topic on the broker for a topic below the device's root."""
     return f"{root(device)}/{topic}"
 
 

@@ -31,6 +31,8 @@ class _Delivery(Protocol):
 
     def publish(self, message: Message) -> None: ...
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None: ...
+
     def figures(self) -> dict[str, object]: ...
 
     def clock(self) -> dict[str, object]: ...
@@ -38,8 +40,6 @@ class _Delivery(Protocol):
     def is_drained(self) -> bool: ...
 
     def obey(self, performer: "Performer") -> tuple[Worker, ...]: ...
-
-    def subscribe(self, pattern: str, inbox: Inbox) -> None: ...
 
     def replay(self, gen: str, first: int, last: int) -> int: ...
 
@@ -81,6 +81,10 @@ class Messaging:
         """Take a message; never blocks. When too many wait it is dropped and counted, durable ones in a gap record."""
         self._delivery.publish(message)
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        """Have what others publish under a pattern, a whole topic, put into an inbox; call it before workers run."""
+        self._delivery.subscribe(pattern, inbox)
+
     def figures(self) -> dict[str, object]:
         """Give figures for status and health: JSON types only, no secrets."""
         return self._delivery.figures()
@@ -92,10 +96,6 @@ class Messaging:
     def is_drained(self) -> bool:
         """Tell whether the broker has all that it takes; never while there is no connection."""
         return self._delivery.is_drained()
-
-    def subscribe(self, pattern: str, inbox: Inbox) -> None:
-        """Have what others publish under a pattern, a whole topic, put into an inbox; before the workers are run."""
-        self._delivery.subscribe(pattern, inbox)
 
     def obey(self, performer: "Performer") -> tuple[Worker, ...]:
         """Take commands from the broker, from the next connection on; give the worker for that, to be run as well.
@@ -160,6 +160,9 @@ class _Broker:
     def publish(self, message: Message) -> None:
         self._inlet.put(self._renderer.arrival(message))
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        self._link.subscribe(pattern, inbox)
+
     def figures(self) -> dict[str, object]:
         mine: dict[str, object] = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
         if self._commands is not None:
@@ -179,9 +182,6 @@ class _Broker:
         self._commands = Commands(device_id=self._device_id, inbox=inbox, performer=performer, post=self)
         self._link.subscribe(self._commands.pattern, inbox)
         return (self._commands,)
-
-    def subscribe(self, pattern: str, inbox: Inbox) -> None:
-        self._link.subscribe(pattern, inbox)
 
     def post(self, parcel: Parcel) -> None:
         self._link.post(parcel)
@@ -213,6 +213,9 @@ class _Nowhere:
         del message
         self._published += 1
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        del pattern, inbox  # nobody ever says anything
+
     def figures(self) -> dict[str, object]:
         return {"connected": False, "broker": "none", "published": self._published, "rows": 0}
 
@@ -225,9 +228,6 @@ class _Nowhere:
     def obey(self, performer: "Performer") -> tuple[Worker, ...]:
         del performer
         return ()
-
-    def subscribe(self, pattern: str, inbox: Inbox) -> None:
-        del pattern, inbox
 
     def replay(self, gen: str, first: int, last: int) -> int:
         del gen, first, last

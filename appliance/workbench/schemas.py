@@ -44,6 +44,7 @@ def rendered() -> dict[str, str]:
     files = {
         f"schemas/{channel.name}.json": json.dumps(schema_of(channel), indent=2, ensure_ascii=False) + "\n"
         for channel in CHANNELS
+        if channel.has_schema
     }
     head = "# Made from the code by `make docs`: do not edit.\n"
     return {"asyncapi.yaml": head + "\n".join(to_yaml(document(__version__))) + "\n", **files}

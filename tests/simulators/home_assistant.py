@@ -46,7 +46,7 @@ _COMMON = {
     "json_attributes_topic": _TOPIC,
     "json_attributes_template": _TEMPLATE,
 }
-_COMMAND = {"command_topic": _TOPIC, "command_template": {"type": "string"}}
+_COMMAND = {"command_topic": _TOPIC, "command_template": _TEMPLATE}
 _EXPIRY = {"expire_after": {"type": "integer", "minimum": 1}}
 _UNITS = {"°C", "MB", "ms", "%", "fps"}
 _PLATFORMS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -75,11 +75,11 @@ _PLATFORMS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**_COMMAND, "min": _NUMBER, "max": _NUMBER, "step": _NUMBER, "mode": {"enum": ["box", "slider"]}},
         ["command_topic"],
     ),
-    "image": ({"image_topic": _TOPIC, "content_type": {"const": "image/jpeg"}}, ["image_topic"]),
     "button": (
         {**_COMMAND, "payload_press": {"type": "string"}, "device_class": {"enum": ["restart", "identify", "update"]}},
         ["command_topic"],
     ),
+    "image": ({"image_topic": _TOPIC, "content_type": {"const": "image/jpeg"}}, ["image_topic"]),
 }
 
 

@@ -1,8 +1,8 @@
 """Run by a Python that has Home Assistant: what its own MQTT integration makes of a discovery payload.
 
-Reads ``{"config": …, "messages": {topic: payload}}`` from stdin. Prints its version, what it refuses, and the state
-that each entity's template gives for the message of its topic. Needs nothing of ours: Home Assistant wants another
-Python.
+Reads ``{"config": …, "messages": {topic: payload}}`` from stdin. Prints its version, what it refuses, the state that
+each entity's template gives for the message of its topic, and what it would publish for a value of its own. Needs
+nothing of ours: Home Assistant wants another Python.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 
 import voluptuous as vol
 from homeassistant.components.mqtt.discovery import _merge_common_device_options
+from homeassistant.components.mqtt.models import MqttCommandTemplate
 from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant
@@ -48,13 +49,20 @@ async def judged(config: dict[str, Any], messages: dict[str, str]) -> dict[str, 
     """Give what Home Assistant makes of it."""
     hass = HomeAssistant(tempfile.mkdtemp())  # its templates ask for one
     refused: list[str] = []
+    entities = accepted(config, refused)
     states = {
         key: entity["value_template"].async_render_with_possible_json_value(messages[entity["state_topic"]], "error")
-        for key, entity in accepted(config, refused).items()
+        for key, entity in entities.items()
         if "value_template" in entity and entity["state_topic"] in messages
     }
+    values = {"switch": "ON", "number": 0.25, "button": "PRESS"}
+    commands = {
+        key: MqttCommandTemplate(entities[key]["command_template"]).async_render(values[component["platform"]])
+        for key, component in config["components"].items()
+        if "command_template" in entities.get(key, {})
+    }
     await hass.async_stop(force=True)
-    return {"version": __version__, "refused": refused, "states": states}
+    return {"version": __version__, "refused": refused, "states": states, "commands": commands}
 
 
 if __name__ == "__main__":

@@ -36,17 +36,22 @@ def mistakes(name: str, value: Any) -> list[str]:
 def channel_of(topic: str) -> str:
     """Give the name of the channel that a topic on the broker is of; empty: of none."""
     below = "/".join(topic.split("/")[2:])
-    own = {channel.address: channel.name for channel in CHANNELS if not channel.is_of_camera}
-    of_camera = {channel.address.partition("/")[2]: channel.name for channel in CHANNELS if channel.is_of_camera}
-    return own.get(below) or of_camera.get(below.partition("/")[2], "")
+    for channel in CHANNELS:
+        if re.fullmatch(re.sub(r"{\w+}", "[^/]+", channel.address), below):
+            return channel.name
+    return ""
 
 
 def mistakes_on_the_wire(messages: Iterable[tuple[str, bytes, bool]]) -> list[str]:
     """Tell what of messages as they came from a broker is not as published: topics that nobody knows, too."""
     found = []
     for topic, payload, _ in messages:
-        name, text = channel_of(topic), payload.decode()
-        value = json.loads(text) if text.startswith("{") else text
+        name = channel_of(topic)
+        if name == "snapshot":
+            found += [] if payload.startswith(b"\xff\xd8") else [f"{topic} has no JPEG"]
+            continue
+        text = payload.decode()
+        value = json.loads(text or "{}") if not text or text.startswith("{") else text
         found += mistakes(name, value) if name else [f"{topic} is no channel"]
     return found
 

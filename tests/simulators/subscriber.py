@@ -66,6 +66,10 @@ class Subscriber:
         self._client.disconnect()
         self._client.loop_stop()
 
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish something with QoS 1."""
+        self._client.publish(topic, payload, 1, retain)
+
     def bodies(self, ending: str) -> list[Any]:
         """Give the contents of all topics that end so, in order of arrival: an object, or text."""
         return [_content(payload) for topic, payload, _ in list(self.messages) if topic.endswith(ending)]

@@ -13,9 +13,11 @@ import pytest
 from tests.shared_data import SHARED, needs
 from tests.simulators.broker import Mosquitto, find_mosquitto, free_port
 from tests.simulators.home_assistant import PYTHON, needs_home_assistant
+from tests.simulators.subscriber import Subscriber
 from tests.system.process import EdgecamProcess, wait_for
 
 MODEL, WALKERS = "models/fastestdet_352_coco80.onnx", "footage/one-by-one-person-detection.mp4"
+DISCOVERY = "homeassistant/device/edgecam-test/config"
 LIVE = Path(__file__).parents[1] / "simulators" / "home_assistant_live.py"
 pytestmark = [
     needs_home_assistant,
@@ -29,6 +31,8 @@ use = "{SHARED / MODEL}"
 [messaging]
 broker = "URL"
 health_interval = 1.0
+commands = true
+pictures = true
 [messaging.homeassistant]
 enabled = HOME
 [cameras.hall]
@@ -110,13 +114,29 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     mosquitto.stop()
 
 
+def command_the_hall(home: HomeAssistant) -> None:
+    """Press and turn everything that there is."""
+    switch, number = "switch.test_hall_detection", "number.test_hall_threshold"
+    wait_for(lambda: home.state(switch) == "on", 10, "the switch")
+    home.call("switch", "turn_off", entity_id=switch)
+    wait_for(lambda: home.state(switch) == "off", 10, "the device said that it is off")
+    wait_for(lambda: home.state("binary_sensor.test_hall_occupied") == "off", 10, "nothing is in sight")
+    home.call("switch", "turn_on", entity_id=switch)
+    wait_for(lambda: home.state(switch) == "on", 10, "the device said that it is on")
+    home.call("number", "set_value", entity_id=number, value=0.6)
+    wait_for(lambda: home.state(number) == "0.6", 10, "the device said that it looks so")
+    home.call("button", "press", entity_id="button.test_hall_snapshot")
+    wait_for(lambda: home.state("image.test_hall_picture").startswith("20"), 10, "a picture of now")
+
+
 def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_told_to(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     def config(home: str) -> str:
         return CONFIG.replace("URL", broker.url).replace("HOME", home)
 
-    with HomeAssistant(broker.port, tmp_path / "log") as home:
+    log = tmp_path / "log"
+    with HomeAssistant(broker.port, log) as home:
         with EdgecamProcess(tmp_path, config=config("true")) as edgecam:
             wait_for(lambda: home.state("binary_sensor.test_hall_person") == "on", 60, "somebody in the hall")
             wait_for(lambda: home.state("sensor.test_hall_person_count").isdigit(), 10, "how many")
@@ -126,10 +146,15 @@ def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_tol
             assert home.state("sensor.test_model") == "fastestdet"
             assert home.states["event.test_hall_event"]["label"]
             wait_for(lambda: home.state("binary_sensor.test_hall_floor_person"), 10, "the zone")
+            command_the_hall(home)
+            with Subscriber(broker.port, topics="homeassistant/#") as listener, HomeAssistant(broker.port, log):
+                wait_for(lambda: b"online" in listener.at("homeassistant/status"), 30, "a birth")
+                wait_for(
+                    lambda: len(listener.at("homeassistant/device/edgecam-test/config")) > 1, 20, "discovery again"
+                )
             assert edgecam.stop() == 0
             wait_for(lambda: home.state("binary_sensor.test_hall_person") == "unavailable", 10, "it is away")
         with EdgecamProcess(tmp_path, config=config("false")) as edgecam:
             wait_for(lambda: not [one for one in home.states if "test_hall" in one], 30, "nothing of the device")
             assert edgecam.stop() == 0
-    log = (tmp_path / "log").read_text()
-    assert "homeassistant.components.mqtt" not in log, "its MQTT integration has nothing to complain of"
+    assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document of what a device publishes, made from the same table as the schemas."""
+"""The AsyncAPI 3 document of what a device publishes and takes, made from the same table as the schemas."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,11 @@ _BINDING: Final = "0.2.0"  # of https://github.com/asyncapi/bindings/tree/master
 _PARAMETERS: Final = {
     "device": {"description": "`[device] id` of the configuration, or else the host's name."},
     "camera": {"description": "The camera's name in the configuration."},
+    "command": {"description": "The command's name."},
+    "id": {"description": "Its sender's, 1 to 64 letters, digits, `.`, `_`, `:` and `-`; `-` alone: none."},
 }
 _DESCRIPTION: Final = (
-    "What a device says. What a subscriber must do to miss nothing stands in mqtt.md. "
+    "What a device says, and the commands it takes. What a subscriber must do to miss nothing stands in mqtt.md. "
     "Fields may be added within a schema version; none is renamed or removed."
 )
 
@@ -35,7 +37,7 @@ def document(app: str) -> dict[str, Any]:
         },
         "defaultContentType": "application/json",
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
-        "operations": {f"send_{channel.name}": _operation(channel) for channel in CHANNELS},
+        "operations": {f"{_action(channel)}_{channel.name}": _operation(channel) for channel in CHANNELS},
         "components": {"messages": {channel.name: _message(channel) for channel in CHANNELS}},
     }
 
@@ -62,22 +64,27 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _operation(channel: Channel) -> dict[str, Any]:
-    return {
-        "action": "send",
+    told = {
+        "action": _action(channel),
         "channel": _reference("channels", channel.name),
         "messages": [_reference("channels", channel.name, "messages", channel.name)],
         "bindings": {"mqtt": {"qos": channel.qos, "retain": channel.retain, "bindingVersion": _BINDING}},
     }
+    if channel.fields is not None:
+        told["reply"] = {"channel": _reference("channels", "result")}
+    return told
+
+
+def _action(channel: Channel) -> str:
+    return "receive" if channel.is_taken else "send"
 
 
 def _message(channel: Channel) -> dict[str, Any]:
-    return {
-        "name": channel.name,
-        "summary": channel.summary,
-        "contentType": "text/plain" if channel.body is None else "application/json",
+    told: dict[str, Any] = {"name": channel.name, "summary": channel.summary, "contentType": channel.media}
+    if channel.has_schema:
         # their keywords are those of draft-07 too, which is what AsyncAPI takes a schema for that says nothing else
-        "payload": {"$ref": f"./schemas/{channel.name}.json"},
-    }
+        told["payload"] = {"$ref": f"./schemas/{channel.name}.json"}
+    return told
 
 
 def _reference(*steps: str) -> dict[str, str]:

@@ -1,10 +1,12 @@
-"""Every topic that a device publishes under, and what of it a subscriber may rely on."""
+"""Every topic that a device publishes under or listens at, and what others may rely on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from appliance.messaging import topics
 from appliance.messaging.contract import device, sights
+from appliance.messaging.orders import ORDERS, Field
 
 CAMERA: Final = "{camera}"
 """What stands in an address for a camera's name."""
@@ -17,12 +19,15 @@ class Channel:
     Attributes:
         name: Of its schema's file and of its message.
         address: Below the device's root.
-        body: The type of what stands behind the envelope; None: plain text, one of `texts`.
+        body: The type of what stands behind the envelope, or of all of it where the device takes it; None: it has none.
         summary: One line.
         durable: Numbered, and kept on disk until the broker has it.
         retain: The broker keeps the last one.
         qos: Of the message.
         texts: All that a plain text may say.
+        media: MIME type of the payload.
+        is_taken: The device listens there.
+        fields: Of a command; None: of no command.
     """
 
     name: str
@@ -33,6 +38,14 @@ class Channel:
     retain: bool = False
     qos: int = 1
     texts: tuple[str, ...] = ()
+    media: str = "application/json"
+    is_taken: bool = False
+    fields: Mapping[str, Field] | None = None
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether its payload can be told in a JSON Schema."""
+        return self.body is not None or self.fields is not None or bool(self.texts)
 
     @property
     def is_of_camera(self) -> bool:
@@ -48,6 +61,7 @@ CHANNELS: Final = (
         summary="Whether the device is connected. Retained, and the last will.",
         retain=True,
         texts=("online", "offline"),
+        media="text/plain",
     ),
     Channel(
         name="info",
@@ -139,6 +153,37 @@ CHANNELS: Final = (
         body=sights.Masks,
         summary="Which pixels of a frame the labels cover, where the owner asks for it.",
         qos=0,
+    ),
+    Channel(
+        name="snapshot",
+        address=topics.snapshot(CAMERA),
+        body=None,
+        summary="A picture of a camera, on command, where the owner allows it.",
+        media="image/jpeg",
+    ),
+    Channel(
+        name="result",
+        address=topics.result("{command}", "{id}"),
+        body=device.Result,
+        summary="What became of a command, where its sender named no other topic.",
+    ),
+    Channel(
+        name="ack",
+        address=topics.ACK,
+        body=device.Ack,
+        summary='The word of a subscriber that messages arrived, with `ack = "end-to-end"`: never retained.',
+        is_taken=True,
+    ),
+    *(
+        Channel(
+            name=f"cmd-{name}",
+            address=f"{topics.CMD}/{name}/{{id}}",
+            body=None,
+            summary=f"The command {name}: never retained, answered at `result`.",
+            is_taken=True,
+            fields=fields,
+        )
+        for name, fields in ORDERS.items()
     ),
 )
 """In the order in which they are documented."""

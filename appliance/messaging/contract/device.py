@@ -1,6 +1,6 @@
 """What messages of the device itself carry behind the envelope."""
 
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from appliance.messaging.contract.words import Count, Milliseconds, Model, Seconds, Share, Size, Time, open_words
 
@@ -10,7 +10,7 @@ Gap = TypedDict(
     {
         "from": Annotated[int, {"minimum": 1}, "The lowest number that will never arrive."],
         "to": Annotated[int, {"minimum": 1}, "The highest."],
-        "count": Annotated[int, {"minimum": 1}, "How many."],
+        "count": Annotated[int, {"minimum": 0}, "How many; 0: nobody can say, see `uncounted_s`."],
         "reason": Annotated[
             str, open_words("rows", "bytes", "age", "inlet", "too_large", "invalid", "corrupt", "restart", "refused")
         ],
@@ -221,3 +221,28 @@ class Audit(TypedDict):
     fields: Annotated[dict[str, str | float | bool], "As they came."]
     ok: bool
     why: Annotated[str, "Of a refusal; else empty."]
+
+
+class Result(TypedDict):
+    """What became of a command, for its sender."""
+
+    command: Annotated[str, "Its name."]
+    command_id: Annotated[str, "Its sender's; `-`: none."]
+    ok: bool
+    why: Annotated[str, "Of a refusal; else empty."]
+    result: Annotated[dict[str, object], "What the command gives."]
+    repeated: NotRequired[Annotated[Literal[True], "It was done before; this is the answer of then."]]
+
+
+class Ack(TypedDict):
+    """The word of a subscriber, from end to end: it has these messages."""
+
+    gen: Annotated[str, {"pattern": "^[0-9a-f]{16}$"}, "The generation."]
+    upto: Annotated[Count, "It has all numbers up to this one, but for those that are missing."]
+    missing: NotRequired[
+        Annotated[
+            list[Annotated[list[Count], {"minItems": 2, "maxItems": 2}]],
+            {"maxItems": 1000},
+            "First and last of each run.",
+        ]
+    ]

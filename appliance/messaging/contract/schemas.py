@@ -10,6 +10,7 @@ from typing import is_typeddict as is_table
 
 from appliance.messaging.contract.channels import Channel
 from appliance.messaging.contract.words import Envelope, Late, Numbered, OfCamera
+from appliance.messaging.orders import Field
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _SIMPLE: Final[Mapping[Any, str]] = {
@@ -22,15 +23,22 @@ _SIMPLE: Final[Mapping[Any, str]] = {
 
 
 def schema_of(channel: Channel) -> dict[str, Any]:
-    """Give the schema of a topic's payload.
+    """Give the schema of a topic's payload, for a channel that has one.
 
     Raises:
         TypeError: A type of it has no JSON Schema.
     """
     head = {"$schema": DIALECT, "title": channel.address.replace("{", "<").replace("}", ">")}
     head["description"] = channel.summary
+    if channel.fields is not None:
+        # closed: a command with a field that is not known is refused
+        told = {name: _field(one) for name, one in channel.fields.items()}
+        needed = [name for name, one in channel.fields.items() if one.is_needed]
+        return {**head, "type": "object", "properties": told, "required": needed, "additionalProperties": False}
     if channel.body is None:
         return {**head, "type": "string", "enum": list(channel.texts)}
+    if channel.is_taken:
+        return {**head, **_table(channel.body)}
     parts: list[type] = [Envelope]
     if channel.is_of_camera:
         parts.append(OfCamera)
@@ -54,6 +62,15 @@ def fields_of(schema: Mapping[str, Any], at: str = "") -> list[str]:
     return found
 
 
+def _field(field: Field) -> dict[str, Any]:
+    words = {"description": f"{field.accepts[0].upper()}{field.accepts[1:]}."}
+    if field.pattern is not None:
+        return {"type": "string", "pattern": f"^{field.pattern.pattern}$", **words}
+    if field.most < field.least:
+        return {"type": "boolean", **words}
+    return {"type": "integer" if field.is_whole else "number", "minimum": field.least, "maximum": field.most, **words}
+
+
 def _table(shape: type) -> dict[str, Any]:
     # of classes as well as their bases: get_type_hints knows the order in which they were written
     hints = get_type_hints(shape, include_extras=True)
@@ -71,6 +88,8 @@ def _schema(hint: Any) -> dict[str, Any]:
         return _MADE_OF[origin](get_args(hint))
     if is_table(hint):
         return _table(hint)
+    if hint is object:
+        return {}
     if hint in _SIMPLE:
         return {"type": _SIMPLE[hint]}
     raise TypeError(f"no JSON Schema for {hint!r}")

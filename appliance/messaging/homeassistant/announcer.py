@@ -22,6 +22,7 @@ GATHER: Final = 2.0  # seconds: what is seen for the first time seldom comes alo
 SPREAD: Final = 10.0  # seconds: devices do not all answer a birth message at once
 SETTLE: Final = 5.0  # seconds with a connection after which the broker has what it was sent
 BIRTH: Final = b"online"
+MOST_HEARD: Final = 4  # messages of Home Assistant's that wait
 
 _logger = logging.getLogger(__name__)
 
@@ -45,8 +46,10 @@ class Announcer:
         state_dir: Where what it was told of is kept.
         publish: Takes a message; never blocks.
         board: Where it reports, as ``homeassistant``.
-        births: What Home Assistant says of itself.
         spread: Gives the seconds to wait after a birth message.
+
+    Attributes:
+        inbox: For what Home Assistant says of itself: at its birth everything is sent again, a little later.
     """
 
     name = "homeassistant"
@@ -59,14 +62,14 @@ class Announcer:
         state_dir: Path,
         publish: Callable[[Message], None],
         board: HealthBoard,
-        births: Inbox,
         spread: Callable[[], float] = lambda: random.uniform(0.0, SPREAD),  # noqa: S311 - no secret hangs on it
     ) -> None:
         self.pulse = Pulse(limit=30.0)
+        self.inbox = Inbox(MOST_HEARD)
         self._facts, self._topic, self._state_dir = facts, topic_of(prefix, facts.device), state_dir
-        self._publish, self._board, self._births, self._spread = publish, board, births, spread
-        self._changed = threading.Condition()
-        self._due = float("-inf")
+        self._publish, self._board, self._spread = publish, board, spread
+        self._lock = threading.Lock()
+        self._due = self._born_at = float("-inf")
         self._memory = recall(state_dir)
         self._seen = set(self._memory.seen)
         self._dropped = 0
@@ -79,32 +82,28 @@ class Announcer:
                 self._add(subjects)
         return ()
 
-    def _hear(self, payload: bytes) -> None:
-        """Take what Home Assistant says of itself: at its birth everything is sent again, a little later."""
-        if payload == BIRTH:
-            self._tell_within(self._spread())
-
     def run(self, stop: threading.Event) -> None:
         """Tell what there is until `stop` is set."""
         if self._memory.topic not in {"", self._topic}:
             self._publish(config_message(self._memory.topic))
             self._memory = Memory(seen=self._memory.seen)
         while not stop.is_set():
-            while (birth := self._births.take(0.0)) is not None:
-                self._hear(birth.payload)
-            with self._changed:
-                is_due = self._due <= time.monotonic()
-                if is_due:
-                    self._due = float("inf")
+            now = time.monotonic()
+            with self._lock:
+                is_due = self._due <= now
+                self._due = float("inf") if is_due else self._due
+                wait = min(TICK, self._due - now)
                 seen = frozenset(self._seen)
             if is_due:
                 self._tell(seen)
             self.pulse.beat()
-            with self._changed:
-                self._changed.wait(min(TICK, max(0.0, self._due - time.monotonic())))
+            heard = self.inbox.take(max(0.0, wait))
+            if heard is not None and heard.payload == BIRTH and time.monotonic() - self._born_at >= SPREAD:
+                self._born_at = time.monotonic()  # whoever says it all the time is not heard all the time
+                self._tell_within(self._spread())
 
     def _add(self, subjects: set[Subject]) -> None:
-        with self._changed:
+        with self._lock:
             room = MOST_SEEN - len(self._seen)
             new = sorted(subjects - self._seen)
             self._dropped += len(new) - len(new[:room])
@@ -113,9 +112,8 @@ class Announcer:
             self._tell_within(GATHER)
 
     def _tell_within(self, seconds: float) -> None:
-        with self._changed:
+        with self._lock:
             self._due = min(self._due, time.monotonic() + seconds)
-            self._changed.notify()
 
     def _tell(self, seen: frozenset[Subject]) -> None:
         told = discover(self._facts, seen, self._memory.platforms)

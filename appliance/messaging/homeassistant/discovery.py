@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-from appliance.messaging.homeassistant.controls import Powers, camera_controls, device_controls
-from appliance.messaging.homeassistant.entities import Entity, Source, of_camera, of_device, of_subject
+from appliance.messaging.homeassistant.entities import (
+    Entity,
+    Source,
+    commanded,
+    device_commanded,
+    of_camera,
+    of_device,
+    of_subject,
+)
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject
 from appliance.messaging.payloads import encode
 
@@ -25,7 +32,9 @@ class DeviceFacts:
         app: Version of Edgecam.
         cameras: Those that are in use.
         health_interval: Seconds between two `health` messages.
-        powers: What may be commanded; None: nothing.
+        has_commands: It obeys commands.
+        has_pictures: It sends a picture when it is commanded to.
+        can_restart: It restarts when it is commanded to.
     """
 
     device: str
@@ -33,7 +42,9 @@ class DeviceFacts:
     app: str
     cameras: Sequence[CameraFacts]
     health_interval: float
-    powers: Powers | None = None
+    has_commands: bool = False
+    has_pictures: bool = False
+    can_restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +107,10 @@ def _entities(facts: DeviceFacts, seen: Iterable[Subject]) -> Iterator[tuple[str
     yield from of_device(source)
     for camera in facts.cameras:
         yield from of_camera(source, camera)
-    if facts.powers is not None:
-        yield from device_controls(source)
+    if facts.has_commands:
+        yield from device_commanded(source, can_restart=facts.can_restart)
         for camera in facts.cameras:
-            yield from camera_controls(source, camera, facts.powers)
+            yield from commanded(source, camera, has_pictures=facts.has_pictures)
     by_name = {camera.name: camera for camera in facts.cameras}
     named = chain.from_iterable(camera.configured() for camera in facts.cameras)
     for subject in chain(named, sorted(seen)):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from appliance.messaging import topics
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject
+from appliance.messaging.orders import NO_ID
 
 Entity = dict[str, Any]
 MISSED_HEALTH: Final = 3  # `health` messages that may fail to come before their figures count as unknown
@@ -35,7 +36,25 @@ class Source:
     def entity(self, platform: str, key: str, name: str, below: str, template: str, **more: Any) -> Entity:
         """Give an entity whose state is in a topic of the device."""
         state = {"state_topic": self.topic(below), "value_template": template}
-        return {"platform": platform, "unique_id": f"edgecam.{self.device}.{key}", "name": name, **state, **more}
+        return {"platform": platform, "unique_id": self.unique(key), "name": name, **state, **more}
+
+    def unique(self, key: str) -> str:
+        """Give the id of an entity by its key."""
+        return f"edgecam.{self.device}.{key}"
+
+    def button(self, key: str, name: str, **more: Any) -> Entity:
+        """Give a button, but for what it commands."""
+        return {"platform": "button", "unique_id": self.unique(key), "name": name, **more}
+
+    def command(self, name: str, fields: str) -> Entity:
+        """Give the keys by which an entity commands; without an id, so that each press is a command of its own.
+
+        Args:
+            name: The command's.
+            fields: Its fields, as an expression.
+        """
+        topic = self.topic(f"{topics.CMD}/{name}/{NO_ID}")
+        return {"command_topic": topic, "command_template": f"{{{{ {fields} | to_json }}}}"}
 
     def figure(self, key: str, name: str, template: str, **more: Any) -> Entity:
         """Give a sensor whose state is a figure of `health`."""
@@ -145,6 +164,76 @@ def of_camera(source: Source, camera: CameraFacts) -> Iterator[tuple[str, Entity
                 **source.while_online(name),
             ),
         )
+
+
+def commanded(source: Source, camera: CameraFacts, *, has_pictures: bool) -> Iterator[tuple[str, Entity]]:
+    """Give the entities by which a camera is commanded, by their keys."""
+    name, below = camera.name, topics.settings(camera.name)
+    yield (
+        f"{name}.detect",
+        source.entity(
+            "switch",
+            f"{name}.detect",
+            f"{name} detection",
+            below,
+            "{{ 'ON' if value_json.detect else 'OFF' }}",
+            **source.command("detect", f"{{'camera': '{name}', 'on': value == 'ON'}}"),
+        ),
+    )
+    if camera.least_score is not None:
+        yield (
+            f"{name}.threshold",
+            source.entity(
+                "number",
+                f"{name}.threshold",
+                f"{name} threshold",
+                below,
+                "{{ value_json.min_score }}",
+                min=camera.least_score,
+                max=1.0,
+                step=0.01,
+                mode="box",
+                entity_category="config",
+                **source.command("threshold", f"{{'camera': '{name}', 'min_score': value}}"),
+            ),
+        )
+    if has_pictures:
+        yield (
+            f"{name}.snapshot",
+            {
+                **source.button(f"{name}.snapshot", f"{name} snapshot"),
+                **source.command("snapshot", f"{{'camera': '{name}'}}"),
+            },
+        )
+        yield (
+            f"{name}.picture",
+            {
+                "platform": "image",
+                "unique_id": source.unique(f"{name}.picture"),
+                "name": f"{name} picture",
+                "image_topic": source.topic(topics.snapshot(name)),
+                "content_type": "image/jpeg",
+            },
+        )
+
+
+def device_commanded(source: Source, *, can_restart: bool) -> Iterator[tuple[str, Entity]]:
+    """Give the buttons of the device, by their keys."""
+    if can_restart:
+        yield (
+            "restart",
+            {
+                **source.button("restart", "Restart", device_class="restart", entity_category="config"),
+                **source.command("restart", "{}"),
+            },
+        )
+    yield (
+        "model_check",
+        {
+            **source.button("model_check", "Check model", entity_category="diagnostic"),
+            **source.command("model-check", "{}"),
+        },
+    )
 
 
 def of_subject(source: Source, task: str, subject: Subject) -> Iterator[tuple[str, Entity]]:

@@ -49,6 +49,7 @@ class CameraFacts:
         zones: The labels and groups that each zone is for; none: all.
         labels: The labels and groups that the owner chose; none: all.
         groups: The names among them, and among all that is seen, that are groups.
+        least_score: The lowest that can be commanded; None: it cannot be.
     """
 
     name: str
@@ -56,6 +57,7 @@ class CameraFacts:
     zones: Mapping[str, Sequence[str]]
     labels: Sequence[str]
     groups: frozenset[str]
+    least_score: float | None = None
 
     def configured(self) -> Iterator[Subject]:
         """Give what is known before anything is seen: anything at all, and what the configuration names."""

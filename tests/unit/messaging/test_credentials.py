@@ -91,6 +91,7 @@ def test_a_file_that_is_replaced_or_pointed_elsewhere_is_noticed_and_one_that_is
     write(elsewhere, "hush")
     secret.symlink_to(elsewhere)
     mine = credentials(username="camera", password={"file": str(secret)})
+    assert not mine.have_changed(), "not before they were looked at either"
     mine.choose()
     assert not mine.have_changed()
     write(elsewhere, "hush")

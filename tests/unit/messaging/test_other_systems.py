@@ -60,7 +60,7 @@ def rendered(message: Message) -> bytes:
 
 def test_a_message_for_another_system_has_its_topic_and_format_and_no_envelope() -> None:
     (message,) = told(EVENT)
-    assert topics.full("dev", message.topic) == "frigate/events"
+    assert (message.topic, topics.is_foreign(message.topic)) == ("/frigate/events", True)
     assert (message.durable, message.retain, message.qos) == (False, False, 0)
     assert json.loads(rendered(message)) == message.body
     assert rendered(Message("/homeassistant/device/x/config", {}, retain=True)) == b""
@@ -116,8 +116,8 @@ def test_onvif_metadata_is_as_the_specification_says(label: str) -> None:
     (ended,) = output.notice(event_message(replace(EVENT, label=label, type=EventType.END), MODEL))
     for message in (seen, begun, ended):
         assert refused(ONVIF_METADATA, json.loads(json.dumps(dict(message.body)))) == []
-    assert topics.full("dev", seen.topic) == "gate-1/onvif-mj/VideoAnalytics/door/Detections"
-    assert topics.full("dev", begun.topic) == "gate-1/onvif-mj/VideoAnalytics/door/Objects"
+    assert seen.topic == "/gate-1/onvif-mj/VideoAnalytics/door/Detections"
+    assert begun.topic == "/gate-1/onvif-mj/VideoAnalytics/door/Objects"
     (frame,), (last,) = begun.body["Frame"], ended.body["Frame"]
     assert frame["@UtcTime"] == "2026-01-31T12:00:01.500Z"
     assert "@ObjectId" not in seen.body["Frame"][0]["Object"][0]

@@ -7,23 +7,26 @@ from typing import Any
 import pytest
 
 from appliance.core.message import Message
-from appliance.messaging.homeassistant.controls import Powers
+from appliance.messaging import orders
 from appliance.messaging.homeassistant.discovery import MOST_BYTES, MOST_GONE, DeviceFacts, Discovery, discover
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject, plain, seen_in
-from appliance.messaging.orders import address, read
 from appliance.messaging.payloads import counts_message, encode
 from tests.simulators.home_assistant import needs_home_assistant, own_words, refused
 
 NASTY = 'Überholer\'s "x" }} {{ 1/0 }} {% raw %} \\ 🚲'
 EXAMPLES = (Path(__file__).resolve().parents[4] / "docs" / "mqtt.md").read_text(encoding="utf-8")
-DOOR = CameraFacts("door", "detect", {"porch": ("person", "vehicle"), "way": ()}, (), frozenset({"vehicle"}))
-STALL = CameraFacts("stall", "classify", {}, (), frozenset())
+DOOR = CameraFacts("door", "detect", {"porch": ("person", "vehicle"), "way": ()}, (), frozenset({"vehicle"}), 0.1)
+STALL = CameraFacts("stall", "classify", {}, (), frozenset(), 0.1)
 HALL = CameraFacts("hall", "segment", {"floor": ("person",)}, ("sofa",), frozenset())
 SEEN = [Subject("door", "way", "label", NASTY), Subject("door", "", "label", "person")]
 
 
 def facts(*cameras: CameraFacts) -> DeviceFacts:
     return DeviceFacts("gate-1", "Raspberry Pi 5", "0.1.0", cameras or (DOOR, STALL, HALL), 60.0)
+
+
+def commanding() -> DeviceFacts:
+    return replace(facts(), has_commands=True, has_pictures=True, can_restart=True)
 
 
 def components(told: Discovery) -> dict[str, Any]:
@@ -69,6 +72,38 @@ def test_home_assistant_s_own_code_accepts_it_and_its_templates_read_our_message
     assert states["stall.shows"] == "nothing"
     assert json.loads(states["door.events"])["label"] == NASTY
     assert states["stall.changes"] == "", "what is late fires nothing"
+
+
+def test_what_can_be_commanded_is_there_only_where_commands_are_obeyed() -> None:
+    found, before = (components(discover(one, [], {})) for one in (commanding(), facts()))
+    assert refused(discover(commanding(), [], {}).payload) == []
+    assert found.keys() - before.keys() == {
+        *("restart", "model_check", "door.detect", "door.threshold", "door.snapshot", "door.picture"),
+        *("stall.detect", "stall.threshold", "stall.snapshot", "stall.picture"),
+        *("hall.detect", "hall.snapshot", "hall.picture"),
+    }
+    without = components(discover(replace(facts(), has_commands=True), [], {}))
+    assert not without.keys() & {"restart", "door.snapshot", "door.picture"}
+    assert found["door.detect"]["command_topic"] == "edgecam/gate-1/cmd/detect/-"
+    assert not any(entity.get("retain") for entity in found.values()), "a retained command is refused"
+
+
+@needs_home_assistant
+def test_home_assistant_s_own_code_publishes_commands_that_the_device_accepts() -> None:
+    told = discover(commanding(), [], {})
+    said = own_words(
+        json.loads(encode(told.payload)), {"edgecam/gate-1/door/settings": '{"detect":false,"min_score":0.35}'}
+    )
+    assert said["refused"] == []
+    assert (said["states"]["door.detect"], said["states"]["door.threshold"]) == ("OFF", "0.35")
+    read = {}
+    for key, payload in said["commands"].items():
+        name, identity = components(told)[key]["command_topic"].split("/")[3:]
+        read[key] = orders.read(name, identity, payload.encode())
+    assert read["door.detect"].fields == {"camera": "door", "on": True}
+    assert read["stall.threshold"].fields == {"camera": "stall", "min_score": 0.25}
+    assert (read["restart"].fields, read["hall.snapshot"].fields) == ({}, {"camera": "hall"})
+    assert {one.id for one in read.values()} == {orders.NO_ID}, "each press is a command of its own"
 
 
 def test_what_the_configuration_names_is_there_before_it_is_seen() -> None:
@@ -137,27 +172,3 @@ def test_plain_names_are_safe_and_differ(name: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,50}", plain(name))
     others = {"traffic light", "traffic-light", "traffic  light", "ampel", "Ämpel", "x" * 99, "x" * 98} - {name}
     assert plain(name) not in {plain(other) for other in others}
-
-
-@pytest.mark.parametrize("has_pictures", [True, False])
-def test_what_home_assistant_sends_are_commands_that_the_device_takes(*, has_pictures: bool) -> None:
-    told = components(discover(replace(facts(), powers=Powers(0.1, has_pictures)), [], {}))
-    taken = []
-    for key, entity in told.items():
-        if "command_topic" not in entity:
-            continue
-        called = address(entity["command_topic"], "edgecam/gate-1")
-        assert called is not None, key
-        names = ("payload_on", "payload_off", "payload_press", "command_template")
-        payloads = [entity[name].replace("{{ value }}", "0.5") for name in names if name in entity]
-        taken += [(key, read(*called, payload.encode()).name) for payload in payloads]
-    assert refused({**discover(facts(), [], {}).payload, "components": told}) == []
-    pictures = [(f"{name}.snapshot", "snapshot") for name in ("door", "stall", "hall")] if has_pictures else []
-    switches = [(f"{name}.detect", "detect") for name in ("door", "stall", "hall")] * 2
-    thresholds = [("door.threshold", "threshold"), ("stall.threshold", "threshold")]
-    assert sorted(taken) == sorted([("restart", "restart"), *switches, *thresholds, *pictures])
-    assert ("door.picture" in told) == has_pictures
-
-
-def test_a_device_that_obeys_nobody_shows_nothing_to_command() -> None:
-    assert not [key for key, entity in components(discover(facts(), [], {})).items() if "command_topic" in entity]
