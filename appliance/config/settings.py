@@ -183,8 +183,40 @@ class OutboxSettings(Section):
     max_age: float = setting(
         30 * 86400.0, "Longest time a message is kept.", unit="seconds", ge=60.0, le=3650 * 86400.0
     )
-    commit_rows: int = setting(32, "Most messages in one commit.", unit="messages", ge=1, le=1000)
-    commit_interval: float = setting(0.25, "Longest wait before a commit.", unit="seconds", ge=0.01, le=5.0)
+    mode: Literal["strict", "grouped", "economy"] = setting(
+        "grouped",
+        "How much a power cut may take: what came in within the last commit. `strict`: every message has its own; "
+        "`grouped`: 250 ms or 32 messages; `economy`: 5 s or 128 messages, for the least wear.",
+    )
+    commit_rows: int | None = setting(
+        None, "Most messages in one commit; none: as the mode says.", unit="messages", example=32, ge=1, le=1000
+    )
+    commit_interval: float | None = setting(
+        None, "Longest wait before a commit; none: as the mode says.", unit="seconds", example=0.25, ge=0.01, le=5.0
+    )
+    replay_window: float = setting(
+        86400.0,
+        "Time for which a message that the broker has is kept, so that it can be sent again; 0: not at all.",
+        unit="seconds",
+        ge=0.0,
+        le=3650 * 86400.0,
+    )
+    replay_share: float = setting(
+        0.2,
+        "Largest part of `max_rows` and `max_bytes` that those may take; they go before any that waits.",
+        ge=0.0,
+        le=1.0,
+    )
+
+    @property
+    def rows_per_commit(self) -> int:
+        """Most messages in one commit."""
+        return self.commit_rows or {"strict": 1, "grouped": 32, "economy": 128}[self.mode]
+
+    @property
+    def seconds_per_commit(self) -> float:
+        """Longest wait before a commit, in seconds."""
+        return self.commit_interval or {"strict": 0.01, "grouped": 0.25, "economy": 5.0}[self.mode]
 
 
 class TlsSettings(Section):

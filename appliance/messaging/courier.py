@@ -1,6 +1,7 @@
-"""The worker that owns the outbox: numbers and commits what comes in, feeds the link, forgets what the broker has."""
+"""The worker that owns the outbox: numbers and commits what comes in, feeds the link, notes what the broker has."""
 
 import logging
+import queue
 import threading
 import time
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any, Final
 from appliance.config import OutboxSettings
 from appliance.core.backoff import Backoff
 from appliance.core.clock import Clock, ClockQuality
-from appliance.core.errors import StorageError
+from appliance.core.errors import StorageError, UnavailableError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.message import Message
 from appliance.core.worker import Pulse
@@ -21,14 +22,18 @@ from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.parcels import Link, Parcel
 from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.requests import Replay
 from appliance.messaging.rows import Draft
 
-ACKNOWLEDGE_AT: Final = (
-    256  # rows: a kill repeats no more than these and what is in flight; subscribers drop them by id
-)
+ACKNOWLEDGE_AT: Final = 256  # messages: a kill repeats no more than these and what is in flight; they have the same id
+ACKNOWLEDGE_WITH: Final = 16  # messages: so many are noted with the next commit; fewer are not worth the page
+ACKNOWLEDGE_WITHIN: Final = 5.0  # seconds: then they have a commit of their own
 LOOK_INTERVAL: Final = 1.0  # seconds between two looks at the age of what waits
 TICK: Final = 0.5  # seconds between two looks at whether to stop
 SETTLE: Final = 3.0  # seconds for what is in flight when the worker stops
+ANSWER: Final = 10.0  # seconds that another thread waits for the answer to its request
+
+_QUALITIES: Final = {ClockQuality.UNSYNCED: 0, ClockQuality.HOLDOVER: 1, ClockQuality.SYNCED: 2}
 
 _logger = logging.getLogger(__name__)
 
@@ -65,6 +70,7 @@ class Courier:
     ) -> None:
         self.pulse = Pulse(limit=60.0)
         self._device_id, self._settings, self._boot_id = device_id, settings, boot_id
+        self._most_rows, self._interval = settings.rows_per_commit, settings.seconds_per_commit
         self._clock, self._board = clock, board
         self._inlet, self._link, self._inflight = inlet, link, inflight
         self._outbox = Outbox(
@@ -97,7 +103,28 @@ class Courier:
             self._finish()
         finally:
             self._inlet.is_staffed = False
-            self._outbox.close()
+            self._outbox.close(is_clean=self._inlet.depth == 0 and self._inlet.lost == 0)
+
+    def replay(self, gen: str, first: int, last: int) -> int:
+        """Send again what the broker had and the outbox still keeps; may be called from any other thread.
+
+        Gives how many messages wait again. They keep their id; nothing is sent that is not there any more.
+
+        Args:
+            gen: The generation; empty: that of new messages.
+            first: The lowest sequence number.
+            last: The highest.
+
+        Raises:
+            UnavailableError: The outbox is closed or busy: ask again later.
+        """
+        request = Replay(gen, first, last)
+        if self._inlet.ask(request):
+            try:
+                return request.answer.get(timeout=ANSWER)
+            except queue.Empty:
+                pass
+        raise UnavailableError("the outbox did not answer; see `edgecam status`, and ask again")
 
     @property
     def is_drained(self) -> bool:
@@ -114,6 +141,7 @@ class Courier:
             **self._feeder.counts,
             "gen": self._gen,
             "last_seq": self._outbox.last_seq,
+            "kept": self._outbox.kept,
             "evicted": self._outbox.evicted,
             "declared_lost": self._outbox.declared_lost,
             "commits": self._outbox.commits,
@@ -123,13 +151,14 @@ class Courier:
     # What comes in
 
     def _step(self, timeout: float) -> None:
-        arrivals = max(1, self._settings.commit_rows - len(self._staged)) if self._staged else 1
+        arrivals = max(1, self._most_rows - len(self._staged)) if self._staged else 1
         self._inlet.wait(timeout, arrivals)
         self._feeder.take(self._inlet.take_news())
         self._take_arrivals()
         if self._is_commit_due():
             self._commit(is_forced=self._feeder.is_closing)
         try:
+            self._answer_requests()
             self._feeder.feed()
             self._look()
         except StorageError as error:
@@ -141,9 +170,9 @@ class Courier:
         now = time.monotonic()
         moments = [now + TICK]
         if self._staged:
-            moments.append(max(self._staged_at + self._settings.commit_interval, self._retry_at))
+            moments.append(max(self._staged_at + self._interval, self._retry_at))
         if self._feeder.acknowledged:
-            moments.append(max(self._feeder.acknowledged_at + self._settings.commit_interval, self._retry_at))
+            moments.append(max(self._feeder.acknowledged_at + ACKNOWLEDGE_WITHIN, self._retry_at))
         if (trial := self._feeder.next_trial()) is not None:
             moments.append(trial)
         return max(0.0, min(moments) - now)
@@ -167,8 +196,24 @@ class Courier:
                     message.priority,
                     message.retain,
                     message.expiry_s,
+                    _QUALITIES[arrival.clock],
                 )
             )
+
+    def _answer_requests(self) -> None:
+        for request in self._inlet.take_requests():
+            if not self._outbox.is_open:
+                continue  # whoever asks hears nothing in time
+            self._note_acknowledged()
+            if isinstance(request, Replay):
+                count = self._outbox.recall(request.gen or self._gen, request.first, request.last)
+                if count:
+                    self._feeder.look_from(0)
+                request.answer.put(count)
+
+    def _note_acknowledged(self) -> None:
+        self._outbox.acknowledge(self._feeder.acknowledged)
+        self._feeder.acknowledged.clear()
 
     def _post(self, arrival: Arrival) -> None:
         message = arrival.message
@@ -183,7 +228,7 @@ class Courier:
         return payloads.render(self._device_id, arrival.message, self._origin(arrival), payloads.Identity(gen, seq))
 
     def _encode_gap(self, gen: str, seq: int, gap: Gap) -> bytes:
-        body = payloads.gap_body(gap.count, gap.first, gap.last, gap.runs, gap.reason)
+        body = payloads.gap_body(gap.count, gap.first, gap.last, gap.runs, gap.reason, uncounted_s=gap.uncounted_s)
         now = self._clock.now()
         arrival = Arrival(Message(topics.GAP, body), nanoseconds(now.time), now.mono_ns, self._clock.quality())
         return self._encode(arrival, gen, seq)
@@ -196,24 +241,27 @@ class Courier:
     # What goes to disk
 
     def _is_commit_due(self) -> bool:
-        now, interval = time.monotonic(), self._settings.commit_interval
+        now = time.monotonic()
         if now < self._retry_at and not self._feeder.is_closing:
             return False
         return (
-            len(self._staged) >= self._settings.commit_rows
-            or bool(self._staged and (self._feeder.is_closing or now - self._staged_at >= interval))
-            or len(self._feeder.acknowledged) >= ACKNOWLEDGE_AT
-            or bool(
-                self._feeder.acknowledged
-                and (self._feeder.is_closing or now - self._feeder.acknowledged_at >= interval)
-            )
+            len(self._staged) >= self._most_rows
+            or bool(self._staged and (self._feeder.is_closing or now - self._staged_at >= self._interval))
+            or self._are_acknowledgements_due(ACKNOWLEDGE_AT)
             or self._inlet.lost > 0
             or not self._outbox.is_open
             or self._retry_at > 0.0
         )
 
+    def _are_acknowledgements_due(self, count: int) -> bool:
+        """Tell whether so many messages are acknowledged, or few but long ago."""
+        if not self._feeder.acknowledged:
+            return False
+        waited = time.monotonic() - self._feeder.acknowledged_at
+        return self._feeder.is_closing or len(self._feeder.acknowledged) >= count or waited >= ACKNOWLEDGE_WITHIN
+
     def _commit(self, *, is_forced: bool = False) -> None:
-        """Make what is staged durable, in commits of at most `commit_rows`, and forget what the broker has."""
+        """Make what is staged durable, in commits of the mode's size, and note what the broker has."""
         try:
             if not self._outbox.is_open:
                 self._open()
@@ -222,7 +270,7 @@ class Courier:
             while True:
                 self._commit_once()
                 self.pulse.beat()
-                if not self._staged or (len(self._staged) < self._settings.commit_rows and not is_forced):
+                if not self._staged or (len(self._staged) < self._most_rows and not is_forced):
                     break
         except StorageError as error:
             self._storage_failed(error)
@@ -230,28 +278,29 @@ class Courier:
             self._storage_works()
 
     def _commit_once(self) -> None:
-        batch = self._staged[: self._settings.commit_rows]
+        batch = self._staged[: self._most_rows]
         lost = self._inlet.lost
-        if not (batch or lost or self._feeder.acknowledged):
+        acknowledged = self._feeder.acknowledged.copy() if self._are_acknowledgements_due(ACKNOWLEDGE_WITH) else set()
+        if not (batch or lost or acknowledged):
             return
-        spare = self._feeder.on_their_way()
+        spare = self._feeder.on_their_way() | self._feeder.acknowledged
         with self._outbox.transaction():
-            self._outbox.acknowledge(self._feeder.acknowledged)
+            self._outbox.acknowledge(acknowledged)
             done = self._outbox.append(batch, spare)
             if lost:
                 self._outbox.declare_lost(lost, "inlet")
         self._feeder.is_at_end = False
-        self._feeder.acknowledged.clear()
+        self._feeder.acknowledged -= acknowledged
         del self._staged[:done]
         self._staged_at = time.monotonic()
         self._appended += done
         self._inlet.declared(lost)
         self._inlet.held -= done
-        if self._outbox.rows > self._settings.max_rows:
+        if self._outbox.rows + self._outbox.kept > self._settings.max_rows:
             self._evict()
 
     def _open(self) -> None:
-        self._outbox.open()
+        self._outbox.open(self.pulse.beat)
         if self._outbox.gen != self._gen:
             self._gen = self._outbox.gen
             self._feeder.begin()

@@ -7,6 +7,7 @@ checkpoints.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,15 +15,20 @@ from typing import Any, Final
 
 from appliance.core.errors import StorageError
 from appliance.core.files import sync_directory
+from appliance.messaging import quarantine
 
 PAGE_BYTES: Final = 4096
+CHECKPOINT_PAGES: Final = 256  # after so many in the log it is brought into the file: 1 MB
+MIGRATION_PAGES: Final = 64  # what a change of schema may take beyond the bound, and a quarter of what there is
+CHECK_WITHIN: Final = 2.0  # seconds for looking at a file when it is opened
+MOST_CHECKED_BYTES: Final = 64 << 20  # of larger ones the pages are looked at when they are read
 
 _PRAGMAS: Final = (
     f"page_size={PAGE_BYTES}",
     "locking_mode=EXCLUSIVE",
     "journal_mode=WAL",
     "synchronous=FULL",
-    "wal_autocheckpoint=256",
+    f"wal_autocheckpoint={CHECKPOINT_PAGES}",
     "journal_size_limit=1048576",
     "cache_size=-1024",
     "mmap_size=0",
@@ -34,7 +40,7 @@ _WORDS: Final = {
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that {where} exists and that this user may write to it",
     sqlite3.SQLITE_PERM: "cannot be opened; check that this user may write to {where}",
     sqlite3.SQLITE_BUSY: "is in use by another process; is Edgecam running twice?",
-    sqlite3.SQLITE_CORRUPT: "is corrupt; it will be put aside and a new one begun",
+    sqlite3.SQLITE_CORRUPT: "is corrupt; it will be put aside, and what can be read of it goes into a new one",
     sqlite3.SQLITE_NOTADB: "is no outbox; it will be put aside and a new one begun",
     sqlite3.SQLITE_IOERR: "the disk gives errors ({error}); look into `dmesg`, and replace the card or disk",
 }
@@ -46,7 +52,7 @@ class Database:
 
     Args:
         path: The file; its directory is made when it is not there.
-        schema: Numbered from 1: each makes the schema of its number out of the one before.
+        schema: Scripts, numbered from 1: each makes the schema of its number out of the one before.
         most_pages: SQLite refuses to let the file grow beyond. It comes before the disk is full, and unlike then
             rows can still be deleted.
     """
@@ -59,6 +65,12 @@ class Database:
         self._most_pages = most_pages
         self._connection: sqlite3.Connection | None = None
         self._corrupt: sqlite3.Error | None = None
+
+    @staticmethod
+    def scripts() -> list[str]:
+        """Give the scripts of the outbox's schema, from the files beside this module."""
+        files = sorted((Path(__file__).parent / "schema").glob("*.sql"))
+        return [file.read_text(encoding="utf-8") for file in files]
 
     @property
     def is_open(self) -> bool:
@@ -160,6 +172,17 @@ class Database:
         """Execute a statement once for each row of values inside a transaction."""
         self._connected().executemany(statement, values)
 
+    def checkpoint(self) -> None:
+        """Bring the log into the file and cut it to nothing: on a full disk that makes room.
+
+        Raises:
+            StorageError: The disk has no room even for that, or is broken.
+        """
+        try:
+            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
     def used_pages(self) -> int:
         """Give how many pages hold something. The file does not shrink: free pages are used again."""
         pages: int = self.rows("PRAGMA page_count")[0][0]
@@ -177,6 +200,8 @@ class Database:
         try:
             for pragma in (*_PRAGMAS, f"max_page_count={self._most_pages}"):
                 connection.execute(f"PRAGMA {pragma}")
+            if not is_new:
+                self._check(connection)
             self._migrate(connection)
         except (sqlite3.Error, StorageError):
             connection.close()
@@ -192,31 +217,47 @@ class Database:
                 f"{self.path} was written by a newer Edgecam (schema {version}, known here: {len(self._schema)}); "
                 "install that version again, or move the file away"
             )
+        if version < len(self._schema):
+            # at its bound a file needs more to change: rows become larger. From the next start on the bound holds again
+            pages = connection.execute("PRAGMA page_count").fetchone()[0] * 5 // 4 + MIGRATION_PAGES
+            connection.execute(f"PRAGMA max_page_count={max(pages, self._most_pages)}")
         for number, script in enumerate(self._schema[version:], version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Look at a file's pages, for a bounded time; a page that nobody has looked at is found when it is read."""
+        if self.path.stat().st_size > MOST_CHECKED_BYTES:
+            return
+        deadline = time.monotonic() + CHECK_WITHIN
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return
+        finally:
+            connection.set_progress_handler(None, 0)
+        if found != "ok":
+            corrupt = sqlite3.DatabaseError(found)
+            corrupt.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise corrupt
 
     def _quarantine(self, error: sqlite3.Error) -> None:
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
-            number += 1
-        try:
-            for suffix in ("", "-wal", "-journal"):
-                file = self.path.with_name(self.path.name + suffix)
-                if file.exists():
-                    file.rename(aside.with_name(aside.name + suffix))
-            sync_directory(self.path.parent)
-        except OSError as failure:
-            raise StorageError(f"{self.path} is corrupt and cannot be renamed: {failure.strerror}") from failure
-        self.quarantined = aside
+        self.quarantined = quarantine.put_aside(self.path)
         self._corrupt = None
-        _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, aside)
+        _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, self.quarantined)
 
     def _explained(self, error: sqlite3.Error) -> StorageError:
-        # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code(error)
         if code != sqlite3.SQLITE_FULL:
             self.close()
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             self._corrupt = error
         words = _WORDS.get(code, "{error}; move it away to begin a new one").format(error=error, where=self.path.parent)
         return StorageError(f"{self.path}: {words}")
+
+
+def _code(error: sqlite3.Error) -> int:
+    # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -137,6 +137,7 @@ class Feeder:
         if (due := self._holds.due()) is not None:
             self._go_back(due)
         window = self._inflight if self._is_heard and not self._is_careful else 1
+        self._give_losses(window - len(self._outstanding))
         while not self.is_at_end and (room := window - len(self._outstanding)) > 0:
             rows = self._outbox.pending(self._cursor, room, self._holds.topics())
             if rows:
@@ -147,6 +148,10 @@ class Feeder:
             if self.is_at_end:
                 self._holds.sweep()
                 self._report_if_free()
+
+    def look_from(self, seq: int) -> None:
+        """Note that messages wait again, or now, from this key on."""
+        self._go_back(seq)
 
     def storage_works(self) -> None:
         """Note that the outbox can be written again: gap records that could not be sealed may go now."""
@@ -180,6 +185,16 @@ class Feeder:
                 case _:
                     pass  # an answer or an end that a newer connection has overtaken
 
+    def _give_losses(self, room: int) -> None:
+        """Send gap records before all else, unless the disk does not let them be sealed."""
+        if room > 0 and self._unsealed is None:
+            rows = self._outbox.urgent(room, self._holds.topics())
+            if rows := [row for row in rows if not self._is_with_the_broker(row.seq)]:
+                self._give(rows)
+
+    def _is_with_the_broker(self, seq: int) -> bool:
+        return self._epoch << _EPOCH_BITS | seq in self._outstanding or seq in self.acknowledged
+
     def _give(self, rows: list[Row]) -> None:
         gaps = [row.seq for row in rows if row.topic == topics.GAP]
         try:
@@ -195,13 +210,14 @@ class Feeder:
     def _packed(self, rows: list[Row]) -> list[Parcel]:
         now, parcels = self._clock.now(), []
         for row in rows:
-            ticket = self._epoch << _EPOCH_BITS | row.seq
-            if ticket in self._outstanding or row.seq in self.acknowledged:
+            if self._is_with_the_broker(row.seq):
                 continue
             if self._holds.may_send(row.seq, row.topic):
+                ticket = self._epoch << _EPOCH_BITS | row.seq
                 self._outstanding[ticket] = row.topic
-                self.counts["resent"] += row.seq <= self._sent_up_to
-                self._sent_up_to = max(self._sent_up_to, row.seq)
+                if row.topic != topics.GAP:  # those go before their turn
+                    self.counts["resent"] += row.seq <= self._sent_up_to
+                    self._sent_up_to = max(self._sent_up_to, row.seq)
                 parcels.append(self._parcel(row, ticket, now))
         return parcels
 

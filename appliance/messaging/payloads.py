@@ -265,7 +265,15 @@ def info_message(facts: Mapping[str, Any]) -> Message:
     return Message(topics.INFO, dict(facts), retain=True, qos=1)
 
 
-def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]], reason: str) -> dict[str, Any]:
+def gap_body(
+    count: int,
+    first: int,
+    last: int,
+    ranges: Sequence[tuple[int, int]],
+    reason: str,
+    *,
+    uncounted_s: float | None = None,
+) -> dict[str, Any]:
     """Give the body of a gap record: numbers of this generation that will never arrive.
 
     Args:
@@ -273,11 +281,14 @@ def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]
         first: The lowest of them.
         last: The highest of them.
         ranges: Exactly which, first and last of each run; empty when there were too many runs to keep.
-        reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``.
+        reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``, ``corrupt``, ``restart``.
+        uncounted_s: Messages without a number may be lost as well: what came in within so many seconds.
     """
     body: dict[str, Any] = {"from": first, "to": last, "count": count, "reason": reason}
     if ranges:
         body["ranges"] = [list(run) for run in ranges]
+    if uncounted_s is not None:
+        body["uncounted_s"] = uncounted_s
     return body
 
 

@@ -28,6 +28,8 @@ class _Delivery(Protocol):
 
     def is_drained(self) -> bool: ...
 
+    def replay(self, gen: str, first: int, last: int) -> int: ...
+
 
 class Messaging:
     """Takes messages from any thread and sees them to the broker, or to nobody when the settings say ``none``.
@@ -74,6 +76,19 @@ class Messaging:
         """Tell whether the broker has all that it takes; never while there is no connection."""
         return self._delivery.is_drained()
 
+    def replay(self, gen: str, first: int, last: int) -> int:
+        """Send again what the broker had and the outbox still keeps; give how many messages that are.
+
+        Args:
+            gen: The generation; empty: that of new messages.
+            first: The lowest sequence number.
+            last: The highest.
+
+        Raises:
+            UnavailableError: The outbox is closed or busy: ask again later.
+        """
+        return self._delivery.replay(gen, first, last)
+
 
 class _Broker:
     """Through the outbox and MQTT."""
@@ -118,6 +133,9 @@ class _Broker:
     def is_drained(self) -> bool:
         return self._courier.is_drained
 
+    def replay(self, gen: str, first: int, last: int) -> int:
+        return self._courier.replay(gen, first, last)
+
 
 class _Nowhere:
     """Messages are counted, and that is all."""
@@ -142,3 +160,7 @@ class _Nowhere:
 
     def is_drained(self) -> bool:
         return True
+
+    def replay(self, gen: str, first: int, last: int) -> int:
+        del gen, first, last
+        return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import StorageError
+from appliance.messaging import losses
 from appliance.messaging import outbox as module
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.rows import Draft
@@ -196,8 +197,8 @@ def test_numbers_of_lost_messages_are_not_given_out_again_after_a_restart(tmp_pa
 
 
 def test_gap_records_stay_bounded_when_losses_are_scattered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_RUNS", 4)
-    monkeypatch.setattr(module, "MOST_OPEN_GAPS", 3)
+    monkeypatch.setattr(losses, "MOST_RUNS", 4)
+    monkeypatch.setattr(losses, "MOST_OPEN_GAPS", 3)
     store = make(tmp_path, max_rows=100_000)
     store.open()
     for _ in range(200):
@@ -205,7 +206,7 @@ def test_gap_records_stay_bounded_when_losses_are_scattered(tmp_path: Path, monk
     details = [row.seq for row in store.pending(0, 1000) if row.seq % 2 == 0]
     with store.transaction():
         for seq in details:
-            store._drop([seq], "rows")
+            store._bounds._drop([seq], "rows")
     records = gap_records(store)
     assert len(records) <= 4
     counts = [record["count"] for record in records]
@@ -253,8 +254,6 @@ def test_a_broken_page_is_found_and_the_file_kept_aside(tmp_path: Path) -> None:
         file.seek(4096 * 8)
         file.write(b"\xa5" * 4096 * 20)
     again = make(tmp_path)
-    with pytest.raises(StorageError, match="corrupt"):
-        again.open()
     again.open()
     assert again.quarantined is not None
     assert again.gen != store.gen

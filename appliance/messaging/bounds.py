@@ -1,0 +1,194 @@
+"""What goes when the outbox is over its bounds: first what the broker has, then details, then the oldest."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from appliance.config import OutboxSettings
+from appliance.core.clock import Stamp
+from appliance.messaging import gaps
+from appliance.messaging.database import PAGE_BYTES, Database
+from appliance.messaging.gaps import Run
+from appliance.messaging.kept import MOST_RUNS, SETTLED, Kept, KeptRun
+from appliance.messaging.losses import Losses
+from appliance.messaging.numbers import Numbers
+from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.shelf import Shelf
+
+EVICT_ROWS: Final = 200  # per transaction: on a nearly full disk a large delete itself does not fit into the WAL
+PURGE_ROWS: Final = 1000  # of those that the broker has, per transaction: the more at once, the fewer pages are written
+PARTS: Final = 24  # the replay window is dropped in so many parts
+
+
+class Bounds:
+    """Deletes rows so that the outbox stays within its bounds. Used inside the outbox's transactions, but for `look`.
+
+    Args:
+        settings: The bounds.
+        db: Tells how full the file is.
+        shelf: The rows.
+        kept: Which of them the broker has.
+        losses: Names those that it does not have.
+        numbers: Is told that rows went.
+        now: The clock.
+
+    Attributes:
+        most_pages: The file grows no larger.
+        evicted: Rows that were deleted before the broker had them.
+    """
+
+    def __init__(
+        self,
+        settings: OutboxSettings,
+        *,
+        db: Database,
+        shelf: Shelf,
+        kept: Kept,
+        losses: Losses,
+        numbers: Numbers,
+        now: Callable[[], Stamp],
+    ) -> None:
+        self.most_pages = most_pages(settings)
+        self.evicted = 0
+        self._settings, self._db, self._shelf, self._kept = settings, db, shelf, kept
+        self._losses, self._numbers, self._now = losses, numbers, now
+        # what is left above takes gap records and the next commit
+        self._watermark = self.most_pages - max(32, self.most_pages // 50)
+        self._room = 0  # pages of which we know that they are free
+
+    def has_excess(self, *, is_clock_set: bool) -> bool:
+        """Tell whether rows have to go; reads no more than the oldest."""
+        return (
+            self._rows_over() > 0
+            or self._db.used_pages() > self._watermark
+            or bool(self._too_old((), is_clock_set=is_clock_set))
+            or bool(self._purgeable(is_clock_set=is_clock_set))
+        )
+
+    def shrink(self, spare: Collection[int], *, is_clock_set: bool) -> int:
+        """Delete some of the rows that have to go; give how many."""
+        deleted = self._drop(self._too_old(spare, is_clock_set=is_clock_set), "age")
+        if (over := self._rows_over()) > 0:
+            deleted += self._give_way(min(over, EVICT_ROWS), "rows", spare)
+        if self._db.used_pages() > self._watermark:
+            deleted += self._give_way(self._step(), "bytes", spare)
+        return deleted + self._purge(self._purgeable(is_clock_set=is_clock_set))
+
+    def make_room(self, size: int, spare: Collection[int]) -> None:
+        """See to it that so many bytes of payload fit in, by deleting others."""
+        needed = size * 5 // 4 // PAGE_BYTES + 8  # a page is seldom quite full, and inner pages split
+        self._room -= needed
+        while self._room < 0:
+            self._room = self.most_pages - self._db.used_pages() - needed
+            if self._room < 0 and not self._give_way(self._step(), "bytes", spare):
+                return  # SQLite itself says that it is full
+
+    def forget_room(self) -> None:
+        """Note that nobody knows how many pages are free."""
+        self._room = 0
+
+    def _step(self) -> int:
+        # of a small store no more than a tenth at a time
+        return max(1, min(EVICT_ROWS, (self._shelf.waiting + self._kept.rows) // 10))
+
+    def _rows_over(self) -> int:
+        return self._shelf.waiting + self._kept.rows - self._settings.max_rows
+
+    def _give_way(self, count: int, reason: str, spare: Collection[int]) -> int:
+        """Delete what the broker has; only when there is none of it, what it does not have."""
+        if self._kept.rows:
+            return self._purge(_cut(sorted(self._kept, key=lambda run: (run.boot != SETTLED, run.first)), count))
+        return self._drop(self._victims(count, spare), reason)
+
+    def _purge(self, runs: Sequence[Run]) -> int:
+        if runs:
+            self._shelf.delete(runs)
+            self._numbers.is_stale = True
+        return gaps.count(runs)
+
+    def _purgeable(self, *, is_clock_set: bool) -> list[Run]:
+        """Give what is kept for too long, or beyond its share; nothing before there is enough to be worth a commit."""
+        window_ns = int(self._settings.replay_window * (1 + 1 / PARTS) * 1e9)
+        now = self._now()
+        due = [run for run in self._kept if self._is_older(window_ns, run, now, is_clock_set=is_clock_set)]
+        rows = sum(run.last - run.first + 1 for run in due)
+        if rows >= PURGE_ROWS:
+            return _cut(due, PURGE_ROWS)
+        allowed = self._allowed()
+        step = max(1, min(PURGE_ROWS, allowed // 10))
+        over = self._kept.rows - allowed
+        if over < step and len(self._kept) <= MOST_RUNS:
+            return []
+        return _cut([*due, *(run for run in self._kept if run not in due)], min(PURGE_ROWS, max(step, over)))
+
+    def _allowed(self) -> int:
+        """Give how many rows may be kept: a share of all rows, and of the bytes as far as they are alike."""
+        rows = int(self._settings.replay_share * self._settings.max_rows)
+        if self._kept.rows == 0:
+            return rows
+        pages = self._db.used_pages() * self._kept.rows / (self._shelf.waiting + self._kept.rows)
+        most_pages = self._settings.replay_share * self.most_pages
+        return min(rows, int(self._kept.rows * most_pages / pages))
+
+    def _is_older(self, age_ns: int, run: KeptRun, now: Stamp, *, is_clock_set: bool) -> bool:
+        if run.boot == SETTLED:
+            return True
+        if run.boot == self._shelf.boot:
+            return run.mono_ns < now.mono_ns - age_ns
+        return is_clock_set and run.time_ns < nanoseconds(now.time) - age_ns
+
+    def _too_old(self, spare: Collection[int], *, is_clock_set: bool) -> list[int]:
+        now = self._now()
+        mono_before = now.mono_ns - int(self._settings.max_age * 1e9)
+        time_before = nanoseconds(now.time) - int(self._settings.max_age * 1e9)
+
+        def is_old(boot: int, mono_ns: int, time_ns: int) -> bool:
+            return mono_ns < mono_before if boot == self._shelf.boot else is_clock_set and time_ns < time_before
+
+        # numbers rise with age, so the first that is young ends the search; mostly it is the very first
+        old: list[int] = []
+        for limit in (1, EVICT_ROWS):
+            old = []
+            for seq, *when in self._shelf.search("seq, boot, mono_ns, time_ns", 0, limit, "AND priority>0"):
+                if not is_old(*when):
+                    break
+                old.append(seq)
+            if not old:
+                break
+        return [seq for seq in old if seq not in spare]
+
+    def _victims(self, count: int, spare: Collection[int]) -> list[int]:
+        for query in (
+            "SELECT seq FROM outbox WHERE priority>1 ORDER BY priority DESC, seq LIMIT ?",
+            "SELECT seq FROM outbox WHERE priority=1 ORDER BY seq LIMIT ?",
+        ):
+            found = [seq for (seq,) in self._db.rows(query, count + len(spare)) if seq not in spare]
+            if found:
+                return found[:count]
+        return []
+
+    def _drop(self, seqs: Sequence[int], reason: str) -> int:
+        if seqs:
+            runs = gaps.runs_of(seqs)
+            self._shelf.delete(runs)
+            self._losses.forget(seqs)
+            self._numbers.is_stale = True
+            self.evicted += len(seqs)
+            self._losses.record(runs, reason)
+        return len(seqs)
+
+
+def most_pages(settings: OutboxSettings) -> int:
+    """Give how many pages the file may have: below the quota, for log and ballast have to fit as well."""
+    return settings.max_bytes // 16 * 15 // PAGE_BYTES
+
+
+def _cut(runs: Sequence[KeptRun], count: int) -> list[Run]:
+    """Give the first `count` rows of runs, as runs."""
+    cut: list[Run] = []
+    for run in runs:
+        if count <= 0:
+            break
+        last = min(run.last, run.first + count - 1)
+        cut.append((run.first, last))
+        count -= last - run.first + 1
+    return sorted(cut)

@@ -1,0 +1,126 @@
+"""The rows of the outbox: which wait for the broker, and which it has and are kept for a while."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from appliance.core.clock import Stamp
+from appliance.messaging import gaps
+from appliance.messaging.database import Database
+from appliance.messaging.gaps import Run
+from appliance.messaging.kept import SETTLED, Kept, KeptRun
+from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.rows import Draft, Row, checksum
+
+MOST_BOOTS: Final = 1000  # of which rows may be left
+
+_ROW: Final = "seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload"
+_INSERT: Final = "INSERT INTO outbox VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+
+
+class Shelf:
+    """Rows on disk. Owned by the thread that owns the outbox; what changes them is used inside its transactions.
+
+    Args:
+        db: Where they are.
+        kept: Which of them the broker has.
+        now: The clock.
+
+    Attributes:
+        waiting: How many rows the broker does not have.
+        boot: Number of this boot.
+    """
+
+    def __init__(self, db: Database, kept: Kept, now: Callable[[], Stamp]) -> None:
+        self.waiting = 0
+        self.boot = 0
+        self._db, self._kept, self._now = db, kept, now
+
+    def load(self, boot_id: str) -> None:
+        """Count the rows, which reads the whole table once, and note this boot."""
+        self._kept.load()
+        self._db.change("INSERT OR IGNORE INTO boot(id) VALUES(?)", boot_id)
+        self.boot = self._db.rows("SELECT number FROM boot WHERE id=?", boot_id)[0][0]
+        self._db.change("DELETE FROM boot WHERE number<=?", self.boot - MOST_BOOTS)
+        self.waiting = self._db.rows("SELECT count(*) FROM outbox")[0][0] - self._kept.rows
+
+    def numbered(self, key: int, draft: Draft, payload: bytes) -> tuple[Any, ...]:
+        """Give the row of a message."""
+        columns = (
+            key,
+            int(draft.priority),
+            draft.topic,
+            int(draft.retain),
+            draft.expiry_s,
+            self.boot,
+            draft.mono_ns,
+            draft.time_ns,
+            draft.clock,
+        )
+        return (*columns, checksum(columns, payload), payload)
+
+    def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Put in rows that `numbered` gave."""
+        self._db.change_many(_INSERT, rows)
+        self.waiting += len(rows)
+
+    def rewrite(self, key: int, payload: bytes) -> bool:
+        """Put another payload into a row; False when there is no such row."""
+        found = self._db.rows(
+            "SELECT seq, priority, topic, retain, expiry_s, boot, mono_ns, time_ns, clock FROM outbox WHERE seq=?", key
+        )
+        for columns in found:
+            self._db.change("UPDATE outbox SET payload=?, crc=? WHERE seq=?", payload, checksum(columns, payload), key)
+        return bool(found)
+
+    def delete(self, runs: Sequence[Run]) -> int:
+        """Delete rows, kept ones as well; give how many that waited."""
+        rows = sum(self._db.change("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", *run) for run in runs)
+        kept = sum(gaps.count(self._kept.carve(*run)) for run in runs)
+        self.waiting -= rows - kept
+        return rows - kept
+
+    def keep(self, runs: Sequence[Run], *, is_settled: bool) -> None:
+        """Note that the broker has rows.
+
+        Args:
+            runs: Their keys.
+            is_settled: They are needed no longer: nobody will ask for them again.
+        """
+        now = self._now()
+        when = (SETTLED, 0, 0) if is_settled else (self.boot, now.mono_ns, nanoseconds(now.time))
+        for first, last in runs:
+            before = gaps.count(self._kept.carve(first, last))
+            self._kept.add(KeptRun(first, last, *when))
+            self.waiting -= last - first + 1 - before
+
+    def recall(self, first: int, last: int) -> list[Run]:
+        """Have rows wait again that the broker had; give their keys."""
+        taken = self._kept.carve(first, last)
+        self.waiting += gaps.count(taken)
+        return taken
+
+    def pending(self, after: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
+        """Give up to `limit` rows that wait, with keys above `after`, in the order of their keys."""
+        unless = f"AND topic NOT IN ({','.join('?' * len(without_topics))})" if without_topics else ""
+        return [self._row(found) for found in self.search(_ROW, after, limit, unless, without_topics)]
+
+    def some(self, keys: Sequence[int]) -> list[Row]:
+        """Give the rows with these keys, in their order."""
+        query = f"SELECT {_ROW} FROM outbox WHERE seq IN ({','.join('?' * len(keys))}) ORDER BY seq"  # noqa: S608 - marks
+        return [self._row(found) for found in self._db.rows(query, *keys)]
+
+    def search(
+        self, columns: str, after: int, limit: int, and_where: str = "", values: Collection[Any] = ()
+    ) -> list[Any]:
+        """Give columns of rows that wait, in the order of their keys: what is kept between them is not even read."""
+        query = f"SELECT {columns} FROM outbox WHERE seq BETWEEN ? AND ? {and_where} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
+        found: list[Any] = []
+        for first, last in self._kept.between(after + 1):
+            found += self._db.rows(query, first, last, *values, limit - len(found))
+            if len(found) >= limit:
+                break
+        return found
+
+    def _row(self, found: tuple[Any, ...]) -> Row:
+        seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload = found
+        return Row(seq, topic, bool(retain), expiry_s, boot == self.boot, mono_ns, time_ns, payload)
