@@ -1,6 +1,7 @@
 """What came, what was named as gone, and what is missing: the books of a subscriber, pure and without clocks."""
 
 import json
+import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,6 +84,8 @@ class Account:
         loose: Gap records that say only how many of a stretch are gone: first, last, how many.
         reasons: How many numbers gap records gave up, by reason.
         again: Messages that came once more.
+        ends: Ends without good order that the device owned up to: messages that had no number yet may be lost.
+        uncounted_s: Seconds in which those came in, all ends together.
         overtaken: Messages other than gap records that came after one with a higher number.
         announced: The newest number that the device says it has given out; 0 when it did not say.
     """
@@ -93,6 +96,8 @@ class Account:
     named: Runs = field(default_factory=Runs)
     loose: list[tuple[int, int, int]] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
+    ends: int = 0
+    uncounted_s: float = 0.0
     again: int = 0
     overtaken: int = 0
     announced: int = 0
@@ -119,7 +124,8 @@ class Account:
             number: How many.
             reason: Why.
         """
-        self.reasons[reason] = self.reasons.get(reason, 0) + number
+        if number:
+            self.reasons[reason] = self.reasons.get(reason, 0) + number
         for run in ranges:
             self.named.add(*run)
         if not ranges and number:
@@ -222,6 +228,10 @@ class Accounts:
             return None
         if gap is not None:
             account.give_up(*gap)
+            uncounted = body.get("uncounted_s")
+            if isinstance(uncounted, int | float) and 0 < uncounted < math.inf:
+                account.ends += 1
+                account.uncounted_s += uncounted
         return device, gen, seq
 
     def _take_state(self, topic: str, body: Mapping[str, Any]) -> None:
@@ -242,7 +252,8 @@ def _gap(body: Mapping[str, Any]) -> tuple[list[Run], int, int, int, str]:
     ranges = [(_number(first), _number(last)) for first, last in body.get("ranges", [])]
     if len(ranges) > MOST_RANGES or any(first > last for first, last in ranges):
         raise ValueError("ranges")
-    first, last, number = _number(body["from"]), _number(body["to"]), _number(body["count"])
+    first, last = _number(body["from"]), _number(body["to"])
+    number = 0 if body["count"] == 0 else _number(body["count"])
     if first > last or number > last - first + 1:
         raise ValueError("count")
     return ranges, first, last, number, str(body["reason"])[:64]

@@ -259,6 +259,8 @@ def _told(account: Account, *, is_whole: bool) -> dict[str, Any]:
         "again": account.again,
         "overtaken": account.overtaken,
         "given_up": account.reasons,
+        "ends": account.ends,
+        "uncounted_s": round(account.uncounted_s, 3),
         "missing": missing,
         "missing_count": count(missing),
         "awaited": awaited,
@@ -303,7 +305,13 @@ def _show(found: list[dict[str, Any]], unreadable: int, facts: dict[str, Any]) -
         verdict = f"missing {_ranges(one['missing'])}" if one["missing"] else "complete"
         verdict += f"; awaited {_ranges(one['awaited'])}" if one["awaited"] else ""
         verdict += f"; given up: {given_up}" if given_up else ""
-        click.echo(f"{one['device']} {one['gen']}: {verdict}")
+        click.echo(f"{one['device']} {one['gen']}: {verdict}{_ends(one)}")
+
+
+def _ends(one: dict[str, Any]) -> str:
+    if not one["ends"]:
+        return ""
+    return f"; ended {one['ends']} times without good order, with up to {one['uncounted_s']:g} s of messages unnumbered"
 
 
 def _ranges(runs: list[Run]) -> str:

@@ -79,7 +79,7 @@ def open_outbox(directory: Path, settings: OutboxSettings) -> Outbox:
     """Open the outbox as the courier does after a power cut: in a new boot."""
 
     def encode_gap(gen: str, seq: int, gap: Gap) -> bytes:
-        body = gap_body(gap.count, gap.first, gap.last, gap.runs, gap.reason)
+        body = gap_body(gap.count, gap.first, gap.last, gap.runs, gap.reason, uncounted_s=gap.uncounted_s)
         return json.dumps({"id": f"dev/{gen}/{seq}", "gen": gen, "seq": seq, **body}).encode()
 
     outbox = Outbox(
@@ -121,10 +121,18 @@ def _broken(outbox: Outbox, known: Known, rules: Rules) -> Iterator[str]:
     named = _named(bodies, known)
     yield from _unaccounted(outbox.last_seq, present, known, named)
     yield from _lost(bodies, named, known, rules)
+    if rules.newest is None and (gone := known.acknowledged - present - _recalled(outbox)):
+        yield f"{len(gone)} acknowledged messages cannot be sent again: {sorted(gone)[:5]}"
     given = {*present, *known.sent, *known.acknowledged, named.last if named else 0}
     outbox.append([Draft("door/events", lambda gen, seq: json.dumps({"gen": gen, "seq": seq}).encode(), 0, 0)])
     if outbox.last_seq <= max(given):
         yield f"number {outbox.last_seq} is given out again, {max(given)} was out already"
+
+
+def _recalled(outbox: Outbox) -> set[int]:
+    """Give the numbers that a replay of everything would send."""
+    outbox.recall(outbox.gen, 1, outbox.last_seq)
+    return {row.seq for row in outbox.pending(0, 10_000_000)}
 
 
 def _named(bodies: Sequence[Mark], known: Known) -> Runs:

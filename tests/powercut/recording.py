@@ -130,8 +130,10 @@ def _mounted(file: int, target: Path) -> Iterator[Path]:
     kernel.mount_image(file, target)
     try:
         yield target
-    finally:
-        kernel.unmount(target)
+    except BaseException:
+        kernel.unmount(target, is_detached=True)
+        raise
+    kernel.unmount(target)
 
 
 @contextmanager

@@ -51,8 +51,9 @@ def append(stage: Stage) -> None:
 
 def append_strict(stage: Stage) -> None:
     """Every message is a commit of its own."""
-    with stage.life(outbox={"commit_rows": 1}) as device:
-        stage.publish(device, 250)
+    with stage.life(outbox={"mode": "strict"}) as device:
+        for _ in range(250):
+            stage.publish(device, 1)
 
 
 def acknowledge(stage: Stage) -> None:

@@ -48,7 +48,7 @@ class Way:
 
 
 WAYS: Final[dict[str, Way]] = {
-    "strict": Way("strict: each event its own commit", 1, 600, outbox={"commit_rows": 1}, most_bytes=9000),
+    "strict": Way("strict: each event its own commit", 1, 600, outbox={"mode": "strict"}, most_bytes=9000),
     "groups-16": Way("groups of 16", 16, 3200, outbox={"commit_rows": 16}, most_bytes=2500, most_flushes=0.13),
     "groups-32": Way("groups of 32", 32, 3200, most_bytes=2500, most_flushes=0.13),
     "alone": Way("one event a second, default settings", 1, 40, pause=1.0),

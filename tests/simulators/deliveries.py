@@ -37,6 +37,10 @@ def loose_gap(seq: int, first: int, last: int, number: int) -> tuple[str, bytes]
     return message(seq, reason="rows", **{"from": first, "to": last, "count": number})
 
 
+def restart(seq: int) -> tuple[str, bytes]:
+    return message(seq, reason="restart", uncounted_s=0.25, count=0, **{"from": seq, "to": seq})
+
+
 DELIVERIES = (
     Delivery("one message", (message(1),)),
     Delivery("all in order", tuple(message(seq) for seq in range(1, 30))),
@@ -54,4 +58,6 @@ DELIVERIES = (
     Delivery("how many, but not which", (message(1), message(5), message(10), loose_gap(11, 2, 9, 7))),
     Delivery("more than were said", (message(1), message(10), loose_gap(11, 2, 9, 7)), ((2, 9),)),
     Delivery("two records that overlap", (message(1), message(10), loose_gap(11, 2, 6, 4), loose_gap(12, 4, 9, 4))),
+    Delivery("killed, and it owns up to it", (message(1), message(2), restart(3), message(4))),
+    Delivery("killed, and something is missing too", (message(1), restart(3), message(4)), ((2, 2),)),
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.workbench.accounts import Account, Accounts, Runs, count
-from tests.simulators.deliveries import DELIVERIES, GEN, Delivery, gap, message
+from tests.simulators.deliveries import DELIVERIES, GEN, Delivery, gap, message, restart
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES, ids=lambda delivery: delivery.name)
@@ -61,6 +61,14 @@ def test_what_is_overtaken_is_counted_but_for_gap_records_which_go_first() -> No
     (account,) = accounts
     assert account.overtaken == 1
     assert account.reasons == {"rows": 1}
+
+
+def test_ends_without_good_order_are_counted_with_the_seconds_nobody_can_account_for() -> None:
+    accounts = Accounts()
+    for _, payload in (message(1), restart(2), restart(3), restart(3)):
+        accounts.take("", payload)
+    (account,) = accounts
+    assert (account.ends, account.uncounted_s, account.reasons, account.missing()) == (2, 0.5, {}, [])
 
 
 def health(last_seq: object, gen: str = GEN) -> bytes:
