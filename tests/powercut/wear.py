@@ -21,6 +21,7 @@ from tests.simulators.messaging_device import wait_until
 
 PAYLOAD_BYTES: Final = 300
 ENVELOPE_BYTES: Final = 206  # of a message of the device `dev` with an empty body: what is left is padding
+WARM_BATCH: Final = 16
 UNAVAILABLE: Final = 69
 
 
@@ -31,7 +32,9 @@ class Way:
     Attributes:
         title: For the table.
         batch: So many at once; the next ones when the broker has them.
-        events: How many are measured, after a tenth of them to warm up.
+        events: How many are measured.
+        warm: How many come before, in groups: the write-ahead log grows to its size, and each growth is written
+            into the file system's journal.
         pause: Seconds between two batches.
         outbox: Settings.
         most_bytes: Limit for each event, None: only told.
@@ -41,6 +44,7 @@ class Way:
     title: str
     batch: int
     events: int
+    warm: int = 2400
     pause: float = 0.0
     outbox: dict[str, Any] = field(default_factory=dict)
     most_bytes: float | None = None
@@ -48,10 +52,11 @@ class Way:
 
 
 WAYS: Final[dict[str, Way]] = {
-    "strict": Way("strict: each event its own commit", 1, 600, outbox={"mode": "strict"}, most_bytes=9000),
+    "strict": Way("strict: a commit for each event", 1, 1000, outbox={"mode": "strict"}, most_bytes=9000),
     "groups-16": Way("groups of 16", 16, 3200, outbox={"commit_rows": 16}, most_bytes=2500, most_flushes=0.13),
     "groups-32": Way("groups of 32", 32, 3200, most_bytes=2500, most_flushes=0.13),
     "alone": Way("one event a second, default settings", 1, 40, pause=1.0),
+    "after-start": Way("the same, right after a start", 1, 40, warm=0, pause=1.0),
 }
 
 
@@ -62,16 +67,18 @@ def program(way: Way) -> Callable[[Stage], None]:
 
 def _write(way: Way, stage: Stage) -> None:
     with stage.listening() as subscriber, stage.life(outbox=way.outbox, health_interval=3600.0) as device:
-        for events in (max(way.batch, way.events // 10), way.events):
-            os.sync()
-            stage.mark(measured=way.events if events == way.events else 0)
-            for _ in range(events // way.batch):
-                stage.publish(device, way.batch, PAYLOAD_BYTES - ENVELOPE_BYTES)
-                wait_until(lambda: device.figure("acknowledged") == stage.counted, "acknowledged", 60.0)
-                if way.pause:
-                    device.stop.wait(way.pause)
-            device.wait_drained(60.0)
-            wait_until(lambda: device.figure("rows") == 0, "forgotten", 60.0)
+        for begin in range(0, way.warm, WARM_BATCH):
+            stage.publish(device, min(WARM_BATCH, way.warm - begin), PAYLOAD_BYTES - ENVELOPE_BYTES)
+        device.wait_drained(60.0)
+        os.sync()
+        stage.mark(measured=way.events)
+        for _ in range(way.events // way.batch):
+            stage.publish(device, way.batch, PAYLOAD_BYTES - ENVELOPE_BYTES)
+            wait_until(lambda: device.figure("acknowledged") == stage.counted, "acknowledged", 60.0)
+            if way.pause:
+                device.stop.wait(way.pause)
+        device.wait_drained(60.0)
+        wait_until(lambda: device.figure("rows") == 0, "nothing waits", 60.0)
         os.sync()
         stage.mark(measured=-1)
         sizes = [len(payload) for topic, payload, _ in subscriber.messages if topic.endswith("/events")]
