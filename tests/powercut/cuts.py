@@ -35,13 +35,15 @@ class Cut:
 
 
 def cuts(base: bytes, log: Sequence[Operation], count: int, seed: int) -> Iterator[Cut]:
-    """Give `count` cuts at random points of a log, in their order: each begins with a disk of its own."""
+    """Give `count` cuts at random writes and flushes of a log, in their order: each begins with a disk of its own."""
     chance = random.Random(seed)
     disk, durable = bytearray(base), 0
     flushes = [at for at, operation in enumerate(log) if operation.kind == FLUSH]
     marked = [at for at, operation in enumerate(log) if operation.kind == MARK]
     marks = [json.loads(log[at].data) for at in marked]
-    for point in sorted(chance.randrange(1, len(log) + 1) for _ in range(count)):
+    # between two marks nothing reaches the disk: a cut just before the next write sees what one there would see
+    points = [at for at, operation in enumerate(log) if operation.kind != MARK and at] + [len(log)]
+    for point in sorted(chance.choice(points) for _ in range(count)):
         before = bisect_right(flushes, point - 1)
         flushed = flushes[before - 1] if before else 0
         for operation in log[durable:flushed]:

@@ -3,8 +3,11 @@
 Each runs the courier, the outbox, the link and a real mosquitto, as the daemon does; `daemon` runs the daemon itself.
 """
 
+import json
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -114,6 +117,47 @@ def recover(stage: Stage) -> None:
             device.wait_drained(60.0)
 
 
+OLD_ROWS: Final = 1600  # more than are carried over in one transaction
+OLD_GEN: Final = "00ed789d1c776b0b"
+OLD_SCHEMA: Final = """
+    CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE boot(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+    CREATE TABLE outbox(seq INTEGER PRIMARY KEY AUTOINCREMENT, priority INTEGER NOT NULL, topic TEXT NOT NULL,
+      retain INTEGER NOT NULL, expiry_s INTEGER, boot INTEGER NOT NULL, mono_ns INTEGER NOT NULL,
+      time_ns INTEGER NOT NULL, payload BLOB NOT NULL);
+    CREATE INDEX evicted_first ON outbox(priority DESC, seq) WHERE priority > 1;
+    CREATE TABLE gap(seq INTEGER PRIMARY KEY, reason TEXT NOT NULL, runs TEXT NOT NULL, count INTEGER NOT NULL,
+      sealed INTEGER NOT NULL);
+"""  # schema 1, as its first release wrote it
+
+
+def leave_old(disk: Path) -> None:
+    """Leave an outbox of schema 1, full of messages that wait."""
+    (disk / "state").mkdir()
+    with closing(sqlite3.connect(disk / "state" / "outbox.db", isolation_level=None)) as file:
+        for pragma in ("page_size=4096", "journal_mode=WAL", "synchronous=FULL"):
+            file.execute(f"PRAGMA {pragma}")
+        file.executescript(f"BEGIN IMMEDIATE; {OLD_SCHEMA} PRAGMA user_version=1; COMMIT")
+        file.execute("BEGIN IMMEDIATE")
+        file.execute("INSERT INTO meta VALUES('gen', ?)", (OLD_GEN,))
+        file.execute("INSERT INTO boot(id) VALUES('long-ago')")
+        for seq in range(1, OLD_ROWS + 1):
+            body = {"v": 1, "id": f"dev/{OLD_GEN}/{seq}", "gen": OLD_GEN, "seq": seq, "n": seq, "pad": "x" * 200}
+            row = (seq, 2 if seq % 5 == 0 else 1, json.dumps(body).encode())
+            file.execute("INSERT INTO outbox VALUES(?,?,'door/events',0,NULL,1,0,0,?)", row)
+        file.execute("COMMIT")
+
+
+def migrate(stage: Stage) -> None:
+    """An outbox of schema 1 becomes one of today; then its messages and new ones are delivered."""
+    stage.mark(promised=(1, OLD_ROWS), gen=OLD_GEN)
+    stage.counted = OLD_ROWS
+    with stage.life() as device:
+        stage.publish(device, 20)
+        with stage.listening():
+            device.wait_drained(60.0)
+
+
 def daemon(stage: Stage) -> None:
     """`edgecam run` itself, with a camera, a model, and a broker that comes and goes."""
     config = write_busy_street(stage.aside)
@@ -154,6 +198,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "checkpoint": Scenario(checkpoint),
     "restart": Scenario(restart),
     "recover": Scenario(recover, begins_after="acknowledge"),
+    "migrate": Scenario(migrate, prepare=leave_old),
     "daemon": Scenario(daemon),
     "canary": Scenario(careless, is_canary=True),
     **{f"wear-{name}": Scenario(program(way)) for name, way in WAYS.items()},
