@@ -142,6 +142,7 @@ class Courier:
             "gen": self._gen,
             "last_seq": self._outbox.last_seq,
             "kept": self._outbox.kept,
+            "saved": self._outbox.rescued.rows,
             "evicted": self._outbox.evicted,
             "declared_lost": self._outbox.declared_lost,
             "commits": self._outbox.commits,
@@ -159,6 +160,7 @@ class Courier:
             self._commit(is_forced=self._feeder.is_closing)
         try:
             self._answer_requests()
+            self._rescue()
             self._feeder.feed()
             self._look()
         except StorageError as error:
@@ -168,7 +170,7 @@ class Courier:
 
     def _next_wait(self) -> float:
         now = time.monotonic()
-        moments = [now + TICK]
+        moments = [now if self._is_rescue_due() else now + TICK]
         if self._staged:
             moments.append(max(self._staged_at + self._interval, self._retry_at))
         if self._feeder.acknowledged:
@@ -210,6 +212,18 @@ class Courier:
                 if count:
                     self._feeder.look_from(0)
                 request.answer.put(count)
+
+    def _rescue(self) -> None:
+        """Bring over some more of a corrupt outbox."""
+        if self._outbox.is_open and self._is_rescue_due():
+            lowest = self._outbox.rescue()
+            if lowest is not None:
+                self._feeder.look_from(lowest)
+            if not self._is_rescue_due():
+                self._storage_works()
+
+    def _is_rescue_due(self) -> bool:
+        return self._outbox.rescued.is_due and time.monotonic() >= self._retry_at
 
     def _note_acknowledged(self) -> None:
         self._outbox.acknowledge(self._feeder.acknowledged)
@@ -315,10 +329,10 @@ class Courier:
         self._retry_at = 0.0
         self._storage_backoff.succeeded()
         self._feeder.storage_works()
-        if (aside := self._outbox.quarantined) is not None:
-            what = f"the outbox was corrupt; what it still held was not delivered and is kept in {aside}"
+        if (aside := self._outbox.rescued.source or self._outbox.quarantined) is not None:
+            what = f"the outbox was corrupt and is kept in {aside}; {self._outbox.rescued}"
             self._board.report(
-                "outbox", HealthState.DEGRADED, what, "keep the file for analysis, or delete it; check the disk"
+                "outbox", HealthState.DEGRADED, what, "check the disk; delete the file once it is seen to"
             )
         elif self._board.report("outbox", HealthState.OK):
             _logger.info("outbox: generation %s, %d messages wait", self._gen, self._outbox.rows)

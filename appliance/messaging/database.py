@@ -19,7 +19,7 @@ from appliance.messaging import quarantine
 
 PAGE_BYTES: Final = 4096
 CHECKPOINT_PAGES: Final = 256  # after so many in the log it is brought into the file: 1 MB
-MIGRATION_PAGES: Final = 64  # what a change of schema may take beyond the bound, and a quarter of what there is
+RESERVE_PAGES: Final = 32  # even at its bound a file has them: without any, nothing can be deleted
 CHECK_WITHIN: Final = 2.0  # seconds for looking at a file when it is opened
 MOST_CHECKED_BYTES: Final = 64 << 20  # of larger ones the pages are looked at when they are read
 
@@ -101,6 +101,7 @@ class Database:
             ) from error
         if self._corrupt is not None:
             self._quarantine(self._corrupt)
+        quarantine.adopt_log(self.path)
         try:
             self._connect()
         except sqlite3.Error as error:
@@ -198,10 +199,11 @@ class Database:
         is_new = not self.path.exists()
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
         try:
-            for pragma in (*_PRAGMAS, f"max_page_count={self._most_pages}"):
+            for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             if not is_new:
                 self._check(connection)
+            self._bound(connection, RESERVE_PAGES)
             self._migrate(connection)
         except (sqlite3.Error, StorageError):
             connection.close()
@@ -219,10 +221,13 @@ class Database:
             )
         if version < len(self._schema):
             # at its bound a file needs more to change: rows become larger. From the next start on the bound holds again
-            pages = connection.execute("PRAGMA page_count").fetchone()[0] * 5 // 4 + MIGRATION_PAGES
-            connection.execute(f"PRAGMA max_page_count={max(pages, self._most_pages)}")
+            self._bound(connection, RESERVE_PAGES + connection.execute("PRAGMA page_count").fetchone()[0] // 4)
         for number, script in enumerate(self._schema[version:], version + 1):
             connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
+
+    def _bound(self, connection: sqlite3.Connection, reserve: int) -> None:
+        pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        connection.execute(f"PRAGMA max_page_count={max(self._most_pages, pages - free + reserve)}")
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Look at a file's pages, for a bounded time; a page that nobody has looked at is found when it is read."""

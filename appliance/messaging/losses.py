@@ -47,7 +47,9 @@ class Losses:
     def record(self, runs: Sequence[Run], reason: str) -> None:
         """Name keys in the record of this reason that was not sent yet, or in a new one of their generation."""
         for place, part in groupby(runs, key=lambda run: place_of(run[0])):
-            self._record(place, list(part), reason)
+            found = list(part)
+            for at in range(0, len(found), MOST_RUNS):
+                self._record(place, found[at : at + MOST_RUNS], reason)
 
     def note_restart(self, uncounted_s: float) -> None:
         """Say that messages that had no number yet may have been lost, nobody knows how many."""
@@ -80,7 +82,7 @@ class Losses:
         )
         count = gaps.count(runs)
         for key, before, before_count in self._db.rows(query, reason, key_of(place, 0), key_of(place + 1, 0) - 1):
-            merged = gaps.merge([*_parsed(before), *runs])
+            merged = gaps.merge([*parsed(before), *runs])
             if len(merged) <= MOST_RUNS:
                 self._write(key, merged, before_count + count, reason)
                 return
@@ -110,7 +112,7 @@ class Losses:
             return
         (first, runs, count), (second, more, more_count) = records[:2]
         # the number of the record that goes is itself one that will never arrive
-        merged = gaps.merge([*_parsed(runs), *_parsed(more), (first, first)])
+        merged = gaps.merge([*parsed(runs), *parsed(more), (first, first)])
         if len(merged) > MOST_RUNS:
             merged = [(merged[0][0], merged[-1][1])]
         self._delete(first)
@@ -118,5 +120,9 @@ class Losses:
         self._write(second, merged, count + more_count + 1, reason)
 
 
-def _parsed(runs: str) -> list[Run]:
-    return [(first, last) for first, last in json.loads(runs)]
+def parsed(runs: str) -> list[Run]:
+    """Give the runs that a record's text holds; no run when it is none."""
+    try:
+        return [(int(first), int(last)) for first, last in json.loads(runs)]
+    except (TypeError, ValueError):
+        return []

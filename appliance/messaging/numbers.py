@@ -59,13 +59,13 @@ class Numbers:
             self._last[place] = max(key_of(place, last), highest)
         self.is_stale = False
 
-    def snapshot(self) -> dict[int, int]:
+    def snapshot(self) -> tuple[dict[int, int], dict[int, str]]:
         """Give what `restore` takes."""
-        return self._last.copy()
+        return self._last.copy(), self.gens.copy()
 
-    def restore(self, last: dict[int, int]) -> None:
+    def restore(self, before: tuple[dict[int, int], dict[int, str]]) -> None:
         """Take back the numbers given out since a snapshot; what is on disk is not changed."""
-        self._last = last
+        self._last, self.gens = before
         self.is_stale = False
 
     def take(self, count: int = 1, place: int | None = None) -> int:
@@ -73,6 +73,18 @@ class Numbers:
         place = self.place if place is None else place
         self._last[place] += count
         return self._last[place]
+
+    def learn(self, place: int, gen: str) -> None:
+        """Note an older generation, of which rows come; one that is known stays as it is."""
+        if place not in self.gens:
+            self._db.change("INSERT INTO generation VALUES(?,?,0,0)", place, gen)
+            self.gens[place] = gen
+            self._last[place] = key_of(place, 0)
+
+    def raise_to(self, key: int) -> None:
+        """Note that all keys of a generation up to this one may have been given out."""
+        self._last[place_of(key)] = max(key, self._last[place_of(key)])
+        self.is_stale = True
 
     def write(self) -> None:
         """Write the last numbers, and below which all are delivered, named in a gap record or given up with one."""

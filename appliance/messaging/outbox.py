@@ -9,15 +9,17 @@ from typing import Any, Final
 from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
-from appliance.messaging import gaps, topics
+from appliance.messaging import gaps, header, quarantine, topics
 from appliance.messaging.bounds import PARTS, Bounds, most_pages
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.gaps import Gap
+from appliance.messaging.header import Header
 from appliance.messaging.kept import Kept
 from appliance.messaging.losses import Losses
 from appliance.messaging.migration import carry_over
 from appliance.messaging.numbers import Numbers
 from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.rescue import Rescue
 from appliance.messaging.rows import Draft, Row, key_of, seq_of
 from appliance.messaging.shelf import Shelf
 
@@ -45,6 +47,7 @@ class Outbox:
 
     Attributes:
         declared_lost: Messages that never had a row, since the start.
+        rescued: What became of a corrupt outbox.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Outbox:
     ) -> None:
         self.declared_lost = 0
         self._settings = settings
+        self._path = path
         self._device_id, self._boot_id = device_id, boot_id
         self._now = now
         self._db = Database(path, Database.scripts(), most_pages(settings))
@@ -82,6 +86,8 @@ class Outbox:
             numbers=self._numbers,
             now=now,
         )
+
+        self.rescued = Rescue(path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses)
 
     @property
     def is_open(self) -> bool:
@@ -126,8 +132,9 @@ class Outbox:
     def open(self, beat: Callable[[], None] = lambda: None) -> None:
         """Open the store, and make it when there is none; bring an older one up to date.
 
-        One that is corrupt is put aside (see `quarantined`) and a new generation begins. One that was not closed in
-        good order gets a gap record: what had no number yet is lost, and nobody knows how much it was.
+        One that is corrupt is put aside (see `quarantined`) and a new generation begins; `rescue` brings over what can
+        be read of it. One that was not closed in good order gets a gap record: what had no number yet is lost, and
+        nobody knows how much it was.
 
         Args:
             beat: Called now and then while that takes long.
@@ -135,12 +142,15 @@ class Outbox:
         Raises:
             StorageError: The directory cannot be written to, the disk is full, or another process has the file.
         """
+        before = header.first_page(self._path)
         self._db.open()
         try:
             carry_over(self._db, beat)
-            self._begin()
+            self._begin(beat)
+            self._keep_header(before)
         except StorageError:
             # not half open: without generation and last number the next append would give out numbers again
+            self.rescued.close()
             self._db.close()
             raise
 
@@ -154,6 +164,7 @@ class Outbox:
             # when it fails, the next start declares more than there is
             with suppress(StorageError), self.transaction():
                 self._db.change("UPDATE meta SET value='clean' WHERE key='end'")
+        self.rescued.close()
         self._db.close()
 
     @contextmanager
@@ -254,6 +265,25 @@ class Outbox:
                 self._losses.waiting.update(key for (key,) in found)
         return gaps.count(taken)
 
+    def rescue(self) -> int | None:
+        """Bring over some rows of a corrupt outbox that this one took the place of; `rescued` tells how far that is.
+
+        Gives the lowest key of them, None when there were none.
+
+        Raises:
+            StorageError: Nothing was written, or the corrupt file cannot be read.
+        """
+        if not self.rescued.is_due:
+            return None
+        try:
+            with self.transaction():
+                lowest = self.rescued.step()
+        except StorageError:
+            self.rescued.close()
+            raise
+        self.rescued.committed()
+        return lowest
+
     def seal(self, seqs: Sequence[int]) -> None:
         """Note that gap records are about to be sent, so that nothing more is put into them."""
         if not self._losses.are_sealed(seqs):
@@ -287,9 +317,12 @@ class Outbox:
         with self.transaction():
             return self._bounds.shrink(spare, is_clock_set=is_clock_set)
 
-    def _begin(self) -> None:
+    def _begin(self, beat: Callable[[], None]) -> None:
+        is_new = not self._db.rows("SELECT 1 FROM generation")
+        place = self.rescued.find(beat) if is_new else 0
         with self.transaction():
-            self._numbers.load()
+            self._numbers.load(place)
+            self.rescued.resume(beat)
             self._shelf.load(self._boot_id)
             self._bounds.forget_room()
             self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
@@ -299,6 +332,18 @@ class Outbox:
             self._db.change("INSERT OR REPLACE INTO meta VALUES('end', 'none')")
             if end == [("none",)]:
                 self._losses.note_restart(self._settings.seconds_per_commit)
+
+    def _keep_header(self, before: bytes) -> None:
+        """Keep a spare copy of the first page; `before` is what it was when nobody had the file open."""
+        path = quarantine.header_of(self._path)
+        there = header.read(path)
+        if there is not None and there.agrees_with(Header(self.gen, self._numbers.place, before)):
+            return
+        # read while it is closed: to close a second descriptor of an open database gives up SQLite's locks
+        self._db.close()
+        page = header.first_page(self._path)
+        self._db.open()
+        header.write(path, Header(self.gen, self._numbers.place, page))
 
     def _encoded(self, draft: Draft) -> tuple[bytes, str]:
         """Give the payload, or else why there is none."""

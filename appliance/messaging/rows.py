@@ -25,7 +25,7 @@ def seq_of(key: int) -> int:
     return key & _SEQ
 
 
-def checksum(columns: tuple[int | str | None, ...], payload: bytes) -> int:
+def checksum(columns: tuple[object, ...], payload: bytes) -> int:
     """Give the CRC-32 of a row: of all its columns in their order, the payload last."""
     return zlib.crc32(payload, zlib.crc32(repr(columns).encode()))
 

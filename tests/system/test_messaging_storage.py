@@ -181,3 +181,29 @@ def test_a_corrupt_outbox_is_put_aside_and_said_loudly(mosquitto: Mosquitto, tmp
         assert finding.state is HealthState.DEGRADED
         assert "was corrupt" in finding.what
     assert (tmp_path / "outbox.db.corrupt-1").read_bytes() == b"garbage" * 1000
+
+
+def test_what_a_corrupt_outbox_held_is_delivered_under_its_old_numbers(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    with Device(tmp_path, mosquitto.url) as device:  # nobody is there yet
+        device.send(1000, pad="x" * 200)
+        wait_until(lambda: device.figure("rows") == 1000, "all are on disk")
+        gen = device.figure("gen")
+    with (tmp_path / "outbox.db").open("r+b") as file:
+        file.write(b"\xa5" * 4096)  # its first page, without which SQLite knows nothing of it
+        file.seek(4096 * 30)
+        file.write(b"\xa5" * 4096)  # and one with messages
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url) as device:
+        device.send(3)
+        device.wait_drained(60.0)
+        wait_until(lambda: (finding := device.finding("outbox")) and "were saved" in finding.what, "said so")
+        numbered = subscriber.numbered()
+        came = {fields["seq"] for fields in numbered if fields["gen"] == gen and "n" in fields}
+        assert len(came) == device.figure("saved") >= 980
+        (gap,) = [fields for fields in numbered if fields.get("reason") == "corrupt"]
+        assert gap["gen"] == gen
+        lost = {number for first, last in gap["ranges"] for number in range(first, last + 1)}
+        assert came | lost >= set(range(1, 1001))
+        assert not came & lost
+        new = [fields["seq"] for fields in numbered if fields["gen"] == device.figure("gen")]
+        assert sorted(new) == list(range(1, 4))

@@ -1,0 +1,69 @@
+"""A spare copy of the outbox's first page, in a file beside it: without that page SQLite knows no table of it."""
+
+import logging
+import struct
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.core.errors import StorageError
+from appliance.core.files import write_atomically
+from appliance.messaging.database import PAGE_BYTES
+
+MAGIC: Final = b"SQLite format 3\x00"
+HEADER_BYTES: Final = 100  # of page 1, before its tables; file format of SQLite, section 1.3
+
+_FORM: Final = struct.Struct(f">16s16sI{PAGE_BYTES}s")
+_MARK: Final = b"edgecam outbox 1"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is needed to read an outbox whose first page is gone.
+
+    Attributes:
+        gen: The generation that new messages belonged to.
+        place: Its place.
+        page: The first page, 4096 bytes; sizes and counters in its first 100 bytes are out of date.
+    """
+
+    gen: str
+    place: int
+    page: bytes
+
+    def agrees_with(self, other: "Header") -> bool:
+        """Tell whether both lead to the same tables of the same generation."""
+        return (self.gen, self.place, self.page[HEADER_BYTES:]) == (other.gen, other.place, other.page[HEADER_BYTES:])
+
+
+def read(path: Path) -> Header | None:
+    """Give the header that a file holds; None when there is none, or it is broken itself."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if len(content) != _FORM.size + 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "big"):
+        return None
+    mark, gen, place, page = _FORM.unpack(content[:-4])
+    return Header(gen.decode("ascii", "replace"), place, page) if mark == _MARK else None
+
+
+def write(path: Path, header: Header) -> None:
+    """Keep a header in a file. When that fails the outbox works all the same; the next start tries again."""
+    content = _FORM.pack(_MARK, header.gen.encode(), header.place, header.page)
+    try:
+        write_atomically(path, content + zlib.crc32(content).to_bytes(4, "big"))
+    except StorageError as error:
+        _logger.warning("the spare copy of the outbox's first page: %s", error)
+
+
+def first_page(path: Path) -> bytes:
+    """Give the first page of a database that nobody has open; empty when it has none."""
+    with suppress(OSError), path.open("rb") as file:
+        page = file.read(PAGE_BYTES)
+        if len(page) == PAGE_BYTES and page.startswith(MAGIC):
+            return page
+    return b""
