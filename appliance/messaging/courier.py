@@ -129,7 +129,7 @@ class Courier:
     @property
     def is_drained(self) -> bool:
         """The broker has all that it takes: nothing waits in memory, and on disk only what it refused."""
-        is_empty = self._inlet.depth == 0 and self._inlet.lost == 0
+        is_empty = self._inlet.depth == 0 and self._inlet.lost == 0 and not self._outbox.rescued.is_due
         return is_empty and self._feeder.has_link and self._feeder.is_settled
 
     def figures(self) -> dict[str, object]:
@@ -333,6 +333,11 @@ class Courier:
             what = f"the outbox was corrupt and is kept in {aside}; {self._outbox.rescued}"
             self._board.report(
                 "outbox", HealthState.DEGRADED, what, "check the disk; delete the file once it is seen to"
+            )
+        elif self._outbox.damaged:
+            what = f"{self._outbox.damaged} messages on disk were damaged and are given up"
+            self._board.report(
+                "outbox", HealthState.DEGRADED, what, "check the disk: it does not keep what it is given"
             )
         elif self._board.report("outbox", HealthState.OK):
             _logger.info("outbox: generation %s, %d messages wait", self._gen, self._outbox.rows)

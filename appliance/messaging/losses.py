@@ -60,6 +60,14 @@ class Losses:
         self._insert(key, payload)
         self.waiting.add(key)
 
+    def mend(self, key: int) -> bool:
+        """Write a record anew whose row is damaged; False when the row is none, or what it said is not known."""
+        for reason, runs, count in self._db.rows("SELECT reason, runs, count FROM gap WHERE seq=?", key):
+            if runs := parsed(runs):
+                self._write(key, runs, count, reason)
+                return True
+        return False
+
     def seal(self, keys: Sequence[int]) -> None:
         """Note that records are about to be sent, so that nothing more is put into them."""
         self._db.change_many("UPDATE gap SET sealed=1 WHERE seq=?", [(key,) for key in keys])

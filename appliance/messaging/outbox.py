@@ -20,7 +20,7 @@ from appliance.messaging.migration import carry_over
 from appliance.messaging.numbers import Numbers
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rescue import Rescue
-from appliance.messaging.rows import Draft, Row, key_of, seq_of
+from appliance.messaging.rows import Draft, Row, key_of, place_of, seq_of
 from appliance.messaging.shelf import Shelf
 
 MOST_PAYLOAD_BYTES: Final = 128 << 10  # AWS IoT Core, quotas: the smallest limit of the large brokers
@@ -47,6 +47,7 @@ class Outbox:
 
     Attributes:
         declared_lost: Messages that never had a row, since the start.
+        damaged: Messages that were not any more what was written, and were given up, since the start.
         rescued: What became of a corrupt outbox.
     """
 
@@ -61,6 +62,7 @@ class Outbox:
         now: Callable[[], Stamp],
     ) -> None:
         self.declared_lost = 0
+        self.damaged = 0
         self._settings = settings
         self._path = path
         self._device_id, self._boot_id = device_id, boot_id
@@ -223,13 +225,21 @@ class Outbox:
 
     def pending(self, after_seq: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` unacknowledged messages with keys above `after_seq`, in the order of their keys."""
-        return self._shelf.pending(after_seq, limit, without_topics)
+        rows = self._shelf.pending(after_seq, limit, without_topics)
+        while self._give_up_damaged():
+            rows = self._shelf.pending(
+                after_seq, limit, without_topics
+            )  # fewer than `limit` mean that there are no more
+        return rows
 
     def urgent(self, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` unacknowledged gap records, in their order: what is to be sent before all else."""
         if not self._losses.waiting or topics.GAP in without_topics:
             return []
-        return self._shelf.some(sorted(self._losses.waiting)[:limit])
+        rows = self._shelf.some(sorted(self._losses.waiting)[:limit])
+        while self._give_up_damaged():
+            rows = self._shelf.some(sorted(self._losses.waiting)[:limit])
+        return rows
 
     def oldest(self) -> Row | None:
         """Give the oldest message that waits; None when there is none."""
@@ -344,6 +354,25 @@ class Outbox:
         page = header.first_page(self._path)
         self._db.open()
         header.write(path, Header(self.gen, self._numbers.place, page))
+
+    def _give_up_damaged(self) -> bool:
+        """Name rows that were read and are not what was written; a gap record among them is written anew.
+
+        Gives whether there were any.
+        """
+        if not self._shelf.damaged:
+            return False
+        with self.transaction():
+            lost = {key for key in self._shelf.damaged if not self._losses.mend(key)}
+            self._shelf.delete(gaps.runs_of(lost))
+            self._losses.forget(lost)
+            # a key that no generation can have is itself damaged: its number shows as a break in the tree's order
+            if known := gaps.runs_of(key for key in lost if place_of(key) in self._numbers.gens):
+                self._losses.record(known, "corrupt")
+        _logger.error("%d messages on disk were damaged and are given up", len(lost))
+        self.damaged += len(lost)
+        self._shelf.damaged.clear()
+        return True
 
     def _encoded(self, draft: Draft) -> tuple[bytes, str]:
         """Give the payload, or else why there is none."""

@@ -13,7 +13,7 @@ from appliance.messaging.rows import Draft, Row, checksum
 
 MOST_BOOTS: Final = 1000  # of which rows may be left
 
-_ROW: Final = "seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload"
+_ROW: Final = "seq, priority, topic, retain, expiry_s, boot, mono_ns, time_ns, clock, crc, payload"
 _INSERT: Final = "INSERT INTO outbox VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 
 
@@ -28,11 +28,13 @@ class Shelf:
     Attributes:
         waiting: How many rows the broker does not have.
         boot: Number of this boot.
+        damaged: Keys of rows whose checksum was wrong when they were read, since somebody took them out of here.
     """
 
     def __init__(self, db: Database, kept: Kept, now: Callable[[], Stamp]) -> None:
         self.waiting = 0
         self.boot = 0
+        self.damaged: set[int] = set()
         self._db, self._kept, self._now = db, kept, now
 
     def load(self, boot_id: str) -> None:
@@ -102,12 +104,12 @@ class Shelf:
     def pending(self, after: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` rows that wait, with keys above `after`, in the order of their keys."""
         unless = f"AND topic NOT IN ({','.join('?' * len(without_topics))})" if without_topics else ""
-        return [self._row(found) for found in self.search(_ROW, after, limit, unless, without_topics)]
+        return self._sound(self.search(_ROW, after, limit, unless, without_topics))
 
     def some(self, keys: Sequence[int]) -> list[Row]:
         """Give the rows with these keys, in their order."""
         query = f"SELECT {_ROW} FROM outbox WHERE seq IN ({','.join('?' * len(keys))}) ORDER BY seq"  # noqa: S608 - marks
-        return [self._row(found) for found in self._db.rows(query, *keys)]
+        return self._sound(self._db.rows(query, *keys))
 
     def search(
         self, columns: str, after: int, limit: int, and_where: str = "", values: Collection[Any] = ()
@@ -121,6 +123,13 @@ class Shelf:
                 break
         return found
 
-    def _row(self, found: tuple[Any, ...]) -> Row:
-        seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload = found
-        return Row(seq, topic, bool(retain), expiry_s, boot == self.boot, mono_ns, time_ns, payload)
+    def _sound(self, found: Sequence[tuple[Any, ...]]) -> list[Row]:
+        """Give the rows whose checksum is right: SQLite does not notice a bit that has flipped inside one."""
+        rows = []
+        for *columns, crc, payload in found:
+            seq, _, topic, retain, expiry_s, boot, mono_ns, time_ns, _ = columns
+            if isinstance(payload, bytes) and checksum(tuple(columns), payload) == crc:
+                rows.append(Row(seq, topic, bool(retain), expiry_s, boot == self.boot, mono_ns, time_ns, payload))
+            else:
+                self.damaged.add(seq)
+        return rows

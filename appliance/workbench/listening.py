@@ -80,7 +80,7 @@ class Listening:
 
     def listen(self, is_over: Callable[[], bool]) -> None:
         """Take what comes until `is_over`, which is asked several times a second."""
-        backoff = Backoff(least=0.5, most=10.0, stable=10.0)
+        backoff = Backoff(least=0.2, most=2.0, stable=5.0)  # one listener hammers nobody, and a device waits for it
         while not is_over():
             if self._client.loop(TURN) is MQTTErrorCode.MQTT_ERR_SUCCESS and self._client.is_connected():
                 self.trouble = ""

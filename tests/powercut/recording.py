@@ -58,6 +58,13 @@ def missing() -> str:
     return ""
 
 
+def make_file_system(image: Path, size: int = IMAGE_BYTES) -> None:
+    """Make an ext4 file system in a file, with blocks as large as on a card."""
+    image.touch()
+    os.truncate(image, size)
+    subprocess.run(["mkfs.ext4", *MAKE, str(image)], check=True, env=os.environ | {"PATH": _PATH})
+
+
 def move_to_own_mounts(module: str) -> None:
     """Run this module again where its mounts are seen by nobody else and go with the process; return once it is so."""
     if "EDGECAM_POWERCUT" in os.environ:
@@ -79,9 +86,7 @@ def record(name: str) -> Recording:
         if before is not None:
             image.write_bytes(before.disk)
         else:
-            image.touch()
-            os.truncate(image, IMAGE_BYTES)
-            subprocess.run(["mkfs.ext4", *MAKE, str(image)], check=True, env=os.environ | {"PATH": _PATH})
+            make_file_system(image)
             with image.open("r+b") as file, _mounted(file.fileno(), work / "prepared") as disk:
                 scenario.prepare(disk)
         base = image.read_bytes()
