@@ -129,7 +129,7 @@ class Secret(Section):
         Raises:
             ConfigError: It is not there, empty, or others can read the file.
         """
-        path = self._path(where)
+        path = self.path(where)
         try:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
@@ -146,7 +146,12 @@ class Secret(Section):
             raise ConfigError(f"{where}: the first line of {path} is empty; write the secret there")
         return secret
 
-    def _path(self, where: str) -> Path:
+    def path(self, where: str) -> Path:
+        """Give where the secret lies.
+
+        Raises:
+            ConfigError: It is a credential, and systemd has handed over none.
+        """
         if self.file is not None:
             return self.file
         directory = os.environ.get("CREDENTIALS_DIRECTORY")

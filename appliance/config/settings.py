@@ -4,9 +4,9 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
@@ -229,6 +229,10 @@ class TlsSettings(Section):
     key_file: Path | None = setting(
         None, "This device's private key, mode 0600 or stricter.", example="/etc/edgecam/tls/device.key"
     )
+    verify: bool = setting(
+        True,
+        "Check the broker's certificate and name; false: anybody can pose as the broker, and the device is degraded.",
+    )
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -247,7 +251,9 @@ class MessagingSettings(Section):
         pattern=_BROKER,
         max_length=512,
     )
-    username: str | None = setting(None, "User name.", max_length=255, example="edgecam")
+    username: Annotated[str, Field(max_length=255)] | Secret | None = setting(
+        None, "User name, or where it is kept.", accepts=f"a name in quotes, or {SECRET_FORMS}", example="edgecam"
+    )
     password: Secret | None = setting(
         None, "Password.", accepts=SECRET_FORMS, example={"file": "/etc/edgecam/password"}
     )
@@ -255,7 +261,43 @@ class MessagingSettings(Section):
     keepalive: int = setting(
         30, "A silent link is found dead after about one and a half times this.", unit="seconds", ge=5, le=3600
     )
+    ack_timeout: float = setting(
+        20.0,
+        "A connection on which no message is acknowledged for so long is dropped and made anew.",
+        unit="seconds",
+        ge=1.0,
+        le=3600.0,
+    )
+    reconnect_spread: float = setting(
+        50.0,
+        "After the broker has ended the connection, the next begins at random within this time, so that a fleet does "
+        "not come back in one second; not with a broker on this machine. 0: at once, for a single device.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
+    start_spread: float = setting(
+        10.0,
+        "After the machine has booted, the first connection begins within this time, at a moment of this device's own.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     inflight: int = setting(64, "Most messages sent and not yet acknowledged.", unit="messages", ge=1, le=1000)
+    replay_rate: float = setting(
+        50.0,
+        "How fast what waited is sent once the broker is back; what happens now goes first; 0: as fast as it goes.",
+        unit="messages per second",
+        ge=0.0,
+        le=10_000.0,
+    )
+    replay_spread: float = setting(
+        60.0,
+        "After more than five minutes without a broker, what waited begins at random within this time.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     detections_interval: float = setting(
         1.0,
         "Least time between two `detections`, `classification`, `segmentation` or `masks` messages of a camera; "

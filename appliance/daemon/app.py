@@ -126,9 +126,9 @@ class App:
             model=self._model.now,
             info=self._model.facts,
             messaging=self._messaging.figures,
+            clock=self._messaging.clock,
             restarts=self._supervisor.restarts,
             board=self._board,
-            clock=self._clock,
             state_dir=device.state_dir,
             tuning=stored.facts,
         )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance import __version__
-from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.metrics import RollingFigures
@@ -30,9 +29,9 @@ class Status:
         model: Gives name, version, digest, file and so on, as shown.
         info: Gives the same without what changes with every look.
         messaging: Gives the figures of the outbox and the link.
+        clock: Gives what is known of UTC: its quality and so on.
         restarts: Gives how often each worker was restarted.
         board: Health board.
-        clock: Clock.
         state_dir: Where the state is kept.
         tuning: Tells what became of the way of running the model that was measured to be the best.
     """
@@ -45,14 +44,14 @@ class Status:
         model: Callable[[], Mapping[str, Any]],
         info: Callable[[], Mapping[str, Any]],
         messaging: Callable[[], Mapping[str, Any]],
+        clock: Callable[[], Mapping[str, Any]],
         restarts: Callable[[], Mapping[str, int]],
         board: HealthBoard,
-        clock: Clock,
         state_dir: Path,
         tuning: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._device_id, self._chains, self._model, self._info = device_id, chains, model, info
-        self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
+        self._messaging, self._clock, self._restarts, self._board = messaging, clock, restarts, board
         self._state_dir, self._tuning = state_dir, tuning
         self._started = time.monotonic()
 
@@ -68,7 +67,7 @@ class Status:
             "model": dict(self._model()),
             "tuning": dict(self._tuning()),
             "messaging": dict(self._messaging()),
-            "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
+            "clock": dict(self._clock()),
             "machine": self.machine(),
             "restarts": {name: count for name, count in self._restarts().items() if count > 0},
         }
@@ -80,8 +79,9 @@ class Status:
 
     def health(self) -> dict[str, Any]:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
-        told_elsewhere = {"device", "model", "tuning", "version", "clock"}
-        return {name: value for name, value in self().items() if name not in told_elsewhere}
+        told_elsewhere = {"device", "model", "tuning", "version"}
+        names = {"clock": "utc"}  # the envelope has a `clock` already
+        return {names.get(name, name): value for name, value in self().items() if name not in told_elsewhere}
 
     def info(self) -> dict[str, Any]:
         """Give what an `info` message carries: what this device is."""

@@ -6,12 +6,12 @@ from typing import Final
 from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.messaging import gaps
+from appliance.messaging.boots import Boots
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.gaps import Run
 from appliance.messaging.kept import MOST_RUNS, SETTLED, Kept, KeptRun
 from appliance.messaging.losses import Losses
 from appliance.messaging.numbers import Numbers
-from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.shelf import Shelf
 
 EVICT_ROWS: Final = 200  # per transaction: on a nearly full disk a large delete itself does not fit into the WAL
@@ -29,6 +29,7 @@ class Bounds:
         kept: Which of them the broker has.
         losses: Names those that it does not have.
         numbers: Is told that rows went.
+        boots: Tells how old a moment is, whatever UTC was set to.
         now: The clock.
 
     Attributes:
@@ -45,33 +46,34 @@ class Bounds:
         kept: Kept,
         losses: Losses,
         numbers: Numbers,
+        boots: Boots,
         now: Callable[[], Stamp],
     ) -> None:
         self.most_pages = most_pages(settings)
         self.evicted = 0
         self._settings, self._db, self._shelf, self._kept = settings, db, shelf, kept
-        self._losses, self._numbers, self._now = losses, numbers, now
+        self._losses, self._numbers, self._boots, self._now = losses, numbers, boots, now
         # what is left above takes gap records and the next commit
         self._watermark = self.most_pages - max(32, self.most_pages // 50)
         self._room = 0  # pages of which we know that they are free
 
-    def has_excess(self, *, is_clock_set: bool) -> bool:
+    def has_excess(self, *, is_tight: bool = False) -> bool:
         """Tell whether rows have to go; reads no more than the oldest."""
         return (
             self._rows_over() > 0
             or self._db.used_pages() > self._watermark
-            or bool(self._too_old((), is_clock_set=is_clock_set))
-            or bool(self._purgeable(is_clock_set=is_clock_set))
+            or bool(self._too_old(()))
+            or bool(self._purgeable(is_tight=is_tight))
         )
 
-    def shrink(self, spare: Collection[int], *, is_clock_set: bool) -> int:
+    def shrink(self, spare: Collection[int], *, is_tight: bool = False) -> int:
         """Delete some of the rows that have to go; give how many."""
-        deleted = self._drop(self._too_old(spare, is_clock_set=is_clock_set), "age")
+        deleted = self.drop(self._too_old(spare), "age")
         if (over := self._rows_over()) > 0:
             deleted += self._give_way(min(over, EVICT_ROWS), "rows", spare)
         if self._db.used_pages() > self._watermark:
             deleted += self._give_way(self._step(), "bytes", spare)
-        return deleted + self._purge(self._purgeable(is_clock_set=is_clock_set))
+        return deleted + self._purge(self._purgeable(is_tight=is_tight))
 
     def make_room(self, size: int, spare: Collection[int]) -> None:
         """See to it that so many bytes of payload fit in, by deleting others."""
@@ -97,7 +99,7 @@ class Bounds:
         """Delete what the broker has; only when there is none of it, what it does not have."""
         if self._kept.rows:
             return self._purge(_cut(sorted(self._kept, key=lambda run: (run.boot != SETTLED, run.first)), count))
-        return self._drop(self._victims(count, spare), reason)
+        return self.drop(self._victims(count, spare), reason)
 
     def _purge(self, runs: Sequence[Run]) -> int:
         if runs:
@@ -105,11 +107,13 @@ class Bounds:
             self._numbers.is_stale = True
         return gaps.count(runs)
 
-    def _purgeable(self, *, is_clock_set: bool) -> list[Run]:
+    def _purgeable(self, *, is_tight: bool) -> list[Run]:
         """Give what is kept for too long, or beyond its share; nothing before there is enough to be worth a commit."""
+        if is_tight:
+            return _cut(list(self._kept), EVICT_ROWS)
         window_ns = int(self._settings.replay_window * (1 + 1 / PARTS) * 1e9)
-        now = self._now()
-        due = [run for run in self._kept if self._is_older(window_ns, run, now, is_clock_set=is_clock_set)]
+        now_ns = self._now().mono_ns
+        due = [run for run in self._kept if self._is_older(window_ns, run, now_ns)]
         rows = sum(run.last - run.first + 1 for run in due)
         if rows >= PURGE_ROWS:
             return _cut(due, PURGE_ROWS)
@@ -129,27 +133,17 @@ class Bounds:
         most_pages = self._settings.replay_share * self.most_pages
         return min(rows, int(self._kept.rows * most_pages / pages))
 
-    def _is_older(self, age_ns: int, run: KeptRun, now: Stamp, *, is_clock_set: bool) -> bool:
-        if run.boot == SETTLED:
-            return True
-        if run.boot == self._shelf.boot:
-            return run.mono_ns < now.mono_ns - age_ns
-        return is_clock_set and run.time_ns < nanoseconds(now.time) - age_ns
+    def _is_older(self, age_ns: int, run: KeptRun, now_ns: int) -> bool:
+        return run.boot == SETTLED or self._boots.age(run.boot, run.mono_ns, now_ns) > age_ns
 
-    def _too_old(self, spare: Collection[int], *, is_clock_set: bool) -> list[int]:
-        now = self._now()
-        mono_before = now.mono_ns - int(self._settings.max_age * 1e9)
-        time_before = nanoseconds(now.time) - int(self._settings.max_age * 1e9)
-
-        def is_old(boot: int, mono_ns: int, time_ns: int) -> bool:
-            return mono_ns < mono_before if boot == self._shelf.boot else is_clock_set and time_ns < time_before
-
+    def _too_old(self, spare: Collection[int]) -> list[int]:
+        now_ns, most_ns = self._now().mono_ns, int(self._settings.max_age * 1e9)
         # numbers rise with age, so the first that is young ends the search; mostly it is the very first
         old: list[int] = []
         for limit in (1, EVICT_ROWS):
             old = []
-            for seq, *when in self._shelf.search("seq, boot, mono_ns, time_ns", 0, limit, "AND priority>0"):
-                if not is_old(*when):
+            for seq, boot, mono_ns in self._shelf.search("seq, boot, mono_ns", 0, limit, "AND priority>0"):
+                if self._boots.age(boot, mono_ns, now_ns) <= most_ns:
                     break
                 old.append(seq)
             if not old:
@@ -166,7 +160,8 @@ class Bounds:
                 return found[:count]
         return []
 
-    def _drop(self, seqs: Sequence[int], reason: str) -> int:
+    def drop(self, seqs: Sequence[int], reason: str) -> int:
+        """Delete messages that wait, and name them in a gap record; give how many."""
         if seqs:
             runs = gaps.runs_of(seqs)
             self._shelf.delete(runs)

@@ -6,24 +6,27 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.config import OutboxSettings
 from appliance.core.backoff import Backoff
-from appliance.core.clock import Clock, ClockQuality
+from appliance.core.clock import Clock
 from appliance.core.errors import StorageError, UnavailableError
 from appliance.core.health import HealthBoard, HealthState
-from appliance.core.message import Message
 from appliance.core.worker import Pulse
-from appliance.messaging import payloads, topics
+from appliance.messaging import topics
 from appliance.messaging.feeder import Feeder
-from appliance.messaging.gaps import Gap
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
+from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Link, Parcel
-from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.payloads import Identity
+from appliance.messaging.rendering import Renderer
 from appliance.messaging.requests import Replay
-from appliance.messaging.rows import Draft
+from appliance.messaging.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from appliance.messaging.rows import Draft
 
 ACKNOWLEDGE_AT: Final = 256  # messages: a kill repeats no more than these and what is in flight; they have the same id
 ACKNOWLEDGE_WITH: Final = 16  # messages: so many are noted with the next commit; fewer are not worth the page
@@ -33,7 +36,6 @@ TICK: Final = 0.5  # seconds between two looks at whether to stop
 SETTLE: Final = 3.0  # seconds for what is in flight when the worker stops
 ANSWER: Final = 10.0  # seconds that another thread waits for the answer to its request
 
-_QUALITIES: Final = {ClockQuality.UNSYNCED: 0, ClockQuality.HOLDOVER: 1, ClockQuality.SYNCED: 2}
 
 _logger = logging.getLogger(__name__)
 
@@ -46,11 +48,14 @@ class Courier:
         settings: Bounds and commits.
         state_dir: Where the outbox is kept.
         clock: The clock.
+        timekeeper: Knows UTC; owned by this worker's thread from now on.
+        renderer: Gives payloads.
         boot_id: The kernel's id of this boot.
         board: Where it reports, as ``outbox`` and ``delivery``.
         inlet: Where messages and news come in.
         link: The way to the broker.
         inflight: Most messages given to the link and not yet answered.
+        pacer: How fast what waited is sent.
     """
 
     name = "messaging"
@@ -62,27 +67,36 @@ class Courier:
         settings: OutboxSettings,
         state_dir: Path,
         clock: Clock,
+        timekeeper: Timekeeper,
+        renderer: Renderer,
         boot_id: str,
         board: HealthBoard,
         inlet: Inlet,
         link: Link,
         inflight: int,
+        pacer: Pacer,
     ) -> None:
         self.pulse = Pulse(limit=60.0)
-        self._device_id, self._settings, self._boot_id = device_id, settings, boot_id
+        self._settings, self._renderer = settings, renderer
         self._most_rows, self._interval = settings.rows_per_commit, settings.seconds_per_commit
-        self._clock, self._board = clock, board
+        self._clock, self._timekeeper, self._board = clock, timekeeper, board
         self._inlet, self._link, self._inflight = inlet, link, inflight
         self._outbox = Outbox(
             state_dir / "outbox.db",
             settings,
             device_id=device_id,
             boot_id=boot_id,
-            encode_gap=self._encode_gap,
+            encode_gap=renderer.gap,
             now=clock.now,
         )
         self._feeder = Feeder(
-            root=topics.root(device_id), outbox=self._outbox, link=link, inflight=inflight, clock=clock, board=board
+            root=topics.root(device_id),
+            outbox=self._outbox,
+            link=link,
+            inflight=inflight,
+            pacer=pacer,
+            clock=clock,
+            board=board,
         )
         self._gen = ""
         self._staged: list[Draft] = []
@@ -90,6 +104,8 @@ class Courier:
         self._storage_backoff = Backoff(least=1.0, most=30.0, stable=10.0)
         self._retry_at = 0.0
         self._look_at = 0.0
+        self._time_at = 0.0
+        self._is_time_new = False
         self._appended = 0
         self._store: dict[str, Any] = {"bytes": 0, "oldest_age_s": 0.0}
 
@@ -155,11 +171,13 @@ class Courier:
         arrivals = max(1, self._most_rows - len(self._staged)) if self._staged else 1
         self._inlet.wait(timeout, arrivals)
         self._feeder.take(self._inlet.take_news())
+        self._ask_the_time()
         self._take_arrivals()
         if self._is_commit_due():
             self._commit(is_forced=self._feeder.is_closing)
         try:
             self._answer_requests()
+            self._keep_time()
             self._rescue()
             self._feeder.feed()
             self._look()
@@ -182,6 +200,8 @@ class Courier:
     def _take_arrivals(self) -> None:
         for arrival in self._inlet.take():
             message = arrival.message
+            if self._timekeeper.notice(arrival.time_ns, arrival.mono_ns):
+                self._is_time_new = True
             if not message.durable:
                 self._post(arrival)
                 self._inlet.held -= 1
@@ -189,18 +209,7 @@ class Courier:
             if not self._staged:
                 self._staged_at = time.monotonic()
             encode = partial(self._encode, arrival)
-            self._staged.append(
-                Draft(
-                    message.topic,
-                    encode,
-                    arrival.time_ns,
-                    arrival.mono_ns,
-                    message.priority,
-                    message.retain,
-                    message.expiry_s,
-                    _QUALITIES[arrival.clock],
-                )
-            )
+            self._staged.append(arrival.draft(encode))
 
     def _answer_requests(self) -> None:
         for request in self._inlet.take_requests():
@@ -232,25 +241,36 @@ class Courier:
     def _post(self, arrival: Arrival) -> None:
         message = arrival.message
         try:
-            payload = payloads.render(self._device_id, message, self._origin(arrival))
+            payload = self._renderer.render(arrival)
         except ValueError:
             _logger.exception("a message for %s cannot be encoded and is dropped", message.topic)
             return
-        self._link.post(Parcel(message.topic, payload, message.qos, message.retain, message.expiry_s))
+        parcel = Parcel(message.topic, payload, message.qos, message.retain, message.expiry_s)
+        if message.retain:
+            self._timekeeper.note_state(parcel)
+        self._link.post(parcel)
 
     def _encode(self, arrival: Arrival, gen: str, seq: int) -> bytes:
-        return payloads.render(self._device_id, arrival.message, self._origin(arrival), payloads.Identity(gen, seq))
+        return self._renderer.render(arrival, Identity(gen, seq))
 
-    def _encode_gap(self, gen: str, seq: int, gap: Gap) -> bytes:
-        body = payloads.gap_body(gap.count, gap.first, gap.last, gap.runs, gap.reason, uncounted_s=gap.uncounted_s)
-        now = self._clock.now()
-        arrival = Arrival(Message(topics.GAP, body), nanoseconds(now.time), now.mono_ns, self._clock.quality())
-        return self._encode(arrival, gen, seq)
+    # What time it is
 
-    def _origin(self, arrival: Arrival) -> payloads.Origin:
-        message = arrival.message
-        time_ns, mono_ns = message.time_ns or arrival.time_ns, message.mono_ns or arrival.mono_ns
-        return payloads.Origin(time_ns, mono_ns, arrival.clock, self._boot_id)
+    def _ask_the_time(self) -> None:
+        """Once a second: ask the kernel about UTC, and tell again the state whose time was not known before."""
+        now = time.monotonic()
+        if now < self._time_at:
+            return
+        self._time_at = now + LOOK_INTERVAL
+        self._is_time_new |= self._timekeeper.look()
+        for parcel in self._timekeeper.state_to_tell_again():
+            self._link.post(parcel)
+
+    def _keep_time(self) -> None:
+        """Keep what is new of UTC, for a later run in this boot."""
+        known = self._timekeeper.known
+        if known is not None and self._is_time_new and self._outbox.is_open and time.monotonic() >= self._retry_at:
+            self._outbox.keep_offset(known)
+            self._is_time_new = False
 
     # What goes to disk
 
@@ -280,9 +300,15 @@ class Courier:
             if not self._outbox.is_open:
                 self._open()
             if self._retry_at > 0.0:
+                self._outbox.settle()
                 self._outbox.probe()
             while True:
-                self._commit_once()
+                try:
+                    self._commit_once()
+                except StorageError:
+                    if not (self._outbox.is_open and self._outbox.relieve()):
+                        raise
+                    self._commit_once()
                 self.pulse.beat()
                 if not self._staged or (len(self._staged) < self._most_rows and not is_forced):
                     break
@@ -291,7 +317,16 @@ class Courier:
         else:
             self._storage_works()
 
+    def _drain(self) -> None:
+        """On a full disk: note by itself what the broker has, and delete it, so that others find room."""
+        acknowledged = self._feeder.acknowledged.copy()
+        self._outbox.acknowledge(acknowledged)
+        self._feeder.acknowledged -= acknowledged
+        self._evict()
+
     def _commit_once(self) -> None:
+        if self._outbox.is_tight:
+            self._drain()
         batch = self._staged[: self._most_rows]
         lost = self._inlet.lost
         acknowledged = self._feeder.acknowledged.copy() if self._are_acknowledgements_due(ACKNOWLEDGE_WITH) else set()
@@ -303,7 +338,6 @@ class Courier:
             done = self._outbox.append(batch, spare)
             if lost:
                 self._outbox.declare_lost(lost, "inlet")
-        self._feeder.is_at_end = False
         self._feeder.acknowledged -= acknowledged
         del self._staged[:done]
         self._staged_at = time.monotonic()
@@ -315,6 +349,8 @@ class Courier:
 
     def _open(self) -> None:
         self._outbox.open(self.pulse.beat)
+        self._timekeeper.recall(self._outbox.offset)
+        self._is_time_new = self._timekeeper.known != self._outbox.offset
         if self._outbox.gen != self._gen:
             self._gen = self._outbox.gen
             self._feeder.begin()
@@ -348,6 +384,7 @@ class Courier:
         if now < max(self._look_at, self._retry_at) or not self._outbox.is_open:
             return
         self._look_at = now + LOOK_INTERVAL
+        self._outbox.settle()
         self._evict()
         oldest = self._outbox.oldest()
         waited = None if oldest is None else self._feeder.waited(oldest, self._clock.now())
@@ -357,10 +394,8 @@ class Courier:
         }
 
     def _evict(self) -> None:
-        is_clock_set = self._clock.quality() is not ClockQuality.UNSYNCED
         spare = self._feeder.on_their_way() | self._feeder.acknowledged
-        while self._outbox.evict(spare=spare, is_clock_set=is_clock_set):
-            self._feeder.is_at_end = False
+        while self._outbox.evict(spare=spare):
             self.pulse.beat()
 
     def _finish(self) -> None:

@@ -6,6 +6,7 @@ checkpoints.
 """
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from appliance.messaging import quarantine
 
 PAGE_BYTES: Final = 4096
 CHECKPOINT_PAGES: Final = 256  # after so many in the log it is brought into the file: 1 MB
+TIGHT_CHECKPOINT_PAGES: Final = 16  # likewise, while the disk is full
 RESERVE_PAGES: Final = 32  # even at its bound a file has them: without any, nothing can be deleted
 CHECK_WITHIN: Final = 2.0  # seconds for looking at a file when it is opened
 MOST_CHECKED_BYTES: Final = 64 << 20  # of larger ones the pages are looked at when they are read
@@ -44,6 +46,7 @@ _WORDS: Final = {
     sqlite3.SQLITE_NOTADB: "is no outbox; it will be put aside and a new one begun",
     sqlite3.SQLITE_IOERR: "the disk gives errors ({error}); look into `dmesg`, and replace the card or disk",
 }
+_PERHAPS_READ_ONLY: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 _logger = logging.getLogger(__name__)
 
 
@@ -184,6 +187,16 @@ class Database:
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
+    def tighten(self, *, is_tight: bool) -> None:
+        """Have the file grow no more and its log stay short, as the disk is full; or go back to the bounds of always.
+
+        Raises:
+            StorageError: The file cannot be read; it is closed.
+        """
+        pages = self.rows("PRAGMA page_count")[0][0] if is_tight else self._most_pages
+        self.rows(f"PRAGMA max_page_count={pages}")
+        self.rows(f"PRAGMA wal_autocheckpoint={TIGHT_CHECKPOINT_PAGES if is_tight else CHECKPOINT_PAGES}")
+
     def used_pages(self) -> int:
         """Give how many pages hold something. The file does not shrink: free pages are used again."""
         pages: int = self.rows("PRAGMA page_count")[0][0]
@@ -253,12 +266,20 @@ class Database:
         self._corrupt = None
         _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, self.quarantined)
 
+    def _is_read_only(self) -> bool:
+        try:
+            return bool(os.statvfs(self.path.parent).f_flag & os.ST_RDONLY)
+        except OSError:
+            return False
+
     def _explained(self, error: sqlite3.Error) -> StorageError:
         code = _code(error)
         if code != sqlite3.SQLITE_FULL:
             self.close()
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             self._corrupt = error
+        if code in _PERHAPS_READ_ONLY and self._is_read_only():
+            code = sqlite3.SQLITE_READONLY
         words = _WORDS.get(code, "{error}; move it away to begin a new one").format(error=error, where=self.path.parent)
         return StorageError(f"{self.path}: {words}")
 

@@ -2,16 +2,19 @@
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.core.clock import ClockQuality
 from appliance.core.message import Message
 from appliance.messaging.parcels import LinkClosing, News
 from appliance.messaging.requests import Request
+from appliance.messaging.rows import Draft
 
 MOST_WAITING = 2000  # messages: a minute of a busy crossing; about 4 MB
 MOST_REQUESTS = 64
+
+_QUALITIES = {ClockQuality.UNSYNCED: 0, ClockQuality.HOLDOVER: 1, ClockQuality.SYNCED: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,20 @@ class Arrival:
     time_ns: int
     mono_ns: int
     clock: ClockQuality
+
+    def draft(self, encode: Callable[[str, int], bytes]) -> Draft:
+        """Give it as a message that has no number yet; see `Draft` for `encode`."""
+        message = self.message
+        return Draft(
+            message.topic,
+            encode,
+            self.time_ns,
+            self.mono_ns,
+            message.priority,
+            message.retain,
+            message.expiry_s,
+            _QUALITIES[self.clock],
+        )
 
 
 class Inlet:

@@ -10,7 +10,10 @@ from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
 from appliance.messaging import gaps, header, quarantine, topics
+from appliance.messaging.ballast import Ballast
+from appliance.messaging.boots import Boots
 from appliance.messaging.bounds import PARTS, Bounds, most_pages
+from appliance.messaging.damage import Damage
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.gaps import Gap
 from appliance.messaging.header import Header
@@ -20,8 +23,9 @@ from appliance.messaging.migration import carry_over
 from appliance.messaging.numbers import Numbers
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rescue import Rescue
-from appliance.messaging.rows import Draft, Row, key_of, place_of, seq_of
+from appliance.messaging.rows import Draft, Row, key_of, seq_of
 from appliance.messaging.shelf import Shelf
+from appliance.messaging.stamping import Offset
 
 MOST_PAYLOAD_BYTES: Final = 128 << 10  # AWS IoT Core, quotas: the smallest limit of the large brokers
 
@@ -47,7 +51,7 @@ class Outbox:
 
     Attributes:
         declared_lost: Messages that never had a row, since the start.
-        damaged: Messages that were not any more what was written, and were given up, since the start.
+        is_tight: The disk was full when it was last written to.
         rescued: What became of a corrupt outbox.
     """
 
@@ -62,7 +66,8 @@ class Outbox:
         now: Callable[[], Stamp],
     ) -> None:
         self.declared_lost = 0
-        self.damaged = 0
+        self.is_tight = False
+        self._ballast = Ballast(path.with_suffix(".ballast"), settings.max_bytes)
         self._settings = settings
         self._path = path
         self._device_id, self._boot_id = device_id, boot_id
@@ -70,7 +75,8 @@ class Outbox:
         self._db = Database(path, Database.scripts(), most_pages(settings))
         self._numbers = Numbers(self._db)
         self._kept = Kept(self._db, int(settings.replay_window * 1e9) // PARTS)
-        self._shelf = Shelf(self._db, self._kept, now)
+        self._boots = Boots(self._db)
+        self._shelf = Shelf(self._db, self._kept, self._boots, now)
         self._losses = Losses(
             self._db,
             self._numbers,
@@ -86,10 +92,14 @@ class Outbox:
             kept=self._kept,
             losses=self._losses,
             numbers=self._numbers,
+            boots=self._boots,
             now=now,
         )
 
-        self.rescued = Rescue(path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses)
+        self._damage = Damage(self._shelf, self._losses, self._numbers, self.transaction)
+        self.rescued = Rescue(
+            path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses, boots=self._boots
+        )
 
     @property
     def is_open(self) -> bool:
@@ -107,9 +117,19 @@ class Outbox:
         return seq_of(self._numbers.last_key)
 
     @property
+    def last_key(self) -> int:
+        """The key of the newest number, see `rows.key_of`: higher than that of any other message."""
+        return self._numbers.last_key
+
+    @property
     def rows(self) -> int:
         """How many messages are not acknowledged."""
         return self._shelf.waiting
+
+    @property
+    def offset(self) -> Offset | None:
+        """How UTC stands to CLOCK_BOOTTIME in this boot, as it was kept last; None: nobody has kept it."""
+        return self._boots.offset
 
     @property
     def evicted(self) -> int:
@@ -120,6 +140,11 @@ class Outbox:
     def kept(self) -> int:
         """How many messages are kept that the broker has."""
         return self._kept.rows
+
+    @property
+    def damaged(self) -> int:
+        """How many messages were given up since the start, for they were not any more what was written."""
+        return self._damage.rows
 
     @property
     def commits(self) -> int:
@@ -225,21 +250,13 @@ class Outbox:
 
     def pending(self, after_seq: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` unacknowledged messages with keys above `after_seq`, in the order of their keys."""
-        rows = self._shelf.pending(after_seq, limit, without_topics)
-        while self._give_up_damaged():
-            rows = self._shelf.pending(
-                after_seq, limit, without_topics
-            )  # fewer than `limit` mean that there are no more
-        return rows
+        return self._damage.sound(lambda: self._shelf.pending(after_seq, limit, without_topics))
 
     def urgent(self, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` unacknowledged gap records, in their order: what is to be sent before all else."""
         if not self._losses.waiting or topics.GAP in without_topics:
             return []
-        rows = self._shelf.some(sorted(self._losses.waiting)[:limit])
-        while self._give_up_damaged():
-            rows = self._shelf.some(sorted(self._losses.waiting)[:limit])
-        return rows
+        return self._damage.sound(lambda: self._shelf.some(sorted(self._losses.waiting)[:limit]))
 
     def oldest(self) -> Row | None:
         """Give the oldest message that waits; None when there is none."""
@@ -307,12 +324,45 @@ class Outbox:
             self.declared_lost += count
             self._losses.record([(last - count + 1, last)], reason)
 
+    def keep_offset(self, offset: Offset) -> None:
+        """Keep how UTC stands to CLOCK_BOOTTIME in this boot: what was queued in it is dated by that from now on."""
+        with self.transaction():
+            self._boots.keep(offset)
+
     def probe(self) -> None:
         """Write something small, to learn whether a disk that failed works again."""
         with self.transaction():
             self._db.change("INSERT OR REPLACE INTO meta VALUES('probe', ?)", str(self._now().mono_ns))
 
-    def evict(self, *, spare: Collection[int] = (), is_clock_set: bool = True) -> int:
+    def relieve(self) -> bool:
+        """Make what room there can be on a full disk; tell whether anything was done that is worth another try.
+
+        From now on the file does not grow, and what the broker has is not kept, until `settle` finds room again.
+
+        Raises:
+            StorageError: The disk gives errors.
+        """
+        if not self._ballast.release() and self.is_tight:
+            return False
+        self.is_tight = True
+        self._db.tighten(is_tight=True)
+        self._db.checkpoint()
+        return True
+
+    def settle(self) -> None:
+        """Keep some room on the disk for when it is full; once there is enough again, go back to the bounds of always.
+
+        Raises:
+            StorageError: The file cannot be read; it is closed.
+        """
+        if self.is_tight and not self._ballast.has_room():
+            return
+        self._ballast.hold()
+        if self.is_tight:
+            self.is_tight = False
+            self._db.tighten(is_tight=False)
+
+    def evict(self, *, spare: Collection[int] = ()) -> int:
         """Delete messages over the bounds: first what the broker has, then lowest priority, then oldest.
 
         Those that it does not have are named in a gap record. Gives how many were deleted, `EVICT_ROWS` or so for each
@@ -320,20 +370,26 @@ class Outbox:
 
         Args:
             spare: Keys that the broker has or may have, beside those that are acknowledged.
-            is_clock_set: UTC can be trusted: without it only messages of this boot have an age.
         """
-        if not self._bounds.has_excess(is_clock_set=is_clock_set):
+        if not self._bounds.has_excess(is_tight=self.is_tight):
             return 0
         with self.transaction():
-            return self._bounds.shrink(spare, is_clock_set=is_clock_set)
+            return self._bounds.shrink(spare, is_tight=self.is_tight)
+
+    def give_up(self, seqs: Sequence[int], reason: str) -> int:
+        """Delete messages that the broker will never take, and name them in a gap record; give how many."""
+        waiting = [seq for seq in seqs if any(row.seq == seq for row in self.pending(seq - 1, 1))]
+        with self.transaction():
+            return self._bounds.drop(waiting, reason)
 
     def _begin(self, beat: Callable[[], None]) -> None:
         is_new = not self._db.rows("SELECT 1 FROM generation")
         place = self.rescued.find(beat) if is_new else 0
         with self.transaction():
             self._numbers.load(place)
+            self._boots.load(self._boot_id)
             self.rescued.resume(beat)
-            self._shelf.load(self._boot_id)
+            self._shelf.load()
             self._bounds.forget_room()
             self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
             records = self._db.rows("SELECT seq FROM outbox WHERE priority=0")
@@ -354,25 +410,6 @@ class Outbox:
         page = header.first_page(self._path)
         self._db.open()
         header.write(path, Header(self.gen, self._numbers.place, page))
-
-    def _give_up_damaged(self) -> bool:
-        """Name rows that were read and are not what was written; a gap record among them is written anew.
-
-        Gives whether there were any.
-        """
-        if not self._shelf.damaged:
-            return False
-        with self.transaction():
-            lost = {key for key in self._shelf.damaged if not self._losses.mend(key)}
-            self._shelf.delete(gaps.runs_of(lost))
-            self._losses.forget(lost)
-            # a key that no generation can have is itself damaged: its number shows as a break in the tree's order
-            if known := gaps.runs_of(key for key in lost if place_of(key) in self._numbers.gens):
-                self._losses.record(known, "corrupt")
-        _logger.error("%d messages on disk were damaged and are given up", len(lost))
-        self.damaged += len(lost)
-        self._shelf.damaged.clear()
-        return True
 
     def _encoded(self, draft: Draft) -> tuple[bytes, str]:
         """Give the payload, or else why there is none."""

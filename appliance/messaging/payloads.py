@@ -18,9 +18,14 @@ SCHEMA_VERSION: Final = 1
 
 RESERVED: Final = frozenset(
     {"v", "id", "gen", "seq", "boot", "time", "mono_ns", "clock", "camera", "replay", "queued_s"}
+    | {"time_source", "time_error_ms", "time_after", "time_before"}
 )
 """The envelope's own fields. `model` stands with them in the documentation, and comes with the body."""
 
+MOST_ID_BYTES: Final = 128
+"""A device's name has up to 64 letters, digits, - and _; generation and number come to less than the rest."""
+
+_NS_IN_MS: Final = 1_000_000
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -61,12 +66,16 @@ class Origin:
         mono_ns: CLOCK_BOOTTIME, nanoseconds.
         clock: How far UTC could be trusted then.
         boot: The kernel's id of the boot.
+        source: ``corrected``: UTC was not known then, and was counted back later; empty: it was known.
+        error_ms: By how much UTC may be off, milliseconds; None: nobody counted it.
     """
 
     time_ns: int
     mono_ns: int
     clock: ClockQuality
     boot: str
+    source: str = ""
+    error_ms: int | None = None
 
 
 def envelope(device: str, origin: Origin, identity: Identity | None = None, camera: str = "") -> dict[str, Any]:
@@ -87,6 +96,10 @@ def envelope(device: str, origin: Origin, identity: Identity | None = None, came
     fields["time"] = utc_text(origin.time_ns)
     fields["mono_ns"] = origin.mono_ns
     fields["clock"] = origin.clock.value
+    if origin.source:
+        fields["time_source"] = origin.source
+    if origin.error_ms is not None:
+        fields["time_error_ms"] = origin.error_ms
     if camera:
         fields["camera"] = camera
     return fields
@@ -101,7 +114,16 @@ def render(device: str, message: Message, origin: Origin, identity: Identity | N
     fields = envelope(device, origin, identity, message.camera)
     if twice := RESERVED & message.body.keys():
         raise ValueError(f"{message.topic} has fields that belong to the envelope: {', '.join(sorted(twice))}")
-    return encode({**fields, **message.body})
+    shift_ns = origin.time_ns - message.time_ns if message.time_ns else 0
+    return encode({**fields, **_shifted(message.body, shift_ns)})
+
+
+def _shifted(body: Mapping[str, Any], shift_ns: int) -> Mapping[str, Any]:
+    """Give a body whose `start_time` goes with the time of its envelope, where that is not the builder's."""
+    start = body.get("start_time")
+    if abs(shift_ns) < _NS_IN_MS or not isinstance(start, str):
+        return body
+    return {**body, "start_time": utc_text(parse_utc(start) + shift_ns)}
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -129,6 +151,13 @@ def encode_late(payload: bytes, queued: float | None) -> bytes:
     return payload[:-1] + b"," + encode(late)[1:]
 
 
+def id_of(payload: bytes) -> str:
+    """Give the `id` of a durable message's encoded payload; empty when it has none."""
+    begin = payload.find(b'"id":"', 0, 32)  # it stands behind the version; see `envelope`
+    end = payload.find(b'"', begin + 6, begin + 6 + MOST_ID_BYTES) if begin >= 0 else -1
+    return payload[begin + 6 : end].decode(errors="replace") if end >= 0 else ""
+
+
 def utc_text(time_ns: int) -> str:
     """Give UTC as RFC 3339 with milliseconds: ``2026-01-31T12:00:00.000Z``."""
     # whole milliseconds, cut off rather than rounded: a time must not lie after what it tells of
@@ -136,6 +165,11 @@ def utc_text(time_ns: int) -> str:
     # isoformat and a slice take a quarter of strftime's time, and this is done for every message
     text = datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()
     return f"{text[:19]}.{milliseconds % 1000:03d}Z"
+
+
+def parse_utc(text: str) -> int:
+    """Give the nanoseconds since 1970 of what `utc_text` gave."""
+    return nanoseconds(datetime.fromisoformat(text))
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from appliance.core.errors import StorageError
 from appliance.messaging import gaps, header, quarantine
+from appliance.messaging.boots import UNKNOWN, Boots
 from appliance.messaging.database import Database
 from appliance.messaging.losses import Losses
 from appliance.messaging.numbers import Numbers
@@ -28,6 +29,7 @@ class Rescue:
         numbers: Learns of the old generations.
         shelf: Takes the rows.
         losses: Names what is missing.
+        boots: Learns of the old boots.
 
     Attributes:
         source: The file that is read, or was; None: there is none.
@@ -36,17 +38,20 @@ class Rescue:
         missing: How many numbers nobody accounts for, of which a gap record tells.
     """
 
-    def __init__(self, path: Path, *, db: Database, numbers: Numbers, shelf: Shelf, losses: Losses) -> None:
+    def __init__(
+        self, path: Path, *, db: Database, numbers: Numbers, shelf: Shelf, losses: Losses, boots: Boots
+    ) -> None:
         self.source: Path | None = None
         self.is_due = False
         self.rows = 0
         self.missing = 0
         self._path, self._db, self._numbers, self._shelf, self._losses = path, db, numbers, shelf, losses
+        self._boots = boots
         self._salvage: Salvage | None = None
         self._leaf = 0
         self._batch = 0  # rows of a step that is not committed yet
         self._lost: int | None = None
-        self._boots: dict[int, int] = {}
+        self._adopted: dict[int, int] = {}
 
     def __str__(self) -> str:
         if self.source is None:
@@ -153,15 +158,11 @@ class Rescue:
 
     def _boot(self, number: Any) -> int:
         """Give the number of a boot in the new outbox for that in the old one; 0: it is not known."""
-        if number not in self._boots:
-            self._boots[number] = 0
+        if number not in self._adopted:
+            self._adopted[number] = UNKNOWN
             if self._salvage is not None and number in self._salvage.boots:
-                columns = self._salvage.boots[number]
-                self._db.change(
-                    "INSERT OR IGNORE INTO boot(id, wall_offset_ns, offset_error_ns, quality) VALUES(?,?,?,?)", *columns
-                )
-                self._boots[number] = self._db.rows("SELECT number FROM boot WHERE id=?", columns[0])[0][0]
-        return self._boots[number]
+                self._adopted[number] = self._boots.adopt(number, self._salvage.boots[number])
+        return self._adopted[number]
 
     def _note_progress(self) -> None:
         if self.source is not None:

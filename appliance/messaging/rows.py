@@ -7,6 +7,7 @@ from typing import Final
 
 PLACE_BITS: Final = 40  # below them a key carries the sequence number: a thousand messages a second for 34 years
 MOST_PLACES: Final = 256  # generations that keys can tell apart; a ticket has 48 bits for a key
+SYNCED: Final = 2  # of `Draft.clock`
 _SEQ: Final = (1 << PLACE_BITS) - 1
 
 
@@ -64,17 +65,14 @@ class Row:
         topic: Below the device's root.
         retain: The broker is to keep it.
         expiry_s: Seconds after which a subscriber need not see it; None: never.
-        is_of_this_boot: Whether `mono_ns` can be compared with the clock of now.
-        mono_ns: CLOCK_BOOTTIME when it was queued.
-        time_ns: UTC when it was queued.
-        payload: Encoded, envelope included.
+        mono_ns: CLOCK_BOOTTIME of this boot when it was queued, nanoseconds; below 0: in an earlier one. None: UTC of
+            then or of now is not known.
+        payload: Encoded, envelope included, with the best time that is known by now.
     """
 
     seq: int
     topic: str
     retain: bool
     expiry_s: int | None
-    is_of_this_boot: bool
-    mono_ns: int
-    time_ns: int
+    mono_ns: int | None
     payload: bytes

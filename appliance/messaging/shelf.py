@@ -5,13 +5,12 @@ from typing import Any, Final
 
 from appliance.core.clock import Stamp
 from appliance.messaging import gaps
+from appliance.messaging.boots import Boots
 from appliance.messaging.database import Database
 from appliance.messaging.gaps import Run
 from appliance.messaging.kept import SETTLED, Kept, KeptRun
 from appliance.messaging.payloads import nanoseconds
-from appliance.messaging.rows import Draft, Row, checksum
-
-MOST_BOOTS: Final = 1000  # of which rows may be left
+from appliance.messaging.rows import SYNCED, Draft, Row, checksum
 
 _ROW: Final = "seq, priority, topic, retain, expiry_s, boot, mono_ns, time_ns, clock, crc, payload"
 _INSERT: Final = "INSERT INTO outbox VALUES(?,?,?,?,?,?,?,?,?,?,?)"
@@ -23,26 +22,22 @@ class Shelf:
     Args:
         db: Where they are.
         kept: Which of them the broker has.
+        boots: What is known of time in each boot.
         now: The clock.
 
     Attributes:
         waiting: How many rows the broker does not have.
-        boot: Number of this boot.
         damaged: Keys of rows whose checksum was wrong when they were read, since somebody took them out of here.
     """
 
-    def __init__(self, db: Database, kept: Kept, now: Callable[[], Stamp]) -> None:
+    def __init__(self, db: Database, kept: Kept, boots: Boots, now: Callable[[], Stamp]) -> None:
         self.waiting = 0
-        self.boot = 0
         self.damaged: set[int] = set()
-        self._db, self._kept, self._now = db, kept, now
+        self._db, self._kept, self._boots, self._now = db, kept, boots, now
 
-    def load(self, boot_id: str) -> None:
-        """Count the rows, which reads the whole table once, and note this boot."""
+    def load(self) -> None:
+        """Count the rows, which reads the whole table once."""
         self._kept.load()
-        self._db.change("INSERT OR IGNORE INTO boot(id) VALUES(?)", boot_id)
-        self.boot = self._db.rows("SELECT number FROM boot WHERE id=?", boot_id)[0][0]
-        self._db.change("DELETE FROM boot WHERE number<=?", self.boot - MOST_BOOTS)
         self.waiting = self._db.rows("SELECT count(*) FROM outbox")[0][0] - self._kept.rows
 
     def numbered(self, key: int, draft: Draft, payload: bytes) -> tuple[Any, ...]:
@@ -53,7 +48,7 @@ class Shelf:
             draft.topic,
             int(draft.retain),
             draft.expiry_s,
-            self.boot,
+            self._boots.number,
             draft.mono_ns,
             draft.time_ns,
             draft.clock,
@@ -89,7 +84,7 @@ class Shelf:
             is_settled: They are needed no longer: nobody will ask for them again.
         """
         now = self._now()
-        when = (SETTLED, 0, 0) if is_settled else (self.boot, now.mono_ns, nanoseconds(now.time))
+        when = (SETTLED, 0, 0) if is_settled else (self._boots.number, now.mono_ns, nanoseconds(now.time))
         for first, last in runs:
             before = gaps.count(self._kept.carve(first, last))
             self._kept.add(KeptRun(first, last, *when))
@@ -127,9 +122,14 @@ class Shelf:
         """Give the rows whose checksum is right: SQLite does not notice a bit that has flipped inside one."""
         rows = []
         for *columns, crc, payload in found:
-            seq, _, topic, retain, expiry_s, boot, mono_ns, time_ns, _ = columns
             if isinstance(payload, bytes) and checksum(tuple(columns), payload) == crc:
-                rows.append(Row(seq, topic, bool(retain), expiry_s, boot == self.boot, mono_ns, time_ns, payload))
+                rows.append(self._row(columns, payload))
             else:
-                self.damaged.add(seq)
+                self.damaged.add(columns[0])
         return rows
+
+    def _row(self, columns: Sequence[Any], payload: bytes) -> Row:
+        seq, _, topic, retain, expiry_s, boot, mono_ns, _, clock = columns
+        if clock != SYNCED:
+            payload = self._boots.dated(boot, payload)
+        return Row(seq, topic, bool(retain), expiry_s, self._boots.here(boot, mono_ns), payload)

@@ -56,3 +56,16 @@ def segmentation(camera: str) -> str:
 def masks(camera: str) -> str:
     """Which pixels of a camera's frames the labels cover, thinned; where the owner asks for it."""
     return f"{camera}/masks"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Tell whether a whole topic fits a pattern with or without wildcards (MQTT 5, section 4.7)."""
+    wanted, levels = pattern.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in {"+", "#"}:
+        return False
+    for number, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if number >= len(levels) or level not in ("+", levels[number]):
+            return False
+    return len(wanted) == len(levels)

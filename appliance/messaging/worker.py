@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from appliance.config import MessagingSettings
 from appliance.core.clock import Clock
@@ -10,11 +10,11 @@ from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Pulse, Worker
 from appliance.messaging.courier import Courier
-from appliance.messaging.inlet import Arrival, Inlet
+from appliance.messaging.inlet import Inlet
 from appliance.messaging.link import MqttLink
-from appliance.messaging.payloads import nanoseconds
-
-QUALITY_FOR_NS: Final = 1_000_000_000  # asking the kernel costs as much as taking a message, and it changes seldom
+from appliance.messaging.pacing import Pacer
+from appliance.messaging.rendering import Renderer
+from appliance.messaging.timekeeper import Timekeeper
 
 
 class _Delivery(Protocol):
@@ -25,6 +25,8 @@ class _Delivery(Protocol):
     def publish(self, message: Message) -> None: ...
 
     def figures(self) -> dict[str, object]: ...
+
+    def clock(self) -> dict[str, object]: ...
 
     def is_drained(self) -> bool: ...
 
@@ -54,7 +56,7 @@ class Messaging:
         board: HealthBoard,
     ) -> None:
         self._delivery: _Delivery = (
-            _Nowhere()
+            _Nowhere(clock)
             if settings.broker == "none"
             else _Broker(device_id, settings, state_dir, clock=clock, boot_id=boot_id, board=board)
         )
@@ -71,6 +73,10 @@ class Messaging:
     def figures(self) -> dict[str, object]:
         """Give figures for status and health: JSON types only, no secrets."""
         return self._delivery.figures()
+
+    def clock(self) -> dict[str, object]:
+        """Give what is known of UTC: its quality, by how many milliseconds it may be off, how often it was set."""
+        return self._delivery.clock()
 
     def is_drained(self) -> bool:
         """Tell whether the broker has all that it takes; never while there is no connection."""
@@ -103,8 +109,8 @@ class _Broker:
         boot_id: str,
         board: HealthBoard,
     ) -> None:
-        self._clock = clock
-        self._quality, self._quality_at = clock.quality(), clock.now().mono_ns
+        self._timekeeper = Timekeeper(clock)
+        self._renderer = Renderer(device_id, boot_id, clock, self._timekeeper)
         self._inlet = Inlet()
         self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
         self._courier = Courier(
@@ -112,23 +118,26 @@ class _Broker:
             settings=settings.outbox,
             state_dir=state_dir,
             clock=clock,
+            timekeeper=self._timekeeper,
+            renderer=self._renderer,
             boot_id=boot_id,
             board=board,
             inlet=self._inlet,
             link=self._link,
             inflight=settings.inflight,
+            pacer=Pacer(settings.replay_rate, settings.replay_spread),
         )
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 
     def publish(self, message: Message) -> None:
-        now = self._clock.now()
-        if not 0 <= now.mono_ns - self._quality_at < QUALITY_FOR_NS:
-            self._quality, self._quality_at = self._clock.quality(), now.mono_ns
-        self._inlet.put(Arrival(message, nanoseconds(now.time), now.mono_ns, self._quality))
+        self._inlet.put(self._renderer.arrival(message))
 
     def figures(self) -> dict[str, object]:
         mine = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
         return self._link.figures() | self._courier.figures() | mine
+
+    def clock(self) -> dict[str, object]:
+        return self._timekeeper.figures()
 
     def is_drained(self) -> bool:
         return self._courier.is_drained
@@ -142,13 +151,15 @@ class _Nowhere:
 
     name = "mqtt"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.pulse = Pulse(limit=30.0)
         self.workers: tuple[Worker, ...] = (self,)
         self._published = 0
+        self._timekeeper = Timekeeper(clock)
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(5.0):
+            self._timekeeper.look()
             self.pulse.beat()
 
     def publish(self, message: Message) -> None:
@@ -157,6 +168,9 @@ class _Nowhere:
 
     def figures(self) -> dict[str, object]:
         return {"connected": False, "broker": "none", "published": self._published, "rows": 0}
+
+    def clock(self) -> dict[str, object]:
+        return self._timekeeper.figures()
 
     def is_drained(self) -> bool:
         return True

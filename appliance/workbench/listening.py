@@ -14,6 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from appliance.config import MessagingSettings
 from appliance.core.backoff import Backoff
 from appliance.core.errors import ConfigError, UnavailableError
+from appliance.messaging.credentials import Credentials
 
 SESSION_EXPIRY: Final = 86_400  # seconds for which the broker is asked to keep what comes meanwhile
 KEEPALIVE: Final = 30  # seconds
@@ -124,14 +125,11 @@ class Listening:
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        if settings.username is not None:
-            password = None if settings.password is None else settings.password.read("password")
-            client.username_pw_set(settings.username, password)
-        if is_secure:
-            try:
-                client.tls_set(ca_certs=None if settings.tls.ca_file is None else str(settings.tls.ca_file))
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"--ca-file {settings.tls.ca_file} cannot be used: {error}") from error
+        papers = Credentials(settings, is_secure=is_secure).choose()
+        if papers.username is not None:
+            client.username_pw_set(papers.username, papers.password)
+        if papers.context is not None:
+            client.tls_set_context(papers.context)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message

@@ -2,9 +2,10 @@
 
 import json
 import threading
+import time
 from typing import Any, Self
 
-from paho.mqtt.client import CallbackAPIVersion, Client
+from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -21,11 +22,13 @@ class Subscriber:
 
     Attributes:
         messages: Topic, payload and whether it was retained, in order of arrival.
+        arrivals: Seconds since 1970, topic and payload, likewise.
         subscribed: Set once the broker has said so.
     """
 
     def __init__(self, port: int, name: str = "subscriber", *, within: float | None = 10.0, **account: str) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
+        self.arrivals: list[tuple[float, str, bytes]] = []
         self.subscribed = threading.Event()
         self._within = within
         self._client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
@@ -33,11 +36,15 @@ class Subscriber:
             self._client.username_pw_set(account["username"], account["password"])
         self._client.on_connect = lambda client, *_: client.subscribe("edgecam/#", qos=1)
         self._client.on_subscribe = lambda *_: self.subscribed.set()
-        self._client.on_message = lambda _, __, m: self.messages.append((m.topic, m.payload, m.retain))
+        self._client.on_message = lambda _, __, message: self._take(message)
         self._client.reconnect_delay_set(1, 1)
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = 3600
         self._client.connect_async("127.0.0.1", port, keepalive=10, clean_start=False, properties=session)
+
+    def _take(self, message: MQTTMessage) -> None:
+        self.arrivals.append((time.time(), message.topic, message.payload))
+        self.messages.append((message.topic, message.payload, message.retain))
 
     def __enter__(self) -> Self:
         self._client.loop_start()

@@ -78,7 +78,7 @@ def daemon(
             messaging=messaging.figures,
             restarts=dict,
             board=board,
-            clock=clock,
+            clock=messaging.clock,
             state_dir=directory,
             tuning=tuning.facts,
         )

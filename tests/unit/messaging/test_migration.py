@@ -62,7 +62,7 @@ def test_every_row_its_number_and_the_generation_are_kept(tmp_path: Path) -> Non
     assert store.gen == "00ed789d1c776b0b"
     assert numbers(store) == EXPECTED
     assert [row.payload for row in store.pending(100, 2)] == [b"payload 101", b"payload 102"]
-    assert store.pending(100, 1)[0].is_of_this_boot
+    assert store.pending(100, 1)[0].mono_ns == 101
     assert store.last_seq == 1203
     assert store.rows == len(EXPECTED)
     store.append([draft()])
