@@ -315,6 +315,11 @@ class MessagingSettings(Section):
     )
     masks: bool = setting(False, "Of a segmentation network: publish `masks` too, outlines of what is seen.")
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
+    ack: Literal["puback", "end-to-end"] = setting(
+        "puback",
+        "When a durable message counts as delivered: when the broker has it, or only when a subscriber says on the "
+        "topic `ack` that it is there; until then it is sent again with each connection.",
+    )
     outbox: OutboxSettings = setting(OutboxSettings())
 
 

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from appliance.messaging.database import Database
+
 MOST_BYTES: Final = 4 << 20
 LEAST_BYTES: Final = 3 << 19  # less is of no use: a log of 1 MB may make the file as much larger when it is brought in
 SHARE_OF_FREE: Final = 4  # no more than this part of what is free: on a small disk it must not be what fills it
@@ -68,3 +70,45 @@ class Ballast:
     def _free(self) -> int:
         found = os.statvfs(self._path.parent)
         return found.f_bavail * found.f_frsize
+
+
+class Relief:
+    """What helps an outbox on a full disk. Owned by the thread that owns the outbox.
+
+    Args:
+        db: The outbox's file.
+        ballast: The room that is kept for it.
+
+    Attributes:
+        is_tight: The disk was full when it was last written to: the file does not grow, and what the broker has goes.
+    """
+
+    def __init__(self, db: Database, ballast: Ballast) -> None:
+        self.is_tight = False
+        self._db, self._ballast = db, ballast
+
+    def relieve(self) -> bool:
+        """Make what room there can be; tell whether anything was done that is worth another try.
+
+        Raises:
+            StorageError: The disk gives errors, or is full even for that.
+        """
+        if not self._ballast.release() and self.is_tight:
+            return False
+        self.is_tight = True
+        self._db.tighten(is_tight=True)
+        self._db.checkpoint()
+        return True
+
+    def settle(self) -> None:
+        """Keep some room on the disk for when it is full; once there is enough again, go back to the bounds of always.
+
+        Raises:
+            StorageError: The file cannot be read; it is closed.
+        """
+        if self.is_tight and not self._ballast.has_room():
+            return
+        self._ballast.hold()
+        if self.is_tight:
+            self.is_tight = False
+            self._db.tighten(is_tight=False)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from appliance.config import OutboxSettings
-from appliance.core.backoff import Backoff
 from appliance.core.clock import Clock
 from appliance.core.errors import StorageError, UnavailableError
-from appliance.core.health import HealthBoard, HealthState
+from appliance.core.health import HealthBoard
 from appliance.core.worker import Pulse
 from appliance.messaging import topics
+from appliance.messaging.errands import Errands
 from appliance.messaging.feeder import Feeder
 from appliance.messaging.inlet import Arrival, Inlet
 from appliance.messaging.outbox import Outbox
@@ -22,7 +22,8 @@ from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Link, Parcel
 from appliance.messaging.payloads import Identity
 from appliance.messaging.rendering import Renderer
-from appliance.messaging.requests import Replay
+from appliance.messaging.requests import Arrived, Replay
+from appliance.messaging.storage_health import StorageHealth
 from appliance.messaging.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Courier:
         link: The way to the broker.
         inflight: Most messages given to the link and not yet answered.
         pacer: How fast what waited is sent.
+        is_end_to_end: What the broker has waits until a subscriber said that it is there.
     """
 
     name = "messaging"
@@ -75,6 +77,7 @@ class Courier:
         link: Link,
         inflight: int,
         pacer: Pacer,
+        is_end_to_end: bool = False,
     ) -> None:
         self.pulse = Pulse(limit=60.0)
         self._settings, self._renderer = settings, renderer
@@ -88,6 +91,7 @@ class Courier:
             boot_id=boot_id,
             encode_gap=renderer.gap,
             now=clock.now,
+            is_end_to_end=is_end_to_end,
         )
         self._feeder = Feeder(
             root=topics.root(device_id),
@@ -101,8 +105,8 @@ class Courier:
         self._gen = ""
         self._staged: list[Draft] = []
         self._staged_at = 0.0
-        self._storage_backoff = Backoff(least=1.0, most=30.0, stable=10.0)
-        self._retry_at = 0.0
+        self._health = StorageHealth(self._outbox, board)
+        self._errands = Errands(self._outbox, self._feeder)
         self._look_at = 0.0
         self._time_at = 0.0
         self._is_time_new = False
@@ -142,6 +146,10 @@ class Courier:
                 pass
         raise UnavailableError("the outbox did not answer; see `edgecam status`, and ask again")
 
+    def arrived(self, word: Arrived) -> bool:
+        """Take a subscriber's word of what it has; False: there is no room for it now. For any thread."""
+        return self._inlet.ask(word)
+
     @property
     def is_drained(self) -> bool:
         """The broker has all that it takes: nothing waits in memory, and on disk only what it refused."""
@@ -158,6 +166,7 @@ class Courier:
             "gen": self._gen,
             "last_seq": self._outbox.last_seq,
             "kept": self._outbox.kept,
+            "taken": self._outbox.deliveries.taken,
             "saved": self._outbox.rescued.rows,
             "evicted": self._outbox.evicted,
             "declared_lost": self._outbox.declared_lost,
@@ -170,19 +179,23 @@ class Courier:
     def _step(self, timeout: float) -> None:
         arrivals = max(1, self._most_rows - len(self._staged)) if self._staged else 1
         self._inlet.wait(timeout, arrivals)
-        self._feeder.take(self._inlet.take_news())
+        news = self._inlet.take_news()
+        self._errands.take(news)
+        self._feeder.take(news)
         self._ask_the_time()
         self._take_arrivals()
         if self._is_commit_due():
             self._commit(is_forced=self._feeder.is_closing)
         try:
-            self._answer_requests()
+            if self._outbox.is_open:
+                # of a request that comes while it is not, whoever asks hears nothing in time
+                self._errands.run(self._inlet.take_requests())
             self._keep_time()
             self._rescue()
             self._feeder.feed()
             self._look()
         except StorageError as error:
-            self._storage_failed(error)
+            self._health.failed(error)
         self._inlet.is_settled = not self._staged and self._feeder.is_settled
         self.pulse.beat()
 
@@ -190,9 +203,9 @@ class Courier:
         now = time.monotonic()
         moments = [now if self._is_rescue_due() else now + TICK]
         if self._staged:
-            moments.append(max(self._staged_at + self._interval, self._retry_at))
+            moments.append(max(self._staged_at + self._interval, self._health.retry_at))
         if self._feeder.acknowledged:
-            moments.append(max(self._feeder.acknowledged_at + ACKNOWLEDGE_WITHIN, self._retry_at))
+            moments.append(max(self._feeder.acknowledged_at + ACKNOWLEDGE_WITHIN, self._health.retry_at))
         if (trial := self._feeder.next_trial()) is not None:
             moments.append(trial)
         return max(0.0, min(moments) - now)
@@ -211,17 +224,6 @@ class Courier:
             encode = partial(self._encode, arrival)
             self._staged.append(arrival.draft(encode))
 
-    def _answer_requests(self) -> None:
-        for request in self._inlet.take_requests():
-            if not self._outbox.is_open:
-                continue  # whoever asks hears nothing in time
-            self._note_acknowledged()
-            if isinstance(request, Replay):
-                count = self._outbox.recall(request.gen or self._gen, request.first, request.last)
-                if count:
-                    self._feeder.look_from(0)
-                request.answer.put(count)
-
     def _rescue(self) -> None:
         """Bring over some more of a corrupt outbox."""
         if self._outbox.is_open and self._is_rescue_due():
@@ -232,11 +234,7 @@ class Courier:
                 self._storage_works()
 
     def _is_rescue_due(self) -> bool:
-        return self._outbox.rescued.is_due and time.monotonic() >= self._retry_at
-
-    def _note_acknowledged(self) -> None:
-        self._outbox.acknowledge(self._feeder.acknowledged)
-        self._feeder.acknowledged.clear()
+        return self._outbox.rescued.is_due and not self._health.is_waiting
 
     def _post(self, arrival: Arrival) -> None:
         message = arrival.message
@@ -268,7 +266,7 @@ class Courier:
     def _keep_time(self) -> None:
         """Keep what is new of UTC, for a later run in this boot."""
         known = self._timekeeper.known
-        if known is not None and self._is_time_new and self._outbox.is_open and time.monotonic() >= self._retry_at:
+        if known is not None and self._is_time_new and self._outbox.is_open and not self._health.is_waiting:
             self._outbox.keep_offset(known)
             self._is_time_new = False
 
@@ -276,7 +274,7 @@ class Courier:
 
     def _is_commit_due(self) -> bool:
         now = time.monotonic()
-        if now < self._retry_at and not self._feeder.is_closing:
+        if now < self._health.retry_at and not self._feeder.is_closing:
             return False
         return (
             len(self._staged) >= self._most_rows
@@ -284,7 +282,7 @@ class Courier:
             or self._are_acknowledgements_due(ACKNOWLEDGE_AT)
             or self._inlet.lost > 0
             or not self._outbox.is_open
-            or self._retry_at > 0.0
+            or self._health.retry_at > 0.0
         )
 
     def _are_acknowledgements_due(self, count: int) -> bool:
@@ -299,21 +297,21 @@ class Courier:
         try:
             if not self._outbox.is_open:
                 self._open()
-            if self._retry_at > 0.0:
-                self._outbox.settle()
+            if self._health.retry_at > 0.0:
+                self._outbox.relief.settle()
                 self._outbox.probe()
             while True:
                 try:
                     self._commit_once()
                 except StorageError:
-                    if not (self._outbox.is_open and self._outbox.relieve()):
+                    if not (self._outbox.is_open and self._outbox.relief.relieve()):
                         raise
                     self._commit_once()
                 self.pulse.beat()
                 if not self._staged or (len(self._staged) < self._most_rows and not is_forced):
                     break
         except StorageError as error:
-            self._storage_failed(error)
+            self._health.failed(error)
         else:
             self._storage_works()
 
@@ -325,7 +323,7 @@ class Courier:
         self._evict()
 
     def _commit_once(self) -> None:
-        if self._outbox.is_tight:
+        if self._outbox.relief.is_tight:
             self._drain()
         batch = self._staged[: self._most_rows]
         lost = self._inlet.lost
@@ -355,36 +353,17 @@ class Courier:
             self._gen = self._outbox.gen
             self._feeder.begin()
 
-    def _storage_failed(self, error: StorageError) -> None:
-        self._retry_at = time.monotonic() + self._storage_backoff.next_wait()
-        what, _, fix = str(error).partition("; ")
-        if self._board.report("outbox", HealthState.FAILED, what, fix):
-            _logger.error("outbox: %s; messages are kept in memory, %d at the most", error, self._inlet.most)
-
     def _storage_works(self) -> None:
-        self._retry_at = 0.0
-        self._storage_backoff.succeeded()
+        self._health.works()
         self._feeder.storage_works()
-        if (aside := self._outbox.rescued.source or self._outbox.quarantined) is not None:
-            what = f"the outbox was corrupt and is kept in {aside}; {self._outbox.rescued}"
-            self._board.report(
-                "outbox", HealthState.DEGRADED, what, "check the disk; delete the file once it is seen to"
-            )
-        elif self._outbox.damaged:
-            what = f"{self._outbox.damaged} messages on disk were damaged and are given up"
-            self._board.report(
-                "outbox", HealthState.DEGRADED, what, "check the disk: it does not keep what it is given"
-            )
-        elif self._board.report("outbox", HealthState.OK):
-            _logger.info("outbox: generation %s, %d messages wait", self._gen, self._outbox.rows)
 
     def _look(self) -> None:
         """Once a second: keep the store within its bounds, and note its figures."""
         now = time.monotonic()
-        if now < max(self._look_at, self._retry_at) or not self._outbox.is_open:
+        if now < max(self._look_at, self._health.retry_at) or not self._outbox.is_open:
             return
         self._look_at = now + LOOK_INTERVAL
-        self._outbox.settle()
+        self._outbox.relief.settle()
         self._evict()
         oldest = self._outbox.oldest()
         waited = None if oldest is None else self._feeder.waited(oldest, self._clock.now())

@@ -10,7 +10,8 @@ from typing import Final
 
 from appliance.core.errors import StorageError
 from appliance.core.files import write_atomically
-from appliance.messaging.database import PAGE_BYTES
+from appliance.messaging.database import PAGE_BYTES, Database
+from appliance.messaging.quarantine import header_of
 
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100  # of page 1, before its tables; file format of SQLite, section 1.3
@@ -67,3 +68,25 @@ def first_page(path: Path) -> bytes:
         if len(page) == PAGE_BYTES and page.startswith(MAGIC):
             return page
     return b""
+
+
+def keep(db: Database, gen: str, place: int, before: bytes) -> None:
+    """Keep a spare copy of an open database's first page beside it.
+
+    Args:
+        db: The database.
+        gen: The generation that new messages belong to.
+        place: Its place.
+        before: Its first page when nobody had it open.
+
+    Raises:
+        StorageError: It cannot be opened again.
+    """
+    there = read(header_of(db.path))
+    if there is not None and there.agrees_with(Header(gen, place, before)):
+        return
+    # read while it is closed: to close a second descriptor of an open database gives up SQLite's locks
+    db.close()
+    page = first_page(db.path)
+    db.open()
+    write(header_of(db.path), Header(gen, place, page))

@@ -39,7 +39,8 @@ class Numbers:
     @property
     def last_key(self) -> int:
         """The key given out last."""
-        return self._last.get(self.place, key_of(self.place, 0))
+        last = self._last.get(self.place)
+        return key_of(self.place, 0) if last is None else last
 
     def load(self, first_place: int = 0) -> None:
         """Read what is on disk, inside a transaction; begin a generation when there is none.

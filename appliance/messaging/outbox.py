@@ -9,21 +9,21 @@ from typing import Any, Final
 from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
-from appliance.messaging import gaps, header, quarantine, topics
-from appliance.messaging.ballast import Ballast
+from appliance.messaging import header, topics
+from appliance.messaging.ballast import Ballast, Relief
 from appliance.messaging.boots import Boots
 from appliance.messaging.bounds import PARTS, Bounds, most_pages
 from appliance.messaging.damage import Damage
 from appliance.messaging.database import PAGE_BYTES, Database
+from appliance.messaging.deliveries import Deliveries
 from appliance.messaging.gaps import Gap
-from appliance.messaging.header import Header
 from appliance.messaging.kept import Kept
 from appliance.messaging.losses import Losses
 from appliance.messaging.migration import carry_over
 from appliance.messaging.numbers import Numbers
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rescue import Rescue
-from appliance.messaging.rows import Draft, Row, key_of, seq_of
+from appliance.messaging.rows import Draft, Row, seq_of
 from appliance.messaging.shelf import Shelf
 from appliance.messaging.stamping import Offset
 
@@ -48,10 +48,12 @@ class Outbox:
         boot_id: The kernel's id of this boot.
         encode_gap: Gives the payload of a gap record for a generation, a sequence number and its content.
         now: The clock.
+        is_end_to_end: What the broker has waits nevertheless until a subscriber said that it is there (`arrived`).
 
     Attributes:
         declared_lost: Messages that never had a row, since the start.
-        is_tight: The disk was full when it was last written to.
+        relief: What helps when the disk is full.
+        deliveries: What the broker has.
         rescued: What became of a corrupt outbox.
     """
 
@@ -64,15 +66,15 @@ class Outbox:
         boot_id: str,
         encode_gap: Callable[[str, int, Gap], bytes],
         now: Callable[[], Stamp],
+        is_end_to_end: bool = False,
     ) -> None:
         self.declared_lost = 0
-        self.is_tight = False
-        self._ballast = Ballast(path.with_suffix(".ballast"), settings.max_bytes)
         self._settings = settings
         self._path = path
         self._device_id, self._boot_id = device_id, boot_id
         self._now = now
         self._db = Database(path, Database.scripts(), most_pages(settings))
+        self.relief = Relief(self._db, Ballast(path.with_suffix(".ballast"), settings.max_bytes))
         self._numbers = Numbers(self._db)
         self._kept = Kept(self._db, int(settings.replay_window * 1e9) // PARTS)
         self._boots = Boots(self._db)
@@ -97,6 +99,15 @@ class Outbox:
         )
 
         self._damage = Damage(self._shelf, self._losses, self._numbers, self.transaction)
+        self.deliveries = Deliveries(
+            self._db,
+            numbers=self._numbers,
+            shelf=self._shelf,
+            losses=self._losses,
+            transaction=self.transaction,
+            is_kept=settings.replay_window > 0,
+            is_end_to_end=is_end_to_end,
+        )
         self.rescued = Rescue(
             path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses, boots=self._boots
         )
@@ -174,7 +185,7 @@ class Outbox:
         try:
             carry_over(self._db, beat)
             self._begin(beat)
-            self._keep_header(before)
+            header.keep(self._db, self.gen, self._numbers.place, before)
         except StorageError:
             # not half open: without generation and last number the next append would give out numbers again
             self.rescued.close()
@@ -206,13 +217,15 @@ class Outbox:
             yield
             return
         counts = self._shelf.waiting, self._bounds.evicted, self.declared_lost
-        last, kept, waiting = self._numbers.snapshot(), self._kept.snapshot(), self._losses.waiting.copy()
+        last, waiting = self._numbers.snapshot(), self._losses.waiting.copy()
+        kept, taken = self._kept.snapshot(), self._shelf.taken.snapshot()
 
         def undo() -> None:
             self._shelf.waiting, self._bounds.evicted, self.declared_lost = counts
             self._losses.waiting = waiting
             self._numbers.restore(last)
             self._kept.restore(kept)
+            self._shelf.taken.restore(taken)
             self._bounds.forget_room()
 
         with self._db.transaction(undo):
@@ -256,7 +269,8 @@ class Outbox:
         """Give up to `limit` unacknowledged gap records, in their order: what is to be sent before all else."""
         if not self._losses.waiting or topics.GAP in without_topics:
             return []
-        return self._damage.sound(lambda: self._shelf.some(sorted(self._losses.waiting)[:limit]))
+        waiting = [key for key in sorted(self._losses.waiting) if any(self._shelf.taken.between(key, key))]
+        return self._damage.sound(lambda: self._shelf.some(waiting[:limit]))
 
     def oldest(self) -> Row | None:
         """Give the oldest message that waits; None when there is none."""
@@ -268,29 +282,12 @@ class Outbox:
         return self._db.used_pages() * PAGE_BYTES
 
     def acknowledge(self, seqs: Collection[int]) -> None:
-        """Note messages that the broker has: they wait no longer, and are kept for the replay window."""
-        if seqs:
-            with self.transaction():
-                self._shelf.keep(gaps.runs_of(seqs), is_settled=self._settings.replay_window == 0)
-                self._losses.forget(seqs)
+        """Note messages that the broker has; see `Deliveries`."""
+        self.deliveries.acknowledge(seqs)
 
     def recall(self, gen: str, first: int, last: int) -> int:
-        """Have messages wait again that the broker had and that are kept; give how many.
-
-        Args:
-            gen: Their generation; one that the store does not know has none.
-            first: The lowest sequence number.
-            last: The highest.
-        """
-        places = [place for place, name in self._numbers.gens.items() if name == gen]
-        if not places or last < first:
-            return 0
-        with self.transaction():
-            taken = self._shelf.recall(key_of(places[0], first), key_of(places[0], last))
-            for low, high in taken:
-                found = self._db.rows("SELECT seq FROM outbox WHERE priority=0 AND seq BETWEEN ? AND ?", low, high)
-                self._losses.waiting.update(key for (key,) in found)
-        return gaps.count(taken)
+        """Have messages be sent again that the broker had and that are kept; give how many; see `Deliveries`."""
+        return self.deliveries.recall(gen, first, last)
 
     def rescue(self) -> int | None:
         """Bring over some rows of a corrupt outbox that this one took the place of; `rescued` tells how far that is.
@@ -334,34 +331,6 @@ class Outbox:
         with self.transaction():
             self._db.change("INSERT OR REPLACE INTO meta VALUES('probe', ?)", str(self._now().mono_ns))
 
-    def relieve(self) -> bool:
-        """Make what room there can be on a full disk; tell whether anything was done that is worth another try.
-
-        From now on the file does not grow, and what the broker has is not kept, until `settle` finds room again.
-
-        Raises:
-            StorageError: The disk gives errors.
-        """
-        if not self._ballast.release() and self.is_tight:
-            return False
-        self.is_tight = True
-        self._db.tighten(is_tight=True)
-        self._db.checkpoint()
-        return True
-
-    def settle(self) -> None:
-        """Keep some room on the disk for when it is full; once there is enough again, go back to the bounds of always.
-
-        Raises:
-            StorageError: The file cannot be read; it is closed.
-        """
-        if self.is_tight and not self._ballast.has_room():
-            return
-        self._ballast.hold()
-        if self.is_tight:
-            self.is_tight = False
-            self._db.tighten(is_tight=False)
-
     def evict(self, *, spare: Collection[int] = ()) -> int:
         """Delete messages over the bounds: first what the broker has, then lowest priority, then oldest.
 
@@ -371,10 +340,10 @@ class Outbox:
         Args:
             spare: Keys that the broker has or may have, beside those that are acknowledged.
         """
-        if not self._bounds.has_excess(is_tight=self.is_tight):
+        if not self._bounds.has_excess(is_tight=self.relief.is_tight):
             return 0
         with self.transaction():
-            return self._bounds.shrink(spare, is_tight=self.is_tight)
+            return self._bounds.shrink(spare, is_tight=self.relief.is_tight)
 
     def give_up(self, seqs: Sequence[int], reason: str) -> int:
         """Delete messages that the broker will never take, and name them in a gap record; give how many."""
@@ -398,18 +367,6 @@ class Outbox:
             self._db.change("INSERT OR REPLACE INTO meta VALUES('end', 'none')")
             if end == [("none",)]:
                 self._losses.note_restart(self._settings.seconds_per_commit)
-
-    def _keep_header(self, before: bytes) -> None:
-        """Keep a spare copy of the first page; `before` is what it was when nobody had the file open."""
-        path = quarantine.header_of(self._path)
-        there = header.read(path)
-        if there is not None and there.agrees_with(Header(self.gen, self._numbers.place, before)):
-            return
-        # read while it is closed: to close a second descriptor of an open database gives up SQLite's locks
-        self._db.close()
-        page = header.first_page(self._path)
-        self._db.open()
-        header.write(path, Header(self.gen, self._numbers.place, page))
 
     def _encoded(self, draft: Draft) -> tuple[bytes, str]:
         """Give the payload, or else why there is none."""

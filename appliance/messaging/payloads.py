@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from appliance.core.clock import ClockQuality
@@ -26,7 +27,7 @@ MOST_ID_BYTES: Final = 128
 """A device's name has up to 64 letters, digits, - and _; generation and number come to less than the rest."""
 
 _NS_IN_MS: Final = 1_000_000
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def encode(fields: Mapping[str, Any]) -> bytes:
     """
     try:
         return _ENCODER.encode(fields).encode()
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 
@@ -162,9 +163,12 @@ def utc_text(time_ns: int) -> str:
     """Give UTC as RFC 3339 with milliseconds: ``2026-01-31T12:00:00.000Z``."""
     # whole milliseconds, cut off rather than rounded: a time must not lie after what it tells of
     milliseconds = time_ns // 1_000_000
-    # isoformat and a slice take a quarter of strftime's time, and this is done for every message
-    text = datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()
-    return f"{text[:19]}.{milliseconds % 1000:03d}Z"
+    return f"{_seconds_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)  # this is done for every message, and many come within a second
+def _seconds_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def parse_utc(text: str) -> int:

@@ -3,12 +3,12 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PLACE_BITS: Final = 40  # below them a key carries the sequence number: a thousand messages a second for 34 years
 MOST_PLACES: Final = 256  # generations that keys can tell apart; a ticket has 48 bits for a key
 SYNCED: Final = 2  # of `Draft.clock`
-_SEQ: Final = (1 << PLACE_BITS) - 1
+LAST_SEQ: Final = (1 << PLACE_BITS) - 1
 
 
 def key_of(place: int, seq: int) -> int:
@@ -23,7 +23,7 @@ def place_of(key: int) -> int:
 
 def seq_of(key: int) -> int:
     """Give a key's sequence number within its generation."""
-    return key & _SEQ
+    return key & LAST_SEQ
 
 
 def checksum(columns: tuple[object, ...], payload: bytes) -> int:
@@ -56,8 +56,7 @@ class Draft:
     clock: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A numbered message in the store.
 
     Attributes:

@@ -1,6 +1,6 @@
 """The rows of the outbox: which wait for the broker, and which it has and are kept for a while."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from appliance.core.clock import Stamp
@@ -8,7 +8,7 @@ from appliance.messaging import gaps
 from appliance.messaging.boots import Boots
 from appliance.messaging.database import Database
 from appliance.messaging.gaps import Run
-from appliance.messaging.kept import SETTLED, Kept, KeptRun
+from appliance.messaging.kept import LAST_KEY, SETTLED, Kept, KeptRun
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import SYNCED, Draft, Row, checksum
 
@@ -26,18 +26,21 @@ class Shelf:
         now: The clock.
 
     Attributes:
-        waiting: How many rows the broker does not have.
+        waiting: How many rows the broker does not have; end to end, or a subscriber.
+        taken: Of those, the ones that the broker has: they are not to be sent again for now. In memory only.
         damaged: Keys of rows whose checksum was wrong when they were read, since somebody took them out of here.
     """
 
     def __init__(self, db: Database, kept: Kept, boots: Boots, now: Callable[[], Stamp]) -> None:
         self.waiting = 0
         self.damaged: set[int] = set()
+        self.taken = Kept(None, LAST_KEY)
         self._db, self._kept, self._boots, self._now = db, kept, boots, now
 
     def load(self) -> None:
         """Count the rows, which reads the whole table once."""
         self._kept.load()
+        self.taken.clear()
         self.waiting = self._db.rows("SELECT count(*) FROM outbox")[0][0] - self._kept.rows
 
     def numbered(self, key: int, draft: Draft, payload: bytes) -> tuple[Any, ...]:
@@ -73,6 +76,8 @@ class Shelf:
         """Delete rows, kept ones as well; give how many that waited."""
         rows = sum(self._db.change("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", *run) for run in runs)
         kept = sum(gaps.count(self._kept.carve(*run)) for run in runs)
+        for run in runs:
+            self.taken.carve(*run)
         self.waiting -= rows - kept
         return rows - kept
 
@@ -86,15 +91,29 @@ class Shelf:
         now = self._now()
         when = (SETTLED, 0, 0) if is_settled else (self._boots.number, now.mono_ns, nanoseconds(now.time))
         for first, last in runs:
+            self.taken.carve(first, last)
             before = gaps.count(self._kept.carve(first, last))
             self._kept.add(KeptRun(first, last, *when))
             self.waiting -= last - first + 1 - before
 
+    def take(self, runs: Sequence[Run]) -> None:
+        """Note that the broker has rows, which wait for a subscriber's word all the same."""
+        for run in runs:
+            self.taken.carve(*run)
+            for first, last in list(self._kept.between(*run)):
+                self.taken.add(KeptRun(first, last, SETTLED, 0, 0))
+
     def recall(self, first: int, last: int) -> list[Run]:
-        """Have rows wait again that the broker had; give their keys."""
-        taken = self._kept.carve(first, last)
-        self.waiting += gaps.count(taken)
-        return taken
+        """Have rows be sent again that the broker had; give their keys."""
+        kept = self._kept.carve(first, last)
+        self.waiting += gaps.count(kept)
+        return gaps.merge([*kept, *self.taken.carve(first, last)])
+
+    def unsettled(self, first: int, last: int) -> list[Run]:
+        """Give the keys, of those from `first` to `last`, of rows that the broker has and that may be needed again."""
+        runs = [run for run in self._kept if run.boot != SETTLED] + list(self.taken)
+        clipped = [(max(first, run.first), min(last, run.last)) for run in runs]
+        return [run for run in clipped if run[0] <= run[1]]
 
     def pending(self, after: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` rows that wait, with keys above `after`, in the order of their keys."""
@@ -112,7 +131,7 @@ class Shelf:
         """Give columns of rows that wait, in the order of their keys: what is kept between them is not even read."""
         query = f"SELECT {columns} FROM outbox WHERE seq BETWEEN ? AND ? {and_where} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
         found: list[Any] = []
-        for first, last in self._kept.between(after + 1):
+        for first, last in self._open_after(after):
             found += self._db.rows(query, first, last, *values, limit - len(found))
             if len(found) >= limit:
                 break
@@ -127,6 +146,10 @@ class Shelf:
             else:
                 self.damaged.add(columns[0])
         return rows
+
+    def _open_after(self, after: int) -> Iterator[Run]:
+        for run in self._kept.between(after + 1):
+            yield from self.taken.between(*run)
 
     def _row(self, columns: Sequence[Any], payload: bytes) -> Row:
         seq, _, topic, retain, expiry_s, boot, mono_ns, _, clock = columns

@@ -6,6 +6,7 @@ AVAILABILITY: Final = "availability"
 INFO: Final = "info"
 HEALTH: Final = "health"
 GAP: Final = "gap"
+ACK: Final = "ack"
 
 
 def root(device: str) -> str:

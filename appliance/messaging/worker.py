@@ -9,6 +9,8 @@ from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Pulse, Worker
+from appliance.messaging import topics
+from appliance.messaging.arrivals import ArrivalsInbox
 from appliance.messaging.courier import Courier
 from appliance.messaging.inlet import Inlet
 from appliance.messaging.link import MqttLink
@@ -126,7 +128,10 @@ class _Broker:
             link=self._link,
             inflight=settings.inflight,
             pacer=Pacer(settings.replay_rate, settings.replay_spread),
+            is_end_to_end=settings.ack == "end-to-end",
         )
+        if settings.ack == "end-to-end":
+            self._link.subscribe(topics.full(device_id, topics.ACK), ArrivalsInbox(self._courier.arrived))
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 
     def publish(self, message: Message) -> None:
