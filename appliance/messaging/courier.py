@@ -156,7 +156,7 @@ class Courier:
     @property
     def is_drained(self) -> bool:
         """The broker has all that it takes: nothing waits in memory, and on disk only what it refused."""
-        is_empty = self._inlet.depth == 0 and self._inlet.lost == 0
+        is_empty = self._inlet.depth == 0 and self._inlet.lost == 0 and not self._outbox.rescued.is_due
         return is_empty and self._feeder.has_link and self._feeder.is_settled
 
     def figures(self) -> dict[str, object]:

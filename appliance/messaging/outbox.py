@@ -13,6 +13,7 @@ from appliance.messaging import header, topics
 from appliance.messaging.ballast import Ballast, Relief
 from appliance.messaging.boots import Boots
 from appliance.messaging.bounds import PARTS, Bounds, most_pages
+from appliance.messaging.damage import Damage
 from appliance.messaging.database import PAGE_BYTES, Database
 from appliance.messaging.deliveries import Deliveries
 from appliance.messaging.gaps import Gap
@@ -97,6 +98,7 @@ class Outbox:
             now=now,
         )
 
+        self._damage = Damage(self._shelf, self._losses, self._numbers, self.transaction)
         self.deliveries = Deliveries(
             self._db,
             numbers=self._numbers,
@@ -149,6 +151,11 @@ class Outbox:
     def kept(self) -> int:
         """How many messages are kept that the broker has."""
         return self._kept.rows
+
+    @property
+    def damaged(self) -> int:
+        """How many messages were given up since the start, for they were not any more what was written."""
+        return self._damage.rows
 
     @property
     def commits(self) -> int:
@@ -256,14 +263,14 @@ class Outbox:
 
     def pending(self, after_seq: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` unacknowledged messages with keys above `after_seq`, in the order of their keys."""
-        return self._shelf.pending(after_seq, limit, without_topics)
+        return self._damage.sound(lambda: self._shelf.pending(after_seq, limit, without_topics))
 
     def urgent(self, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` unacknowledged gap records, in their order: what is to be sent before all else."""
         if not self._losses.waiting or topics.GAP in without_topics:
             return []
         waiting = [key for key in sorted(self._losses.waiting) if any(self._shelf.taken.between(key, key))]
-        return self._shelf.some(waiting[:limit])
+        return self._damage.sound(lambda: self._shelf.some(waiting[:limit]))
 
     def oldest(self) -> Row | None:
         """Give the oldest message that waits; None when there is none."""

@@ -11,9 +11,9 @@ _FLUSHES_OF_A_RESTART: Final = 3  # log and file when the log is brought in, and
 class Wear:
     """Bytes and flushes since the start. Owned by the thread that owns the outbox: what it writes is the outbox's.
 
-    Bytes are the kernel's count for this thread (`write_bytes` in ``/proc/thread-self/io``): pages that were made dirty,
-    journal and metadata of the file system not included. Flushes are one for each commit, and three for each time that
-    the log was brought into the file, by the log's own counter.
+    Bytes are the kernel's count for this thread (`write_bytes` in ``/proc/thread-self/io``): pages that were made
+    dirty, journal and metadata of the file system not included. Flushes are one for each commit, and three for each
+    time that the log was brought into the file, by the log's own counter.
 
     Args:
         path: The database.
