@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS DATA
 
-.PHONY: help setup run test lint format bench prove powercut wear kills docs lock clean
+.PHONY: help setup run test lint format bench prove powercut wear kills accuracy docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -64,6 +64,10 @@ kills: .venv/.dev ## Kill daemon and broker in random order while events flow, a
 wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (root, /dev/fuse, loop devices; JSON=1)
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut.wear $${JSON:+--json}
+
+accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
+##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
+	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
 
 docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
