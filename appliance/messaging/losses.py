@@ -65,10 +65,15 @@ class Losses:
         self._db.change("UPDATE gap SET sealed=1 WHERE reason=?", reason)
 
     def mend(self, key: int) -> bool:
-        """Write a record anew whose row is damaged; False when the row is none, or what it said is not known."""
+        """Write a record anew whose row is damaged; False when the row is none, or what it said is not known.
+
+        Nothing more is put into it: it may have been sent as it was, and who has its number reads it no second time.
+        """
         for reason, runs, count in self._db.rows("SELECT reason, runs, count FROM gap WHERE seq=?", key):
             if runs := parsed(runs):
+                self._delete(key)  # all of it: the damage may be in its topic
                 self._write(key, runs, count, reason)
+                self.seal([key])
                 return True
         return False
 

@@ -55,3 +55,23 @@ def test_a_damaged_gap_record_is_written_anew_from_what_it_was_made_of(tmp_path:
     assert named(record) == {6, 7, 8}
     assert store.damaged == 0
     store.close()
+
+
+@pytest.mark.parametrize("what", ["topic='gaq'", "priority=3", "payload=x'00'"])
+def test_a_damaged_gap_record_is_one_again_in_all_its_columns_and_takes_in_nothing_more(
+    tmp_path: Path, what: str
+) -> None:
+    store = filled(tmp_path, 5)
+    store.declare_lost(3, "inlet")
+    store.seal([9])
+    store.close()
+    change(tmp_path, f"UPDATE outbox SET {what} WHERE seq=9")  # noqa: S608 - from the list above
+    store = make(tmp_path)
+    store.open()
+    assert [row.topic for row in store.pending(8, 1)] == ["gap"]
+    assert [row.seq for row in store.urgent(10)] == [9]
+    store.declare_lost(2, "inlet")
+    first, second = gap_records(store)
+    assert (first["seq"], named(first), named(second)) == (9, {6, 7, 8}, {10, 11})
+    assert store.rows == 7
+    store.close()
