@@ -106,7 +106,7 @@ class Announcer:
         with self._lock:
             room = MOST_SEEN - len(self._seen)
             new = sorted(subjects - self._seen)
-            self._dropped += len(new) - len(new[:room])
+            self._dropped = max(self._dropped, len(new) - room)  # the same ones are seen again and again
             self._seen.update(new[:room])
         if new[:room]:
             self._tell_within(GATHER)
@@ -129,7 +129,8 @@ class Announcer:
                 keep(self._state_dir, memory)  # before it is published, or what is told could not be taken back
             except StorageError as error:
                 trouble, _, fix = str(error).partition("; ")
-            self._memory = memory
+            else:
+                self._memory = memory
         self._publish(config_message(self._topic, told.payload))
         state = HealthState.DEGRADED if trouble else HealthState.OK
         if self._board.report(self.name, state, trouble, fix) and trouble:
@@ -174,6 +175,10 @@ class Withdrawal:
                 continue
             since = time.monotonic() if since is None else since
             if time.monotonic() - since >= self._settle:
-                forget(self._state_dir)
                 is_done = True
-                _logger.info("homeassistant: this device is no longer told of")
+                try:
+                    forget(self._state_dir)
+                except StorageError as error:
+                    _logger.warning("homeassistant: %s; it is taken back once more at the next start", error)
+                else:
+                    _logger.info("homeassistant: this device is no longer told of")

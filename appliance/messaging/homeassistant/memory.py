@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.core.errors import StorageError
 from appliance.core.files import write_atomically
 from appliance.messaging.homeassistant.subjects import Subject
 
@@ -66,8 +67,16 @@ def keep(state_dir: Path, memory: Memory) -> None:
 
 
 def forget(state_dir: Path) -> None:
-    """Keep nothing any more."""
-    (state_dir / FILE).unlink(missing_ok=True)
+    """Keep nothing any more.
+
+    Raises:
+        StorageError: It cannot be deleted.
+    """
+    path = state_dir / FILE
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot delete {path}: {error.strerror}; check the disk and its mount options") from error
 
 
 def _parse(told: Any) -> Memory:

@@ -179,6 +179,32 @@ def test_a_state_that_cannot_be_written_is_told_and_discovery_goes_on(tmp_path: 
     assert "cannot write" in finding.what
 
 
+def test_what_could_not_be_written_is_tried_again_and_told_until_it_is(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "later", "door")
+    with running(desk.worker):
+        wait_for(lambda: desk.published, "discovery")
+        (tmp_path / "later").mkdir()
+        desk.hear(b"online")
+        wait_for(lambda: len(desk.published) == 2, "discovery again")
+        wait_for(lambda: desk.board.state() is HealthState.OK, "the end of the finding")
+    assert recall(tmp_path / "later").topic == TOPIC[1:]
+
+
+def test_labels_without_room_are_counted_once_though_they_are_seen_again_and_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "door")
+    labels = [f"label {at:04}" for at in range(MOST_SEEN + 9)]
+    desk.worker.notice(counts("door", *labels))
+    with running(desk.worker):
+        wait_for(lambda: desk.published, "discovery")
+        wait_for(desk.board.findings, "the finding")
+        (before,) = desk.board.findings()
+        for _ in range(100):
+            desk.worker.notice(counts("door", *labels))
+        desk.hear(b"online")
+        wait_for(lambda: len(desk.published) == 2, "discovery again")
+    assert [finding.what for finding in desk.board.findings()] == [before.what]
+
+
 def test_when_it_is_switched_off_the_message_is_taken_away_and_then_forgotten(tmp_path: Path) -> None:
     keep(tmp_path, Memory(TOPIC[1:], {"x": "sensor"}, frozenset({Subject("door", "", "label", "person")})))
     published: list[Message] = []
@@ -191,3 +217,13 @@ def test_when_it_is_switched_off_the_message_is_taken_away_and_then_forgotten(tm
         wait_for(lambda: not (tmp_path / FILE).exists(), "the end of it")
     (message,) = published
     assert (message.topic, dict(message.body), message.retain) == (TOPIC, {}, True)
+
+
+def test_a_memory_that_cannot_be_deleted_does_not_end_the_worker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / FILE).mkdir()
+    worker = Withdrawal(state_dir=tmp_path, publish=list[Message]().append, is_connected=lambda: True, settle=0.05)
+    with running(worker):
+        wait_for(lambda: "cannot delete" in caplog.text, "the warning")
+    assert worker.pulse.age < 10.0
