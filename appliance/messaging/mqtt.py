@@ -208,8 +208,9 @@ class Conversation:
         """Send one, with all others of a `corked` block; its answer comes by and by."""
         told, properties, is_teaching = topic, b"", False
         if self._protocol is Protocol.MQTT_5:
-            # of QoS 0 nobody hears whether the broker has learned an alias from it
-            alias, is_known = self._aliases.of(topic) if parcel.qos else (None, False)
+            # of QoS 0 nobody hears whether the broker has learned it; the topic of an answer is seldom used twice
+            is_lasting = parcel.qos > 0 and (parcel.ticket > 0 or parcel.retain)
+            alias, is_known = self._aliases.of(topic) if is_lasting else (None, False)
             properties = packed(parcel, alias)
             told, is_teaching = "" if is_known else topic, alias is not None and not is_known
         if len(parcel.payload) + len(told) + len(properties) + _FRAME_BYTES > self._most_bytes:

@@ -143,6 +143,19 @@ def test_topics_are_told_by_alias_once_the_broker_knows_it_and_no_more_than_it_o
                 broker.send(0xE0, b"\x8b\0")
 
 
+def test_answers_to_commands_use_up_no_alias() -> None:
+    with ScriptedBroker(limits={"TopicAliasMaximum": 4}) as broker, LoneLink(broker.url) as device:
+        wait_until(lambda: device.session and broker.payloads("availability"), "connected")
+        for number in range(6):
+            device.link.post(Parcel(f"cmd/detect/{number}/result", b"{}", 1))
+        wait_until(lambda: len(broker.payloads("result")) == 6, "answers")
+        for first in (10, 20):
+            device.send(*events(1, first))
+            wait_until(lambda first=first: first in device.codes(), "answered")
+        told = [packet.told for packet in broker.published if packet.topic.endswith("events")]
+        assert told == ["edgecam/dev/door/events", ""]
+
+
 def test_a_refused_message_teaches_no_alias() -> None:
     def answer(packet: Published) -> int:
         return 0x87 if packet.topic.endswith("events") else 0
