@@ -77,9 +77,11 @@ class Holds:
             key = ("link", "")
         hold = self._holds.get(key)
         if hold is None:
+            first_seq = seq
             if len(self._holds) >= MOST_HOLDS:
-                del self._holds[next(iter(self._holds))]
-            hold = self._holds[key] = _Hold(seq, self._new_backoff(), 0.0, self._monotonic())
+                # whoever looks for what this one holds back comes by what the other held back
+                first_seq = min(seq, self._holds.pop(next(iter(self._holds))).first_seq)
+            hold = self._holds[key] = _Hold(first_seq, self._new_backoff(), 0.0, self._monotonic())
         elif hold.trial is None and self._monotonic() < hold.retry_at:
             hold.first_seq = min(hold.first_seq, seq)
             return False  # sent before the first refusal came: one wait for all of them
