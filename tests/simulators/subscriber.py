@@ -17,6 +17,7 @@ class Subscriber:
     Args:
         port: The broker's port on loopback.
         name: Its own; the broker keeps a session for each.
+        pattern: What it subscribes to.
         within: Seconds in which it must be subscribed when the block begins; None: the broker may come later.
         **account: `username` and `password`, where the broker asks for them.
 
@@ -26,7 +27,15 @@ class Subscriber:
         subscribed: Set once the broker has said so.
     """
 
-    def __init__(self, port: int, name: str = "subscriber", *, within: float | None = 10.0, **account: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str = "subscriber",
+        *,
+        pattern: str = "edgecam/#",
+        within: float | None = 10.0,
+        **account: str,
+    ) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self.arrivals: list[tuple[float, str, bytes]] = []
         self.subscribed = threading.Event()
@@ -34,7 +43,7 @@ class Subscriber:
         self._client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
         if account:
             self._client.username_pw_set(account["username"], account["password"])
-        self._client.on_connect = lambda client, *_: client.subscribe("edgecam/#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(pattern, qos=1)
         self._client.on_subscribe = lambda *_: self.subscribed.set()
         self._client.on_message = lambda _, __, message: self._take(message)
         self._client.reconnect_delay_set(1, 1)
