@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS DATA
 
-.PHONY: help setup run test lint format bench prove powercut wear kills accuracy docs lock clean
+.PHONY: help setup run test lint format bench prove powercut wear kills link accuracy docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -68,6 +68,10 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
 ##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
 	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
+
+link: .venv/.dev ## Find half-open links with the settings as they come, restart the broker of 500 devices; minutes
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest -s tests/proof/link_at_length.py $$ARGS
 
 docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new

@@ -4,9 +4,9 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
@@ -251,8 +251,12 @@ class MessagingSettings(Section):
         pattern=_BROKER,
         max_length=512,
     )
-    username: Annotated[str, Field(max_length=255)] | Secret | None = setting(
-        None, "User name, or where it is kept.", accepts=f"a name in quotes, or {SECRET_FORMS}", example="edgecam"
+    username: str | None = setting(None, "User name.", max_length=255, example="edgecam")
+    username_from: Secret | None = setting(
+        None,
+        "Where the user name is kept, in place of `username`.",
+        accepts=SECRET_FORMS,
+        example={"credential": "broker-user"},
     )
     password: Secret | None = setting(
         None, "Password.", accepts=SECRET_FORMS, example={"file": "/etc/edgecam/password"}
@@ -321,6 +325,12 @@ class MessagingSettings(Section):
         "topic `ack` that it is there; until then it is sent again with each connection.",
     )
     outbox: OutboxSettings = setting(OutboxSettings())
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        if self.username is not None and self.username_from is not None:
+            raise ValueError("give either `username` or `username_from`")
+        return self
 
 
 class Settings(Section):
