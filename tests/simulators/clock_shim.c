@@ -57,6 +57,6 @@ time_t time(time_t *found) {
 int adjtimex(struct timex *found) {
     memset(found, 0, sizeof *found);
     found->status = told[1] ? STA_PLL : STA_UNSYNC;
-    found->maxerror = told[1] ? 20000 : 16000000;
+    found->maxerror = told[1] ? 40000 : 16000000;
     return told[1] ? TIME_OK : TIME_ERROR;
 }

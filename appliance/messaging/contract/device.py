@@ -124,6 +124,7 @@ class CameraFigures(Size):
     frames: Count
     frames_processed: Count
     frames_unseen: Annotated[Count, "For which no model was there."]
+    frames_unanswered: Annotated[Count, "Which came without their camera's network's answer."]
     frames_dropped: Annotated[Count, "Which a newer one pushed out."]
     looking: Annotated[bool, "false: somebody commanded that the model is not run."]
     objects: NotRequired[Annotated[Count, "A detector: how many are in view."]]
