@@ -25,13 +25,14 @@ from appliance.messaging.rendering import Renderer
 from appliance.messaging.requests import Arrived, Replay
 from appliance.messaging.storage_health import StorageHealth
 from appliance.messaging.timekeeper import Timekeeper
+from appliance.messaging.wear import Wear
 
 if TYPE_CHECKING:
     from appliance.messaging.rows import Draft
 
 ACKNOWLEDGE_AT: Final = 256  # messages: a kill repeats no more than these and what is in flight; they have the same id
 ACKNOWLEDGE_WITH: Final = 16  # messages: so many are noted with the next commit; fewer are not worth the page
-ACKNOWLEDGE_WITHIN: Final = 5.0  # seconds: then they have a commit of their own
+ACKNOWLEDGE_WITHIN: Final = 60.0  # seconds: then they have a commit of their own
 LOOK_INTERVAL: Final = 1.0  # seconds between two looks at the age of what waits
 TICK: Final = 0.5  # seconds between two looks at whether to stop
 SETTLE: Final = 3.0  # seconds for what is in flight when the worker stops
@@ -111,11 +112,13 @@ class Courier:
         self._time_at = 0.0
         self._is_time_new = False
         self._appended = 0
-        self._store: dict[str, Any] = {"bytes": 0, "oldest_age_s": 0.0}
+        self._wear = Wear(state_dir / "outbox.db")
+        self._store: dict[str, Any] = {"bytes": 0, "oldest_age_s": 0.0, "written_bytes": None, "flushes": 0}
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then commit what came in, and give the link a moment to deliver it."""
         self._inlet.is_staffed = True
+        self._wear.figures(self._outbox.commits)
         try:
             self._commit(is_forced=True)
             while not stop.is_set():
@@ -153,7 +156,7 @@ class Courier:
     @property
     def is_drained(self) -> bool:
         """The broker has all that it takes: nothing waits in memory, and on disk only what it refused."""
-        is_empty = self._inlet.depth == 0 and self._inlet.lost == 0
+        is_empty = self._inlet.depth == 0 and self._inlet.lost == 0 and not self._outbox.rescued.is_due
         return is_empty and self._feeder.has_link and self._feeder.is_settled
 
     def figures(self) -> dict[str, object]:
@@ -372,6 +375,7 @@ class Courier:
         self._store = {
             "bytes": self._outbox.used_bytes(),
             "oldest_age_s": round(waited or 0.0, 1),
+            **self._wear.figures(self._outbox.commits),
         }
 
     def _evict(self) -> None:

@@ -60,6 +60,18 @@ class Losses:
         self._insert(key, payload)
         self.waiting.add(key)
 
+    def seal_open(self, reason: str) -> None:
+        """Have the next loss of this reason begin a record of its own: an open one may just have been read."""
+        self._db.change("UPDATE gap SET sealed=1 WHERE reason=?", reason)
+
+    def mend(self, key: int) -> bool:
+        """Write a record anew whose row is damaged; False when the row is none, or what it said is not known."""
+        for reason, runs, count in self._db.rows("SELECT reason, runs, count FROM gap WHERE seq=?", key):
+            if runs := parsed(runs):
+                self._write(key, runs, count, reason)
+                return True
+        return False
+
     def seal(self, keys: Sequence[int]) -> None:
         """Note that records are about to be sent, so that nothing more is put into them."""
         self._db.change_many("UPDATE gap SET sealed=1 WHERE seq=?", [(key,) for key in keys])

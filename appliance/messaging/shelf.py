@@ -12,7 +12,7 @@ from appliance.messaging.kept import LAST_KEY, SETTLED, Kept, KeptRun
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import SYNCED, Draft, Row, checksum
 
-_ROW: Final = "seq, topic, retain, expiry_s, boot, mono_ns, clock, payload"
+_ROW: Final = "seq, priority, topic, retain, expiry_s, boot, mono_ns, time_ns, clock, crc, payload"
 _INSERT: Final = "INSERT INTO outbox VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 
 
@@ -28,10 +28,12 @@ class Shelf:
     Attributes:
         waiting: How many rows the broker does not have; end to end, or a subscriber.
         taken: Of those, the ones that the broker has: they are not to be sent again for now. In memory only.
+        damaged: Keys of rows whose checksum was wrong when they were read, since somebody took them out of here.
     """
 
     def __init__(self, db: Database, kept: Kept, boots: Boots, now: Callable[[], Stamp]) -> None:
         self.waiting = 0
+        self.damaged: set[int] = set()
         self.taken = Kept(None, LAST_KEY)
         self._db, self._kept, self._boots, self._now = db, kept, boots, now
 
@@ -116,12 +118,12 @@ class Shelf:
     def pending(self, after: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
         """Give up to `limit` rows that wait, with keys above `after`, in the order of their keys."""
         unless = f"AND topic NOT IN ({','.join('?' * len(without_topics))})" if without_topics else ""
-        return [self._row(found) for found in self.search(_ROW, after, limit, unless, without_topics)]
+        return self._sound(self.search(_ROW, after, limit, unless, without_topics))
 
     def some(self, keys: Sequence[int]) -> list[Row]:
         """Give the rows with these keys, in their order."""
         query = f"SELECT {_ROW} FROM outbox WHERE seq IN ({','.join('?' * len(keys))}) ORDER BY seq"  # noqa: S608 - marks
-        return [self._row(found) for found in self._db.rows(query, *keys)]
+        return self._sound(self._db.rows(query, *keys))
 
     def search(
         self, columns: str, after: int, limit: int, and_where: str = "", values: Collection[Any] = ()
@@ -135,12 +137,22 @@ class Shelf:
                 break
         return found
 
+    def _sound(self, found: Sequence[tuple[Any, ...]]) -> list[Row]:
+        """Give the rows whose checksum is right: SQLite does not notice a bit that has flipped inside one."""
+        rows = []
+        for *columns, crc, payload in found:
+            if isinstance(payload, bytes) and checksum(tuple(columns), payload) == crc:
+                rows.append(self._row(columns, payload))
+            else:
+                self.damaged.add(columns[0])
+        return rows
+
     def _open_after(self, after: int) -> Iterator[Run]:
         for run in self._kept.between(after + 1):
             yield from self.taken.between(*run)
 
-    def _row(self, found: tuple[Any, ...]) -> Row:
-        seq, topic, retain, expiry_s, boot, mono_ns, clock, payload = found
+    def _row(self, columns: Sequence[Any], payload: bytes) -> Row:
+        seq, _, topic, retain, expiry_s, boot, mono_ns, _, clock = columns
         if clock != SYNCED:
             payload = self._boots.dated(boot, payload)
         return Row(seq, topic, bool(retain), expiry_s, self._boots.here(boot, mono_ns), payload)

@@ -50,5 +50,10 @@ class StorageHealth:
             what = f"the outbox was corrupt and is kept in {aside}; {self._outbox.rescued}"
             fix = "check the disk; delete the file once it is seen to"
             self._board.report(COMPONENT, HealthState.DEGRADED, what, fix)
+        elif self._outbox.damaged:
+            what = f"{self._outbox.damaged} messages on disk were damaged and are given up"
+            self._board.report(
+                COMPONENT, HealthState.DEGRADED, what, "check the disk: it does not keep what it is given"
+            )
         elif self._board.report(COMPONENT, HealthState.OK):
             _logger.info("outbox: generation %s, %d messages wait", self._outbox.gen, self._outbox.rows)
