@@ -60,7 +60,7 @@ def test_live_messages_arrive_within_two_seconds_while_a_backlog_drains(
     with (
         Subscriber(mosquitto.port) as subscriber,
         # of its own: the broker's queue for a slow subscriber is none of the device's
-        Subscriber(mosquitto.port, "live", topics="edgecam/dev/yard/#") as watcher,
+        Subscriber(mosquitto.port, "live", pattern="edgecam/dev/yard/#") as watcher,
         Device(tmp_path, mosquitto.url, replay_rate=rate) as device,
     ):
         wait_until(subscriber.numbered, "the backlog begins")
