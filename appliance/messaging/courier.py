@@ -25,6 +25,7 @@ from appliance.messaging.rendering import Renderer
 from appliance.messaging.requests import Arrived, Replay
 from appliance.messaging.storage_health import StorageHealth
 from appliance.messaging.timekeeper import Timekeeper
+from appliance.messaging.wear import Wear
 
 if TYPE_CHECKING:
     from appliance.messaging.rows import Draft
@@ -111,11 +112,13 @@ class Courier:
         self._time_at = 0.0
         self._is_time_new = False
         self._appended = 0
-        self._store: dict[str, Any] = {"bytes": 0, "oldest_age_s": 0.0}
+        self._wear = Wear(state_dir / "outbox.db")
+        self._store: dict[str, Any] = {"bytes": 0, "oldest_age_s": 0.0, "written_bytes": None, "flushes": 0}
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then commit what came in, and give the link a moment to deliver it."""
         self._inlet.is_staffed = True
+        self._wear.figures(self._outbox.commits)
         try:
             self._commit(is_forced=True)
             while not stop.is_set():
@@ -370,6 +373,7 @@ class Courier:
         self._store = {
             "bytes": self._outbox.used_bytes(),
             "oldest_age_s": round(waited or 0.0, 1),
+            **self._wear.figures(self._outbox.commits),
         }
 
     def _evict(self) -> None:
