@@ -7,7 +7,7 @@ from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.messaging import gaps
 from appliance.messaging.boots import Boots
-from appliance.messaging.database import PAGE_BYTES, Database
+from appliance.messaging.database import Database
 from appliance.messaging.gaps import Run
 from appliance.messaging.kept import MOST_RUNS, SETTLED, Kept, KeptRun
 from appliance.messaging.losses import Losses
@@ -33,7 +33,6 @@ class Bounds:
         now: The clock.
 
     Attributes:
-        most_pages: The file grows no larger.
         evicted: Rows that were deleted before the broker had them.
     """
 
@@ -49,19 +48,16 @@ class Bounds:
         boots: Boots,
         now: Callable[[], Stamp],
     ) -> None:
-        self.most_pages = most_pages(settings)
         self.evicted = 0
         self._settings, self._db, self._shelf, self._kept = settings, db, shelf, kept
         self._losses, self._numbers, self._boots, self._now = losses, numbers, boots, now
-        # what is left above takes gap records and the next commit
-        self._watermark = self.most_pages - max(32, self.most_pages // 50)
         self._room = 0  # pages of which we know that they are free
 
     def has_excess(self, *, is_tight: bool = False) -> bool:
         """Tell whether rows have to go; reads no more than the oldest."""
         return (
             self._rows_over() > 0
-            or self._db.used_pages() > self._watermark
+            or self._db.used_pages() > self._watermark()
             or bool(self._too_old(()))
             or bool(self._purgeable(is_tight=is_tight))
         )
@@ -71,22 +67,26 @@ class Bounds:
         deleted = self.drop(self._too_old(spare), "age")
         if (over := self._rows_over()) > 0:
             deleted += self._give_way(min(over, EVICT_ROWS), "rows", spare)
-        if self._db.used_pages() > self._watermark:
+        if self._db.used_pages() > self._watermark():
             deleted += self._give_way(self._step(), "bytes", spare)
         return deleted + self._purge(self._purgeable(is_tight=is_tight))
 
     def make_room(self, size: int, spare: Collection[int]) -> None:
         """See to it that so many bytes of payload fit in, by deleting others."""
-        needed = size * 5 // 4 // PAGE_BYTES + 8  # a page is seldom quite full, and inner pages split
+        needed = size * 5 // 4 // self._db.page_bytes + 8  # a page is seldom quite full, and inner pages split
         self._room -= needed
         while self._room < 0:
-            self._room = self.most_pages - self._db.used_pages() - needed
+            self._room = self._db.most_pages - self._db.used_pages() - needed
             if self._room < 0 and not self._give_way(self._step(), "bytes", spare):
                 return  # SQLite itself says that it is full
 
     def forget_room(self) -> None:
         """Note that nobody knows how many pages are free."""
         self._room = 0
+
+    def _watermark(self) -> int:
+        # what is left above takes gap records and the next commit
+        return self._db.most_pages - max(32, self._db.most_pages // 50)
 
     def _step(self) -> int:
         # of a small store no more than a tenth at a time
@@ -130,7 +130,7 @@ class Bounds:
         if self._kept.rows == 0:
             return rows
         pages = self._db.used_pages() * self._kept.rows / (self._shelf.waiting + self._kept.rows)
-        most_pages = self._settings.replay_share * self.most_pages
+        most_pages = self._settings.replay_share * self._db.most_pages
         return min(rows, int(self._kept.rows * most_pages / pages))
 
     def _is_older(self, age_ns: int, run: KeptRun, now_ns: int) -> bool:
@@ -172,9 +172,9 @@ class Bounds:
         return len(seqs)
 
 
-def most_pages(settings: OutboxSettings) -> int:
-    """Give how many pages the file may have: below the quota, for log and ballast have to fit as well."""
-    return settings.max_bytes // 16 * 15 // PAGE_BYTES
+def most_bytes(settings: OutboxSettings) -> int:
+    """Give how large the file may be: below the quota, for log and ballast have to fit as well."""
+    return settings.max_bytes // 16 * 15
 
 
 def _cut(runs: Sequence[KeptRun], count: int) -> list[Run]:

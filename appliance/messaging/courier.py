@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGE_AT: Final = 256  # messages: a kill repeats no more than these and what is in flight; they have the same id
 ACKNOWLEDGE_WITH: Final = 16  # messages: so many are noted with the next commit; fewer are not worth the page
-ACKNOWLEDGE_WITHIN: Final = 5.0  # seconds: then they have a commit of their own
+ACKNOWLEDGE_WITHIN: Final = 60.0  # seconds: then they have a commit of their own
 LOOK_INTERVAL: Final = 1.0  # seconds between two looks at the age of what waits
 TICK: Final = 0.5  # seconds between two looks at whether to stop
 SETTLE: Final = 3.0  # seconds for what is in flight when the worker stops

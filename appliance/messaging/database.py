@@ -19,6 +19,7 @@ from appliance.core.files import sync_directory
 from appliance.messaging import quarantine
 
 PAGE_BYTES: Final = 4096
+SMALL_PAGE_BYTES: Final = 2048  # less is written for a commit of one row, and a row of 700 bytes wastes a third of it
 CHECKPOINT_PAGES: Final = 256  # after so many in the log it is brought into the file: 1 MB
 TIGHT_CHECKPOINT_PAGES: Final = 16  # likewise, while the disk is full
 RESERVE_PAGES: Final = 32  # even at its bound a file has them: without any, nothing can be deleted
@@ -26,7 +27,6 @@ CHECK_WITHIN: Final = 2.0  # seconds for looking at a file when it is opened
 MOST_CHECKED_BYTES: Final = 64 << 20  # of larger ones the pages are looked at when they are read
 
 _PRAGMAS: Final = (
-    f"page_size={PAGE_BYTES}",
     "locking_mode=EXCLUSIVE",
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -56,16 +56,21 @@ class Database:
     Args:
         path: The file; its directory is made when it is not there.
         schema: Scripts, numbered from 1: each makes the schema of its number out of the one before.
-        most_pages: SQLite refuses to let the file grow beyond. It comes before the disk is full, and unlike then
+        most_bytes: SQLite refuses to let the file grow beyond. It comes before the disk is full, and unlike then
             rows can still be deleted.
+        page_bytes: Of a new file; one that is there keeps the size it has.
+
+    Attributes:
+        page_bytes: Size of a page of the file.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], most_pages: int) -> None:
+    def __init__(self, path: Path, schema: Sequence[str], most_bytes: int, page_bytes: int = PAGE_BYTES) -> None:
         self.path = path
         self.commits = 0
         self.quarantined: Path | None = None
         self._schema = schema
-        self._most_pages = most_pages
+        self.page_bytes = page_bytes
+        self._new_page_bytes, self._most_bytes = page_bytes, most_bytes
         self._connection: sqlite3.Connection | None = None
         self._corrupt: sqlite3.Error | None = None
 
@@ -74,6 +79,11 @@ class Database:
         """Give the scripts of the outbox's schema, from the files beside this module."""
         files = sorted((Path(__file__).parent / "schema").glob("*.sql"))
         return [file.read_text(encoding="utf-8") for file in files]
+
+    @property
+    def most_pages(self) -> int:
+        """How many pages the file may have."""
+        return self._most_bytes // self.page_bytes
 
     @property
     def is_open(self) -> bool:
@@ -193,7 +203,7 @@ class Database:
         Raises:
             StorageError: The file cannot be read; it is closed.
         """
-        pages = self.rows("PRAGMA page_count")[0][0] if is_tight else self._most_pages
+        pages = self.rows("PRAGMA page_count")[0][0] if is_tight else self.most_pages
         self.rows(f"PRAGMA max_page_count={pages}")
         self.rows(f"PRAGMA wal_autocheckpoint={TIGHT_CHECKPOINT_PAGES if is_tight else CHECKPOINT_PAGES}")
 
@@ -212,10 +222,11 @@ class Database:
         is_new = not self.path.exists()
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
         try:
-            for pragma in _PRAGMAS:
+            for pragma in (f"page_size={self._new_page_bytes}", *_PRAGMAS):
                 connection.execute(f"PRAGMA {pragma}")
             if not is_new:
                 self._check(connection)
+            self.page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
             self._bound(connection, RESERVE_PAGES)
             self._migrate(connection)
         except (sqlite3.Error, StorageError):
@@ -240,7 +251,7 @@ class Database:
 
     def _bound(self, connection: sqlite3.Connection, reserve: int) -> None:
         pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-        connection.execute(f"PRAGMA max_page_count={max(self._most_pages, pages - free + reserve)}")
+        connection.execute(f"PRAGMA max_page_count={max(self.most_pages, pages - free + reserve)}")
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Look at a file's pages, for a bounded time; a page that nobody has looked at is found when it is read."""

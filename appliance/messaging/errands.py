@@ -49,6 +49,9 @@ class Errands:
                 case Arrived():
                     self._arrived[request.gen] = request
                     self._note_at = self._note_at or time.monotonic() + NOTE_WITHIN
+        if self._outbox.deliveries.is_end_to_end:
+            self._outbox.acknowledge(self._feeder.acknowledged)  # in memory only
+            self._feeder.acknowledged.clear()
         now = time.monotonic()
         if self._note_at and now >= self._note_at:
             self._note_arrived(now)

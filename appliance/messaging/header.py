@@ -10,7 +10,7 @@ from typing import Final
 
 from appliance.core.errors import StorageError
 from appliance.core.files import write_atomically
-from appliance.messaging.database import PAGE_BYTES, Database
+from appliance.messaging.database import PAGE_BYTES, SMALL_PAGE_BYTES, Database
 from appliance.messaging.quarantine import header_of
 
 MAGIC: Final = b"SQLite format 3\x00"
@@ -28,7 +28,7 @@ class Header:
     Attributes:
         gen: The generation that new messages belonged to.
         place: Its place.
-        page: The first page, 4096 bytes; sizes and counters in its first 100 bytes are out of date.
+        page: The first page, as long as the file's pages are; counters in its first 100 bytes are out of date.
     """
 
     gen: str
@@ -49,7 +49,7 @@ def read(path: Path) -> Header | None:
     if len(content) != _FORM.size + 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "big"):
         return None
     mark, gen, place, page = _FORM.unpack(content[:-4])
-    return Header(gen.decode("ascii", "replace"), place, page) if mark == _MARK else None
+    return Header(gen.decode("ascii", "replace"), place, page[: page_bytes(page)]) if mark == _MARK else None
 
 
 def write(path: Path, header: Header) -> None:
@@ -65,9 +65,16 @@ def first_page(path: Path) -> bytes:
     """Give the first page of a database that nobody has open; empty when it has none."""
     with suppress(OSError), path.open("rb") as file:
         page = file.read(PAGE_BYTES)
-        if len(page) == PAGE_BYTES and page.startswith(MAGIC):
-            return page
+        size = page_bytes(page)
+        if size and len(page) >= size:
+            return page[:size]
     return b""
+
+
+def page_bytes(page: bytes) -> int:
+    """Give the size of the pages of a file, by its first one; 0 when that is none of a file of ours."""
+    size = int.from_bytes(page[16:18], "big") if page.startswith(MAGIC) else 0
+    return size if size in {PAGE_BYTES, SMALL_PAGE_BYTES} else 0
 
 
 def keep(db: Database, gen: str, place: int, before: bytes) -> None:

@@ -12,9 +12,9 @@ from appliance.core.errors import StorageError
 from appliance.messaging import header, topics
 from appliance.messaging.ballast import Ballast, Relief
 from appliance.messaging.boots import Boots
-from appliance.messaging.bounds import PARTS, Bounds, most_pages
+from appliance.messaging.bounds import PARTS, Bounds, most_bytes
 from appliance.messaging.damage import Damage
-from appliance.messaging.database import PAGE_BYTES, Database
+from appliance.messaging.database import PAGE_BYTES, SMALL_PAGE_BYTES, Database
 from appliance.messaging.deliveries import Deliveries
 from appliance.messaging.gaps import Gap
 from appliance.messaging.kept import Kept
@@ -73,7 +73,9 @@ class Outbox:
         self._path = path
         self._device_id, self._boot_id = device_id, boot_id
         self._now = now
-        self._db = Database(path, Database.scripts(), most_pages(settings))
+        # where each message has its own commit, and a commit is a page, smaller pages wear the card out less
+        page_bytes = SMALL_PAGE_BYTES if settings.rows_per_commit == 1 else PAGE_BYTES
+        self._db = Database(path, Database.scripts(), most_bytes(settings), page_bytes)
         self.relief = Relief(self._db, Ballast(path.with_suffix(".ballast"), settings.max_bytes))
         self._numbers = Numbers(self._db)
         self._kept = Kept(self._db, int(settings.replay_window * 1e9) // PARTS)
@@ -243,14 +245,14 @@ class Outbox:
             drafts: The messages.
             spare: Keys that the broker has or may have: none of them is evicted.
         """
-        most_bytes = max(self._bounds.most_pages // 8 * PAGE_BYTES, MOST_PAYLOAD_BYTES)
+        most = max(self._db.most_pages // 8 * self._db.page_bytes, MOST_PAYLOAD_BYTES)
         done, size = 0, 0
         rows: list[tuple[Any, ...]] = []
         with self.transaction():
             for draft in drafts:
                 payload, reason = self._encoded(draft)
                 size += len(payload)
-                if done and size > most_bytes:
+                if done and size > most:
                     break
                 done += 1
                 if reason:
@@ -279,7 +281,7 @@ class Outbox:
 
     def used_bytes(self) -> int:
         """Give the bytes of the file that hold something; the file itself does not shrink, it uses its pages again."""
-        return self._db.used_pages() * PAGE_BYTES
+        return self._db.used_pages() * self._db.page_bytes
 
     def acknowledge(self, seqs: Collection[int]) -> None:
         """Note messages that the broker has; see `Deliveries`."""

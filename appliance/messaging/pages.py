@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from appliance.messaging.database import PAGE_BYTES
-from appliance.messaging.header import HEADER_BYTES, MAGIC
+from appliance.messaging.header import HEADER_BYTES, page_bytes
 
 LEAF: Final = 0x0D  # of a table; section 1.6
 INNER: Final = 0x05
 
 _MOST_COLUMNS: Final = 32
-_LOCAL: Final = PAGE_BYTES - 35  # bytes of a row that fit into a leaf; section 1.6
-_LEAST_LOCAL: Final = (PAGE_BYTES - 12) * 32 // 255 - 23
 _INTEGER_BYTES: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # by serial type; section 2.1
 _LOG_HEADER: Final = struct.Struct(">8I")  # section 4.1
 _FRAME_HEADER: Final = struct.Struct(">6I")
@@ -37,18 +35,17 @@ class Pages:
         self._file: BinaryIO = path.open("rb")
         self._log: BinaryIO | None = None
         self._frames: dict[int, int] = {}
-        self.count = path.stat().st_size // PAGE_BYTES
+        self.size = page_bytes(self._file.read(PAGE_BYTES)) or page_bytes(spare) or PAGE_BYTES
+        self._local = self.size - 35  # bytes of a row that fit into a leaf; section 1.6
+        self._least_local = (self.size - 12) * 32 // 255 - 23
+        self.count = path.stat().st_size // self.size
         log = path.with_name(path.name + "-wal")
         if log.exists():
             self._log = log.open("rb")
-            self._frames = _frames(self._log)
+            self._frames = _frames(self._log, self.size)
             self.count = max(self.count, max(self._frames, default=0))
         first = self._read(1)
-        self.has_first = (
-            first.startswith(MAGIC)
-            and int.from_bytes(first[16:18], "big") == PAGE_BYTES
-            and first[HEADER_BYTES] in {INNER, LEAF}
-        )
+        self.has_first = page_bytes(first) > 0 and first[HEADER_BYTES] in {INNER, LEAF}
         self._first = first if self.has_first else spare
 
     def close(self) -> None:
@@ -74,7 +71,11 @@ class Pages:
             found.add(trunk)
             page = self[trunk]
             trunk, leaves = struct.unpack(">II", page[:8]) if page else (0, 0)
-            found.update(struct.unpack(f">{min(leaves, 1022)}I", page[8 : 8 + 4 * min(leaves, 1022)]) if page else ())
+            found.update(
+                struct.unpack(f">{min(leaves, self.size // 4 - 2)}I", page[8 : 8 + 4 * min(leaves, self.size // 4 - 2)])
+                if page
+                else ()
+            )
         return found
 
     def root(self, table: str) -> int | None:
@@ -100,7 +101,7 @@ class Pages:
         if not page or page[start] != LEAF:
             return
         cells = int.from_bytes(page[start + 3 : start + 5], "big")
-        for index in range(min(cells, PAGE_BYTES // 4)):
+        for index in range(min(cells, self.size // 4)):
             pointer = start + 8 + 2 * index
             at = int.from_bytes(page[pointer : pointer + 2], "big")
             try:
@@ -111,30 +112,30 @@ class Pages:
                 continue
 
     def _payload(self, page: bytes, at: int, size: int) -> bytes:
-        if size <= _LOCAL:
+        if size <= self._local:
             return page[at : at + size]
-        local = _LEAST_LOCAL + (size - _LEAST_LOCAL) % (PAGE_BYTES - 4)
-        local = local if local <= _LOCAL else _LEAST_LOCAL
+        local = self._least_local + (size - self._least_local) % (self.size - 4)
+        local = local if local <= self._local else self._least_local
         parts = [page[at : at + local]]
         left, following = size - local, int.from_bytes(page[at + local : at + local + 4], "big")
         while left > 0:
             overflow = self[following] if following else b""
-            if not overflow or left > self.count * PAGE_BYTES:
+            if not overflow or left > self.count * self.size:
                 raise ValueError("a part of the row is gone")
             following = int.from_bytes(overflow[:4], "big")
             parts.append(overflow[4 : 4 + left])
-            left -= PAGE_BYTES - 4
+            left -= self.size - 4
         return b"".join(parts)
 
     def _read(self, number: int) -> bytes:
         if self._log is not None and number in self._frames:
             self._log.seek(self._frames[number])
-            return self._log.read(PAGE_BYTES)
+            return self._log.read(self.size)
         if not 0 < number <= self.count:
             return b""
-        self._file.seek((number - 1) * PAGE_BYTES)
-        page = self._file.read(PAGE_BYTES)
-        return page if len(page) == PAGE_BYTES else b""
+        self._file.seek((number - 1) * self.size)
+        page = self._file.read(self.size)
+        return page if len(page) == self.size else b""
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
@@ -187,7 +188,7 @@ def _value(record: bytes, at: int, kind: int) -> tuple[Value, int]:
     return (record[at:end].decode() if kind % 2 else record[at:end]), end
 
 
-def _frames(log: BinaryIO) -> dict[int, int]:
+def _frames(log: BinaryIO, size: int) -> dict[int, int]:
     """Give where in the log the newest version of each page begins that was committed; section 4.
 
     Reads it to the first frame whose checksum is wrong: there it ends.
@@ -195,8 +196,8 @@ def _frames(log: BinaryIO) -> dict[int, int]:
     header = log.read(_LOG_HEADER.size)
     if len(header) < _LOG_HEADER.size:
         return {}
-    magic, _, size, _, *salts, first, second = _LOG_HEADER.unpack(header)
-    if magic not in _LOG_MAGIC or size != PAGE_BYTES:
+    magic, _, page_size, _, *salts, first, second = _LOG_HEADER.unpack(header)
+    if magic not in _LOG_MAGIC or page_size != size:
         return {}
     order = ">" if magic & 1 else "<"
     sums = _checksum(header[:24], (0, 0), order)
@@ -204,12 +205,12 @@ def _frames(log: BinaryIO) -> dict[int, int]:
         return {}
     committed: dict[int, int] = {}
     since: dict[int, int] = {}
-    while len(frame := log.read(_FRAME_HEADER.size + PAGE_BYTES)) == _FRAME_HEADER.size + PAGE_BYTES:
+    while len(frame := log.read(_FRAME_HEADER.size + size)) == _FRAME_HEADER.size + size:
         number, is_commit, *rest = _FRAME_HEADER.unpack(frame[: _FRAME_HEADER.size])
         sums = _checksum(frame[:8] + frame[_FRAME_HEADER.size :], sums, order)
         if rest != [*salts, *sums]:
             break
-        since[number] = log.tell() - PAGE_BYTES
+        since[number] = log.tell() - size
         if is_commit:
             committed |= since
             since = {}

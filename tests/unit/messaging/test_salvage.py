@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.messaging import quarantine
+from appliance.messaging.database import SMALL_PAGE_BYTES
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.rows import Draft, place_of, seq_of
 from tests.unit.messaging.outbox_stage import draft, gap_records, make, named
@@ -21,9 +22,9 @@ def event(gen: str, seq: int) -> bytes:
     return json.dumps({"gen": gen, "seq": seq, "pad": "x" * 250}).encode()
 
 
-def fill(directory: Path, count: int, *, acknowledged: int = 0) -> tuple[str, set[int]]:
+def fill(directory: Path, count: int, *, acknowledged: int = 0, mode: str = "grouped") -> tuple[str, set[int]]:
     """Make an outbox; give its generation and the numbers that wait in it."""
-    store = make(directory)
+    store = make(directory, mode=mode)  # type: ignore[arg-type]
     store.open()
     for _ in range(0, count, 32):
         store.append([Draft("door/events", event, 0, 0, priority=2 if n % 5 == 0 else 1) for n in range(32)])
@@ -276,4 +277,21 @@ def test_garbage_that_was_never_an_outbox_saves_nothing_and_names_nothing(tmp_pa
     assert store.quarantined is not None
     assert not store.rescued.is_due
     assert gap_records(store) == []
+    store.close()
+
+
+@pytest.mark.parametrize("page", [0, 100])
+def test_of_an_outbox_with_small_pages_as_much_is_saved(tmp_path: Path, page: int) -> None:
+    gen, waiting = fill(tmp_path, 960, mode="strict")
+    small = SMALL_PAGE_BYTES
+
+    def damage(content: bytearray) -> None:
+        assert int.from_bytes(content[16:18], "big") == small
+        content[page * small : (page + 1) * small] = random.Random(page).randbytes(small)
+
+    store = damaged(tmp_path, damage)
+    rescue(store)
+    came = saved(store)
+    assert len(waiting) - len(came) <= (6 if page else 0)
+    assert declared(store, gen) >= waiting - came
     store.close()

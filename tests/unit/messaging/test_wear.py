@@ -41,7 +41,7 @@ def test_a_flush_is_counted_for_each_commit_and_three_when_the_log_begins_anew(t
 
 
 @pytest.mark.parametrize(
-    ("mode", "batch", "most"), [("strict", 1, 10_500), ("grouped", 16, 2_500), ("grouped", 32, 2_500)]
+    ("mode", "batch", "most"), [("strict", 1, 9_000), ("grouped", 16, 2_500), ("grouped", 32, 2_500)]
 )
 def test_putting_and_acknowledging_an_event_of_300_bytes_writes_no_more_than_this(
     tmp_path: Path, mode: str, batch: int, most: int
@@ -49,9 +49,9 @@ def test_putting_and_acknowledging_an_event_of_300_bytes_writes_no_more_than_thi
     store = make(tmp_path, mode=mode)
     store.open()
     wear = Wear(tmp_path / "outbox.db")
-    if not wear.figures(0)["written_bytes"] and wear.figures(0)["written_bytes"] is None:
+    if wear.figures(0)["written_bytes"] is None:
         pytest.skip("this kernel does not count what a thread writes")
-    for _ in range(5):
+    for _ in range(0, 80, batch):
         store.append([draft(size=282)] * batch)
     wear = Wear(tmp_path / "outbox.db")
     wear.figures(store.commits)
