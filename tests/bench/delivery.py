@@ -135,7 +135,7 @@ def _show(told: dict[str, float], spread: Callable[[str], str]) -> None:
     print(f"durable drain {told['drain_per_s']:7.0f} events/s, paho from memory {told['paho_per_s']:7.0f}")
     print(f"  ratio {told['drain_ratio']:.2f} ({spread('drain_ratio')}); at least {LEAST_DRAIN} is promised")
     print(
-        f"CPU to send {told['send_us']:.0f} us an event, paho {told['paho_us']:.0f}; to put on disk {told['put_us']:.0f}"
+        f"CPU to send {told['send_us']:.0f} us, paho {told['paho_us']:.0f} us; to put on disk {told['put_us']:.0f} us"
     )
     print(f"  ratio {told['cpu_ratio']:.2f} ({spread('cpu_ratio')}); at most {MOST_CPU} is promised")
     print(f"  with putting it on disk {told['cpu_ratio_with_put']:.2f} ({spread('cpu_ratio_with_put')})")
