@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS
 
-.PHONY: help setup run test lint format bench prove powercut wear kills month delivery docs lock clean
+.PHONY: help setup run test lint format bench prove powercut wear kills month delivery link docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -73,9 +73,14 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut.wear $${JSON:+--json}
 
-docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
+link: .venv/.dev ## Find half-open links with the settings as they come, restart the broker of 500 devices; minutes
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest -s tests/proof/link_at_length.py $$ARGS
+
+docs: .venv/.runtime ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/edgecam-workbench schemas --output docs
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

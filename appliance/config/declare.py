@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from appliance.core.errors import ConfigError
 
 SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'  # noqa: S105 - words about secrets
-_DEVICE_TOPICS = ("availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
+_DEVICE_TOPICS = ("audit", "availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*://)?)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _SERVER = re.compile(r"(?:\[[0-9A-Za-z:.%]*\]|[^:=&\[\]]*)(?::[0-9]*)?")

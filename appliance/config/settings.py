@@ -4,12 +4,13 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.core.providers import ProviderName
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
@@ -251,8 +252,12 @@ class MessagingSettings(Section):
         pattern=_BROKER,
         max_length=512,
     )
-    username: Annotated[str, Field(max_length=255)] | Secret | None = setting(
-        None, "User name, or where it is kept.", accepts=f"a name in quotes, or {SECRET_FORMS}", example="edgecam"
+    username: str | None = setting(None, "User name.", max_length=255, example="edgecam")
+    username_from: Secret | None = setting(
+        None,
+        "Where the user name is kept, in place of `username`.",
+        accepts=SECRET_FORMS,
+        example={"credential": "broker-user"},
     )
     password: Secret | None = setting(
         None, "Password.", accepts=SECRET_FORMS, example={"file": "/etc/edgecam/password"}
@@ -314,6 +319,11 @@ class MessagingSettings(Section):
         le=1.0,
     )
     masks: bool = setting(False, "Of a segmentation network: publish `masks` too, outlines of what is seen.")
+    commands: bool = setting(
+        False,
+        "Obey commands below `cmd`. Whoever may publish there can blind a camera: give the broker access rights first.",
+    )
+    pictures: bool = setting(False, "Let the command `snapshot` send a picture of a camera through the broker.")
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
     ack: Literal["puback", "end-to-end"] = setting(
         "puback",
@@ -321,6 +331,15 @@ class MessagingSettings(Section):
         "topic `ack` that it is there; until then it is sent again with each connection.",
     )
     outbox: OutboxSettings = setting(OutboxSettings())
+    homeassistant: HomeAssistantSettings = setting(HomeAssistantSettings())
+    frigate: FrigateSettings = setting(FrigateSettings())
+    onvif: OnvifSettings = setting(OnvifSettings())
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        if self.username is not None and self.username_from is not None:
+            raise ValueError("give either `username` or `username_from`")
+        return self
 
 
 class Settings(Section):

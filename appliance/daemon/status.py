@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance import __version__
 from appliance.core.health import HealthBoard
@@ -11,6 +11,9 @@ from appliance.core.machine import hardware_name, read_machine
 from appliance.core.metrics import RollingFigures
 from appliance.daemon.chain import Chain
 from appliance.messaging.payloads import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from appliance.messaging.contract import device
 
 CAPABILITIES: Final = {
     "detect": ("detect", "track", "zones", "lines"),
@@ -95,7 +98,7 @@ class Status:
             "capabilities": [*CAPABILITIES[self._model()["task"]], "outbox"],
         }
 
-    def machine(self) -> dict[str, Any]:
+    def machine(self) -> "device.Machine":
         """Give the machine's readings."""
         machine = read_machine(self._state_dir)
         return {
@@ -118,7 +121,7 @@ class Status:
         link = "connected" if figures["connected"] else "not connected"
         return f"{cameras}; broker {link}; outbox {figures['rows']} messages"
 
-    def _findings(self) -> list[dict[str, Any]]:
+    def _findings(self) -> "list[device.Finding]":
         now = time.monotonic()
         return [
             {
@@ -144,13 +147,14 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames_processed": pipeline.frames,
         "frames_unseen": pipeline.frames_unseen,
         "frames_dropped": worker.slot.dropped,
+        "looking": pipeline.steering.is_looking,
         **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),
         "inference_ms": _percentiles(pipeline.inference_ms),
     }
 
 
-def _percentiles(figures: RollingFigures) -> dict[str, float]:
+def _percentiles(figures: RollingFigures) -> "device.Percentiles":
     return {"p50": round(figures.percentile(50), 2), "p95": round(figures.percentile(95), 2)}
 
 

@@ -246,8 +246,10 @@ class Courier:
         except ValueError:
             _logger.exception("a message for %s cannot be encoded and is dropped", message.topic)
             return
-        parcel = Parcel(message.topic, payload, message.qos, message.retain, message.expiry_s)
-        if message.retain:
+        is_foreign = topics.is_foreign(message.topic)
+        topic = message.topic[1:] if is_foreign else message.topic
+        parcel = Parcel(topic, payload, message.qos, message.retain, message.expiry_s, is_whole_topic=is_foreign)
+        if message.retain and not is_foreign:
             self._timekeeper.note_state(parcel)
         self._link.post(parcel)
 

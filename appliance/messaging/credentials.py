@@ -52,7 +52,7 @@ class Credentials:
         self.complaint = ""
         self._settings, self._is_secure, self._monotonic = settings, is_secure, monotonic
         self._proven: Papers | None = None
-        self._seen: Stamp = ()
+        self._seen: Stamp = self._stamp()
         self._bad: Stamp | None = None
         self._bad_until = 0.0
 
@@ -114,15 +114,14 @@ class Credentials:
         return tuple(None if file is None else _stamp_of(file) for file in files)
 
     def _secrets(self) -> list[tuple[str, Secret]]:
-        both = (("username", self._settings.username), ("password", self._settings.password))
-        return [(name, value) for name, value in both if isinstance(value, Secret)]
+        both = (("username_from", self._settings.username_from), ("password", self._settings.password))
+        return [(name, value) for name, value in both if value is not None]
 
     def _read(self, stamp: Stamp) -> Papers:
         read = {name: secret.read(f"messaging.{name}") for name, secret in self._secrets()}
-        username = self._settings.username
         return Papers(
             stamp,
-            read.get("username") if isinstance(username, Secret) else username,
+            read.get("username_from", self._settings.username),
             read.get("password"),
             self._tls_context() if self._is_secure else None,
         )

@@ -88,7 +88,6 @@ class Feeder:
         self._quiet_until = 0.0
         self._is_heard = False
         self._outstanding: dict[int, str] = {}
-        self._most_on_their_way = inflight
         self._boundary = 0  # the last number of the backlog
         self._backlog = 0  # how far each lane has come
         self._live = 0
@@ -229,7 +228,7 @@ class Feeder:
         return self._outbox.last_key
 
     def _window(self) -> int:
-        return self._most_on_their_way if self._is_heard and not self._suspects.is_careful else 1
+        return self._inflight if self._is_heard and not self._suspects.is_careful else 1
 
     def _room(self) -> int:
         return self._window() - len(self._outstanding)
@@ -259,7 +258,7 @@ class Feeder:
                 if is_backlog:
                     self._pacer.sent(ticket)
                 self._count_resent(row.seq)
-                parcels.append(self._parcel(row, ticket, now))
+                parcels.append(self._parcel(row, ticket, now, is_backlog=is_backlog))
         self._link.send(self._session, parcels)
 
     def _count_resent(self, seq: int) -> None:
@@ -273,16 +272,16 @@ class Feeder:
             self._tried.clear()
         self._tried.update(seqs)
 
-    def _parcel(self, row: Row, ticket: int, now: Stamp) -> Parcel:
+    def _parcel(self, row: Row, ticket: int, now: Stamp, *, is_backlog: bool) -> Parcel:
         waited = self.waited(row, now)
         is_late = waited is None or waited > LATE_AFTER
         payload = payloads.encode_late(row.payload, waited) if is_late else row.payload
         expiry_s = None if row.expiry_s is None else max(1, row.expiry_s - int(waited or 0.0))
-        return Parcel(row.topic, payload, 1, row.retain, expiry_s, ticket, payloads.id_of(row.payload))
+        name = payloads.id_of(row.payload)
+        return Parcel(row.topic, payload, 1, row.retain, expiry_s, ticket, name, is_backlog=is_backlog)
 
     def _take_link(self, link: LinkUp) -> None:
         self._session = link.session
-        self._most_on_their_way = min(self._inflight, link.window)
         if self._alone_since is None:
             self._alone_since = self._monotonic()
         self._start_over()
@@ -327,7 +326,7 @@ class Feeder:
         topic = self._outstanding.pop(ticket, None)
         if topic is None:
             return
-        self._pacer.answered(ticket, self._most_on_their_way)
+        self._pacer.answered(ticket, self._inflight)
         seq = ticket & _SEQ
         self._suspects.answered(seq)
         if code >= reasons.REFUSED:

@@ -24,7 +24,7 @@ from appliance.messaging.retained import Retained
 MOST_LOOSE: Final = 256  # messages without a number that wait for a slow connection
 SETTLE: Final = 3.0  # seconds for what is in flight when the link stops
 FAREWELL: Final = 1.0  # seconds for the broker to take `offline`
-WATCH: Final = 5.0  # seconds between two looks at whether a password or a certificate was replaced
+WATCH: Final = 2.0  # seconds between two looks at whether a password or a certificate was replaced
 
 _logger = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ _logger = logging.getLogger(__name__)
 class MqttLink:
     """Keeps a connection to the broker, and says on the health board why when there is none.
 
-    Numbered parcels go out in the order in which they were given, no more in flight than the settings and the broker
-    allow. Retained ones are kept, newest per topic, and go out again on every new connection. Everything else needs a
-    connection, or it is dropped and counted.
+    Numbered parcels go out in the order in which they were given, those of the backlog after the others, no more in
+    flight than the settings and the broker allow. Retained ones are kept, newest per topic, and go out again on every
+    new connection. Everything else needs a connection, or it is dropped and counted.
 
     Args:
         device_id: The device's name: client id and topics.
@@ -71,7 +71,8 @@ class MqttLink:
             reconnect_spread=0.0 if self._broker.is_near else settings.reconnect_spread,
             start_spread=settings.start_spread,
         )
-        self._numbered: deque[Parcel] = deque()
+        self._live: deque[Parcel] = deque()
+        self._backlog: deque[Parcel] = deque()
         self._loose: deque[Parcel] = deque()
         self._retained = Retained()
         self._inboxes: dict[str, Inbox] = {}
@@ -106,10 +107,11 @@ class MqttLink:
                 self._pause(self._manners.wait(reason.pace), stop)
 
     def send(self, session: int, parcels: Sequence[Parcel]) -> None:
-        """Send numbered parcels on this connection, in their order; each is answered, or the link goes down."""
+        """Send numbered parcels on this connection, each lane in its order; each is answered, or the link goes down."""
         with self._lock:
             if session == self._session and self._is_connected:
-                self._numbered.extend(parcels)
+                for parcel in parcels:
+                    (self._backlog if parcel.is_backlog else self._live).append(parcel)
         self._rouse()
 
     def post(self, parcel: Parcel) -> None:
@@ -199,13 +201,14 @@ class MqttLink:
             conversation.forget_aliases()
         if self._inboxes:
             conversation.subscribe(list(self._inboxes))
-        self._listener.tell([LinkUp(self._session, conversation.window)])
+        self._listener.tell([LinkUp(self._session)])
 
     def _end(self, conversation: Conversation) -> None:
         with self._lock:
             self._is_connected = False
             self._figures["connected"] = False
-            self._numbered.clear()
+            self._live.clear()
+            self._backlog.clear()
             self._figures["dropped_offline"] += len(self._loose)
             self._loose.clear()
             state = [parcel for parcel in conversation.in_flight.values() if not parcel.ticket]
@@ -277,13 +280,12 @@ class MqttLink:
         self.pulse.beat()
 
     def _next(self) -> Parcel | None:
-        """Take the next parcel: state first, for it is small and tells the present; then numbered ones."""
+        """Take the next parcel: state first, for it is small and tells the present; the backlog last."""
         with self._lock:
             if (parcel := self._retained.take()) is not None:
                 return parcel
-            if self._numbered:
-                return self._numbered.popleft()
-            return self._loose.popleft() if self._loose else None
+            lane = self._live or self._loose or self._backlog
+            return lane.popleft() if lane else None
 
     def _tell_answers(self, conversation: Conversation) -> None:
         if conversation.answers:
@@ -329,7 +331,8 @@ class MqttLink:
             self._listener.tell([LinkClosing()])
             self._turn_until(conversation, SETTLE, lambda: self._listener.is_settled and self._is_idle(conversation))
         with self._lock:
-            self._numbered.clear()
+            self._live.clear()
+            self._backlog.clear()
             if is_for_good:
                 self._retained.send_only(self._availability(b"offline"))
         self._turn_until(conversation, FAREWELL, lambda: self._is_idle(conversation))
@@ -345,7 +348,7 @@ class MqttLink:
 
     def _is_idle(self, conversation: Conversation) -> bool:
         with self._lock:
-            return not (self._numbered or self._retained.has_unsent or conversation.in_flight)
+            return not (self._live or self._backlog or self._retained.has_unsent or conversation.in_flight)
 
     def _report_credentials(self) -> None:
         complaint = self._credentials.complaint

@@ -216,11 +216,6 @@ class Conversation:
         return NEAR_TIMEOUT if wire.is_near(self._client.socket()) else CONNECT_TIMEOUT
 
     @property
-    def window(self) -> int:
-        """Most messages that may be in flight."""
-        return self._most_in_flight
-
-    @property
     def has_room(self) -> bool:
         """Whether one more may be sent: the window is open, and the system took all that was sent before."""
         return len(self.in_flight) < self._most_in_flight and self.is_alive and not self._client.want_write()

@@ -9,6 +9,7 @@ from typing import Final
 LONG_OUTAGE: Final = 300.0  # seconds after which a broker is assumed to come back to a whole fleet
 SLOW: Final = 1.0  # seconds for an answer from which on a link counts as slow: live messages have two seconds
 
+_HANDFUL: Final = 3  # a part of the window
 _HELPING: Final = 0.1  # seconds: a wake-up for each token would cost more than the sending
 
 
@@ -87,7 +88,10 @@ class Pacer:
         if self._monotonic() < self._start_at:
             return 0
         most = min(_most(window), self._share)
-        return int(max(0.0, min(most - len(self._sent), self._tokens.available())))
+        free = most - len(self._sent)
+        if self._sent and free < most // _HANDFUL:
+            return 0  # a few at a time: each message would cost a query and a wake-up of its own
+        return int(max(0.0, min(free, self._tokens.available())))
 
     def sent(self, ticket: int) -> None:
         """Note that one was given to the link."""

@@ -26,6 +26,7 @@ class Parcel:
         content_type: MIME type of the payload.
         is_whole_topic: `topic` is all of it, not below the device's root: an answer, a discovery message.
         correlation: Of an answer: what its question carried.
+        is_backlog: Of a numbered message: it waited, and goes after those that did not.
     """
 
     topic: str
@@ -38,6 +39,7 @@ class Parcel:
     content_type: str = JSON
     is_whole_topic: bool = False
     correlation: bytes | None = None
+    is_backlog: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,9 @@ class LinkUp:
 
     Attributes:
         session: Counts the connections.
-        window: Most messages that the broker takes before it has answered the first.
     """
 
     session: int
-    window: int = 65535  # MQTT 5, section 3.2.2.3.3: so many when the broker does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Link(Worker, Protocol):
     pulse: Pulse
 
     def send(self, session: int, parcels: Sequence[Parcel]) -> None:
-        """Send numbered parcels on this connection, in their order; each is answered, or the link goes down."""
+        """Send numbered parcels on this connection, each lane in its order; each is answered, or the link goes down."""
 
     def post(self, parcel: Parcel) -> None:
         """Send one that is not numbered: the last retained one of each topic is kept, others need a connection."""

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.core.clock import ClockQuality
 from appliance.core.events import Event
@@ -13,6 +13,9 @@ from appliance.core.frame import Frame
 from appliance.core.message import Message, Priority
 from appliance.core.results import Detections
 from appliance.messaging import topics
+
+if TYPE_CHECKING:
+    from appliance.messaging.contract import device, sights, words
 
 SCHEMA_VERSION: Final = 1
 """`v` of every payload. Fields are only ever added within a version."""
@@ -107,11 +110,13 @@ def envelope(device: str, origin: Origin, identity: Identity | None = None, came
 
 
 def render(device: str, message: Message, origin: Origin, identity: Identity | None = None) -> bytes:
-    """Give the payload of a message: its envelope, then its own fields.
+    """Give the payload of a message: its envelope, then its own fields; for another system its own fields alone.
 
     Raises:
         ValueError: It has a field that belongs to the envelope, or cannot be JSON: the builder of the message is wrong.
     """
+    if topics.is_foreign(message.topic):
+        return encode(message.body) if message.body else b""
     fields = envelope(device, origin, identity, message.camera)
     if twice := RESERVED & message.body.keys():
         raise ValueError(f"{message.topic} has fields that belong to the envelope: {', '.join(sorted(twice))}")
@@ -182,10 +187,15 @@ def nanoseconds(moment: datetime) -> int:
     return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
+def model_told(model: ModelInfo) -> "words.Model":
+    """Give what messages say of a model."""
+    return {"name": model.name, "version": model.version, "digest": model.digest}
+
+
 def event_message(event: Event, model: ModelInfo) -> Message:
     """Give the durable message for one moment in the life of an object."""
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Event = {
+        "model": model_told(model),
         "type": event.type.value,
         "object_id": event.object_id,
         "label": event.label,
@@ -202,7 +212,7 @@ def event_message(event: Event, model: ModelInfo) -> Message:
         "zones": list(event.zones),
         "entered_zones": list(event.entered_zones),
         "dwell": {zone: round(seconds, 3) for zone, seconds in zip(event.zones, event.dwell, strict=False)},
-        "crossings": [asdict(crossing) for crossing in event.crossings],
+        "crossings": [{"line": one.line, "direction": one.direction} for one in event.crossings],
         "stationary": event.stationary,
         "direction": None if event.direction is None else round(event.direction, 1),
     }
@@ -231,8 +241,8 @@ def detections_message(
         inference_ms: How long the model ran, in milliseconds.
     """
     found = zip(detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Detections = {
+        "model": model_told(model),
         "frame": frame.number,
         "width": frame.width,
         "height": frame.height,
@@ -265,7 +275,20 @@ def status_message(camera: str, state: str, why: str = "") -> Message:
         state: ``online``, ``stalled``, ``offline`` or ``disabled``.
         why: One line; empty when all is well.
     """
-    return Message(topics.status(camera), {"state": state, "why": why}, retain=True, qos=1, camera=camera)
+    body: sights.Status = {"state": state, "why": why}
+    return Message(topics.status(camera), body, retain=True, qos=1, camera=camera)
+
+
+def settings_message(camera: str, *, detect: bool, min_score: float | None) -> Message:
+    """Give the retained message that says what commands can change of a camera, as it is now.
+
+    Args:
+        camera: The camera's name.
+        detect: The model is run on its frames.
+        min_score: Lowest score of what is told; None: the model's task has none.
+    """
+    body: sights.Settings = {"detect": detect, "min_score": min_score}
+    return Message(topics.settings(camera), body, retain=True, qos=1, camera=camera)
 
 
 def counts_message(
@@ -284,7 +307,7 @@ def counts_message(
         group_counts: How many per group of labels.
         zone_group_counts: How many per zone and group.
     """
-    body = {
+    body: sights.Counts = {
         "counts": dict(counts),
         "zones": {zone: dict(inside) for zone, inside in zone_counts.items()},
         "groups": dict(group_counts),
@@ -311,7 +334,7 @@ def gap_body(
     reason: str,
     *,
     uncounted_s: float | None = None,
-) -> dict[str, Any]:
+) -> "device.Gap":
     """Give the body of a gap record: numbers of this generation that will never arrive.
 
     Args:
@@ -322,7 +345,7 @@ def gap_body(
         reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``, ``corrupt``, ``restart``.
         uncounted_s: Messages without a number may be lost as well: what came in within so many seconds.
     """
-    body: dict[str, Any] = {"from": first, "to": last, "count": count, "reason": reason}
+    body: device.Gap = {"from": first, "to": last, "count": count, "reason": reason}
     if ranges:
         body["ranges"] = [list(run) for run in ranges]
     if uncounted_s is not None:
@@ -330,7 +353,7 @@ def gap_body(
     return body
 
 
-def _place(box: Sequence[float], width: int, height: int) -> dict[str, list[float]]:
+def _place(box: Sequence[float], width: int, height: int) -> "words.Place":
     x1, y1, x2, y2 = box
     return {
         "box": [round(x1, 1), round(y1, 1), round(x2, 1), round(y2, 1)],

@@ -109,11 +109,11 @@ class Ear:
 
         Args:
             wire: The socket.
-            keepalive: Seconds, as agreed with the broker.
+            keepalive: Seconds, as agreed with the broker; 0: it wants no sign of life, and gives none.
             is_owed: Acknowledgements are owed.
         """
         now = time.monotonic()
-        if now - self._heard > SILENCE * keepalive:
+        if keepalive and now - self._heard > SILENCE * keepalive:
             return reasons.SILENT
         half = self._ack_timeout / 2.0
         if is_owed and now - self._progress > half:

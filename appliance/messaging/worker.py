@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from appliance.config import MessagingSettings
 from appliance.core.clock import Clock
@@ -12,11 +12,16 @@ from appliance.core.worker import Pulse, Worker
 from appliance.messaging import topics
 from appliance.messaging.arrivals import ArrivalsInbox
 from appliance.messaging.courier import Courier
+from appliance.messaging.inbox import Inbox
 from appliance.messaging.inlet import Inlet
 from appliance.messaging.link import MqttLink
 from appliance.messaging.pacing import Pacer
+from appliance.messaging.parcels import Parcel
 from appliance.messaging.rendering import Renderer
 from appliance.messaging.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from appliance.messaging.commands import Commands, Performer
 
 
 class _Delivery(Protocol):
@@ -26,11 +31,15 @@ class _Delivery(Protocol):
 
     def publish(self, message: Message) -> None: ...
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None: ...
+
     def figures(self) -> dict[str, object]: ...
 
     def clock(self) -> dict[str, object]: ...
 
     def is_drained(self) -> bool: ...
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]: ...
 
     def replay(self, gen: str, first: int, last: int) -> int: ...
 
@@ -72,6 +81,10 @@ class Messaging:
         """Take a message; never blocks. When too many wait it is dropped and counted, durable ones in a gap record."""
         self._delivery.publish(message)
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        """Have what others publish under a pattern, a whole topic, put into an inbox; call it before workers run."""
+        self._delivery.subscribe(pattern, inbox)
+
     def figures(self) -> dict[str, object]:
         """Give figures for status and health: JSON types only, no secrets."""
         return self._delivery.figures()
@@ -83,6 +96,14 @@ class Messaging:
     def is_drained(self) -> bool:
         """Tell whether the broker has all that it takes; never while there is no connection."""
         return self._delivery.is_drained()
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]:
+        """Take commands from the broker, from the next connection on; give the worker for that, to be run as well.
+
+        Args:
+            performer: Who does what is commanded.
+        """
+        return self._delivery.obey(performer)
 
     def replay(self, gen: str, first: int, last: int) -> int:
         """Send again what the broker had and the outbox still keeps; give how many messages that are.
@@ -111,8 +132,10 @@ class _Broker:
         boot_id: str,
         board: HealthBoard,
     ) -> None:
+        self._device_id = device_id
         self._timekeeper = Timekeeper(clock)
         self._renderer = Renderer(device_id, boot_id, clock, self._timekeeper)
+        self._commands: Commands | None = None
         self._inlet = Inlet()
         self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
         self._courier = Courier(
@@ -137,8 +160,13 @@ class _Broker:
     def publish(self, message: Message) -> None:
         self._inlet.put(self._renderer.arrival(message))
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        self._link.subscribe(pattern, inbox)
+
     def figures(self) -> dict[str, object]:
-        mine = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
+        mine: dict[str, object] = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
+        if self._commands is not None:
+            mine["commands"] = self._commands.figures()
         return self._link.figures() | self._courier.figures() | mine
 
     def clock(self) -> dict[str, object]:
@@ -146,6 +174,20 @@ class _Broker:
 
     def is_drained(self) -> bool:
         return self._courier.is_drained
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]:
+        from appliance.messaging.commands import Commands  # noqa: PLC0415 - only for who allows commands
+
+        inbox = Inbox()
+        self._commands = Commands(device_id=self._device_id, inbox=inbox, performer=performer, post=self)
+        self._link.subscribe(self._commands.pattern, inbox)
+        return (self._commands,)
+
+    def post(self, parcel: Parcel) -> None:
+        self._link.post(parcel)
+
+    def render(self, message: Message) -> bytes:
+        return self._renderer.render(self._renderer.arrival(message))
 
     def replay(self, gen: str, first: int, last: int) -> int:
         return self._courier.replay(gen, first, last)
@@ -171,6 +213,9 @@ class _Nowhere:
         del message
         self._published += 1
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        del pattern, inbox  # nobody ever says anything
+
     def figures(self) -> dict[str, object]:
         return {"connected": False, "broker": "none", "published": self._published, "rows": 0}
 
@@ -179,6 +224,10 @@ class _Nowhere:
 
     def is_drained(self) -> bool:
         return True
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]:
+        del performer
+        return ()
 
     def replay(self, gen: str, first: int, last: int) -> int:
         del gen, first, last

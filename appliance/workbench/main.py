@@ -13,6 +13,7 @@ from appliance.workbench.evaluate import evaluate
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
 from appliance.workbench.quantize import quantize
+from appliance.workbench.schemas import schemas
 from appliance.workbench.train import train
 
 
@@ -22,7 +23,7 @@ def workbench() -> None:
     """Make, quantize, convert and measure models on a workstation, and audit deliveries, with the device's own code."""
 
 
-for command in (audit, bundle, card, compare, convert, evaluate, golden, prune, quantize, train):
+for command in (audit, bundle, card, compare, convert, evaluate, golden, prune, quantize, schemas, train):
     workbench.add_command(command)
 
 

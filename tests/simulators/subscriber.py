@@ -12,12 +12,13 @@ from paho.mqtt.properties import Properties
 
 
 class Subscriber:
-    """Keeps everything that arrives below ``edgecam/`` while its block runs; comes back when the broker does.
+    """Keeps everything that arrives while its block runs; comes back when the broker does.
 
     Args:
         port: The broker's port on loopback.
         name: Its own; the broker keeps a session for each.
         within: Seconds in which it must be subscribed when the block begins; None: the broker may come later.
+        topics: What it subscribes to.
         **account: `username` and `password`, where the broker asks for them.
 
     Attributes:
@@ -26,7 +27,15 @@ class Subscriber:
         subscribed: Set once the broker has said so.
     """
 
-    def __init__(self, port: int, name: str = "subscriber", *, within: float | None = 10.0, **account: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str = "subscriber",
+        *,
+        within: float | None = 10.0,
+        topics: str = "edgecam/#",
+        **account: str,
+    ) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self.arrivals: list[tuple[float, str, bytes]] = []
         self.subscribed = threading.Event()
@@ -34,7 +43,7 @@ class Subscriber:
         self._client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
         if account:
             self._client.username_pw_set(account["username"], account["password"])
-        self._client.on_connect = lambda client, *_: client.subscribe("edgecam/#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
         self._client.on_subscribe = lambda *_: self.subscribed.set()
         self._client.on_message = lambda _, __, message: self._take(message)
         self._client.reconnect_delay_set(1, 1)
@@ -57,9 +66,17 @@ class Subscriber:
         self._client.disconnect()
         self._client.loop_stop()
 
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish something with QoS 1."""
+        self._client.publish(topic, payload, 1, retain)
+
     def bodies(self, ending: str) -> list[Any]:
         """Give the contents of all topics that end so, in order of arrival: an object, or text."""
         return [_content(payload) for topic, payload, _ in list(self.messages) if topic.endswith(ending)]
+
+    def at(self, topic: str) -> list[bytes]:
+        """Give the payloads of a topic on the broker, in order of arrival."""
+        return [payload for at, payload, _ in list(self.messages) if at == topic]
 
     def payloads(self, topic: str) -> list[dict[str, Any]]:
         """Give the objects that the device `dev` sent under this topic."""
@@ -84,5 +101,5 @@ class Subscriber:
 
 
 def _content(payload: bytes) -> Any:
-    text = payload.decode()
+    text = payload.decode(errors="replace")  # a picture is no text
     return json.loads(text) if text.startswith("{") else text

@@ -13,6 +13,7 @@ import pytest
 from appliance.core.health import HealthState
 from tests.simulators.broker import REPOSITORY, Mosquitto
 from tests.simulators.messaging_device import Device, wait_until
+from tests.simulators.schemas import mistakes
 from tests.simulators.subscriber import Subscriber
 
 
@@ -91,6 +92,7 @@ def test_over_its_bounds_the_outbox_names_what_it_dropped(mosquitto: Mosquitto, 
         assert not named & arrived
         assert named | arrived == set(range(1, last + 1))
         assert {gap["reason"] for gap in gaps} == {"rows"}
+        assert [one for gap in gaps for one in mistakes("gap", gap)] == []
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def main() -> int:
     """Measure and store; give the exit status."""
     end_with_the_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
-    _step_back()
+    step_back()
     try:
         renewal = Renewal.model_validate_json(sys.stdin.buffer.read(MOST_BYTES))
         settings = ModelSettings.model_validate(renewal.model)
@@ -77,7 +77,8 @@ def renew(settings: ModelSettings, objective: Objective, state_dir: Path) -> Non
     write_tuning(state_dir, tuning)
 
 
-def _step_back() -> None:
+def step_back() -> None:
+    """Leave processor and memory to the daemon: lowest priority, and the first to go where memory runs out."""
     os.nice(LOWEST)
     with suppress(OSError):  # no Linux, or not allowed: the daemon looks at free memory before
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")

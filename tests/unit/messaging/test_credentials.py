@@ -75,7 +75,7 @@ def test_the_user_name_too_may_be_kept_in_a_file_and_neither_is_shown(tmp_path: 
     name, secret = tmp_path / "name", tmp_path / "password"
     write(name, "camera-7\n")
     write(secret, "hush\n")
-    papers = credentials(username={"file": str(name)}, password={"file": str(secret)}).choose()
+    papers = credentials(username_from={"file": str(name)}, password={"file": str(secret)}).choose()
     assert (papers.username, papers.password) == ("camera-7", "hush")
     assert "hush" not in repr(papers)
 
@@ -91,6 +91,7 @@ def test_a_file_that_is_replaced_or_pointed_elsewhere_is_noticed_and_one_that_is
     write(elsewhere, "hush")
     secret.symlink_to(elsewhere)
     mine = credentials(username="camera", password={"file": str(secret)})
+    assert not mine.have_changed(), "not before they were looked at either"
     mine.choose()
     assert not mine.have_changed()
     write(elsewhere, "hush")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.messaging.pacing import LONG_OUTAGE
-from appliance.messaging.parcels import LinkClosing, LinkDown, LinkUp
+from appliance.messaging.parcels import LinkClosing, LinkDown
 from tests.unit.messaging.feeder_bench import Bench, numbers
 
 
@@ -66,18 +66,6 @@ def test_a_backlog_leaves_a_quarter_of_the_window_to_what_is_new(tmp_path: Path)
     bench.append(3)
     bench.feeder.feed()
     assert numbers(bench.link.taken()) == [101, 102]
-    bench.outbox.close()
-
-
-def test_no_more_is_on_its_way_than_the_broker_takes(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, inflight=64)
-    bench.append(1)
-    bench.feeder.take([LinkUp(1, window=5)])
-    bench.feeder.feed()
-    bench.answer(bench.link.taken())
-    bench.append(20)
-    bench.feeder.feed()
-    assert len(bench.link.taken()) == 5
     bench.outbox.close()
 
 

@@ -99,8 +99,8 @@ def test_three_takeovers_within_five_minutes_are_a_fight_and_three_in_a_day_are_
     assert found == [False, False, True, False, False, False, True]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("away", [0.0, 5.0, 30.0, 40.0, 120.0, 600.0, 3000.0])
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("away", [0.0, 5.0, 30.0, 40.0, 120.0, 1200.0])
 def test_a_thousand_devices_come_back_to_a_restarted_broker_at_most_five_percent_a_second(
     away: float, seed: int
 ) -> None:
