@@ -54,6 +54,7 @@ LOOK_INTERVAL: Final = 0.5  # seconds between two lines of the counter
 @click.option(
     "--acknowledge", is_flag=True, help='Tell devices with ack = "end-to-end" what is on disk here; needs --save.'
 )
+@click.option("--replay", is_flag=True, help="Command devices to send again what is missing, while they keep it.")
 @click.option("--whole", is_flag=True, help="Expect all numbers from 1, not from the first that comes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
@@ -71,6 +72,7 @@ def audit(
     save: Path | None,
     ordered: Path | None,
     acknowledge: bool,
+    replay: bool,
     whole: bool,
     as_json: bool,
 ) -> None:
@@ -90,7 +92,7 @@ def audit(
         if acknowledge and save is None:
             raise click.UsageError("--acknowledge says that messages are safe here: give a file with --save")
         settings = _settings(broker, username, password_file, ca_file)
-        facts = _listen(settings, books, _Wish(device, seconds, name, save, acknowledge))
+        facts = _listen(settings, books, _Wish(device, seconds, name, save, acknowledge, replay, whole))
     books.write()
     found = [_told(account, is_whole=whole) for account in books.accounts]
     if not books.accounts.messages and not any(one["awaited"] for one in found):
@@ -183,11 +185,13 @@ class _Wish:
     name: str | None
     save: Path | None
     is_acknowledging: bool
+    is_asking: bool
+    is_whole: bool
 
 
 def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[str, Any]:
     """Take in what comes off a broker until the time is over or Ctrl-C; give what is to be known of the connection."""
-    from appliance.workbench.arrival import ArrivalNotes
+    from appliance.workbench.arrival import ArrivalNotes, ReplayWishes
     from appliance.workbench.listening import Listening
 
     if wish.save is not None and wish.save.exists():
@@ -204,12 +208,15 @@ def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[s
         )
         stack.enter_context(listening)
         counter = stack.enter_context(_Counter(books.accounts, listening))
+        wishes = ReplayWishes(books.accounts, listening.say)
         notes = ArrivalNotes(books.accounts, saved.settle if saved else lambda: None, listening.say)
 
         def is_over() -> bool:
             counter.look()
             if wish.is_acknowledging:
                 notes.look()
+            if wish.is_asking:
+                wishes.look(is_whole=wish.is_whole)
             return wish.seconds is not None and time.monotonic() - begin > wish.seconds
 
         with suppress(KeyboardInterrupt):
@@ -220,6 +227,7 @@ def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[s
         "seconds": round(time.monotonic() - begin, 1),
         "reconnects": listening.reconnects,
         "forgotten": listening.forgotten,
+        "asked": wishes.asked,
     }
 
 

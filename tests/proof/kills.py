@@ -1,8 +1,8 @@
 """`make kills KILLS=200`: kill -9 of the daemon and of the broker, in random order, while events flow.
 
 `edgecam run` watches squares that come and go; `edgecam-workbench audit` listens with a session of its own, loses its
-connection with every broker, and says at the end whether anything is missing. Exit status 0: nothing is, but what gap
-records name; events are in the order in which they happened.
+connection with every broker, asks for what is missing, and says at the end whether anything still is. Exit status 0:
+nothing is, but what gap records name; events are in the order in which they happened.
 """
 
 import argparse
@@ -48,8 +48,8 @@ class Rampage:
         if keeps_sessions:
             store = ("persistence true", f"persistence_location {directory}/", "max_queued_messages 0")
             self.broker.configure(*store, "autosave_on_changes true", "autosave_interval 1")
-        self._options = ["--acknowledge"] if is_end_to_end else []
-        config = write_busy_street(directory / "camera", 'ack = "end-to-end"' if is_end_to_end else "")
+        self._options = ["--acknowledge"] if is_end_to_end else ["--replay"]
+        config = write_busy_street(directory / "camera", 'ack = "end-to-end"' if is_end_to_end else "commands = true")
         self.edgecam = EdgecamProcess(directory, "--broker", self.broker.url, config=config)
         self._saved, self._ordered = directory / "saved.jsonl", directory / "ordered.jsonl"
         self._audit: subprocess.Popen[str] | None = None
@@ -94,7 +94,7 @@ class Rampage:
         """Wait until the broker has all, and the audit has all of it; then end the daemon as systemd would."""
         self.edgecam.wait_for_status(lambda now: now["messaging"]["connected"], 90, "connected")
         self.edgecam.wait_for_status(lambda now: now["messaging"]["rows"] < SETTLED, 300, "the backlog is gone")
-        deadline = time.monotonic() + (RESEND_WITHIN if self._options else 0.0)
+        deadline = time.monotonic() + RESEND_WITHIN
         while self._missing() and time.monotonic() < deadline:
             time.sleep(1.0)
         assert self.edgecam.stop(within=30.0) == 0
@@ -159,10 +159,11 @@ def main() -> int:
     is_well = told["status"] == 0 and not (told["disorder"] or told["muddled"])
     again = sum(one["again"] for one in told["accounts"])
     missing = sum(one["missing_count"] for one in told["accounts"])
+    asked = "" if told["status"] else f" ({told['asked']} replays were asked for)" if told["asked"] else ""
     print(
         f"{told['kills']['daemon']} kills of the daemon and {told['kills']['broker']} of the broker in "
         f"{told['seconds']} s: {told['events']} events came, {again} messages came again, {missing} numbers are "
-        f"missing, {sum(one['ends'] for one in told['accounts'])} gap records own up to an end, "
+        f"missing{asked}, {sum(one['ends'] for one in told['accounts'])} gap records own up to an end, "
         f"{told['disorder']} events out of order, {told['muddled']} objects whose events are muddled"
     )
     if options.json:

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.workbench import arrival
 from appliance.workbench.accounts import Account, Accounts
-from appliance.workbench.arrival import ArrivalNotes, word_of
+from appliance.workbench.arrival import ArrivalNotes, ReplayWishes, word_of
 from tests.simulators.deliveries import GEN, gap, message
 
 
@@ -48,3 +48,20 @@ def test_nothing_is_said_before_it_is_safe_nor_twice_and_what_is_missing_is_aske
     notes.look()
     notes.look()
     assert done == ["safe", "edgecam/dev/ack"] * 3, "complete is said once"
+
+
+def test_what_is_missing_twice_in_a_row_is_asked_for_a_few_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts, said = Accounts(), list[tuple[str, bytes]]()
+    wishes = ReplayWishes(accounts, lambda topic, payload: said.append((topic, payload)))
+    monkeypatch.setattr(arrival, "ASK_INTERVAL", 0.0)
+    for seq in range(2, 40, 3):
+        accounts.take("", message(seq)[1])
+    wishes.look(is_whole=True)
+    assert said == [], "it may be on its way"
+    accounts.take("", message(1)[1])
+    wishes.look(is_whole=True)
+    assert [topic for topic, _ in said] == ["edgecam/dev/cmd/replay/-"] * 3
+    assert [json.loads(payload) for _, payload in said] == [
+        {"gen": GEN, "from": first, "to": first + 1} for first in (3, 6, 9)
+    ]
+    assert wishes.asked == 3
