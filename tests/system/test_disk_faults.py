@@ -2,19 +2,24 @@
 it does not name. The judge is the audit's own books, fed with what a subscriber got.
 """
 
+import json
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from appliance.config import OutboxSettings
 from appliance.core.health import HealthState
+from appliance.messaging.rows import Draft
 from appliance.workbench.accounts import Account, Accounts, Runs
 from tests.powercut import kernel
 from tests.powercut.cuts import as_file
+from tests.powercut.judge import open_outbox
 from tests.powercut.recording import make_file_system, missing
 from tests.simulators.broker import Mosquitto
 from tests.simulators.messaging_device import Device, wait_until
@@ -201,6 +206,10 @@ def test_a_file_system_that_becomes_read_only_is_told_and_outlived(mosquitto: Mo
 Damage = Callable[[bytearray], None]
 
 
+def event(gen: str, seq: int) -> bytes:
+    return json.dumps({"id": f"dev/{gen}/{seq}", "gen": gen, "seq": seq, "n": seq, "pad": "x" * 200}).encode()
+
+
 def five_pages(content: bytearray) -> None:
     chance = random.Random(5)
     for page in chance.sample(range(1, len(content) // PAGE), 5):
@@ -229,12 +238,10 @@ def test_of_a_corrupt_outbox_what_can_be_read_is_delivered_and_the_rest_is_named
 ) -> None:
     state = tmp_path / "state"
     count = 5000
-    with Device(state, mosquitto.url, replay_rate=0, replay_spread=0) as device:
-        while device.figure("appended") < count:
-            before = device.figure("appended")
-            device.send(1000, pad="x" * 90)
-            wait_until(lambda before=before: device.figure("appended") == before + 1000, "on disk")
-        gen = device.figure("gen")
+    with closing(open_outbox(state, OutboxSettings())) as outbox:
+        gen = outbox.gen
+        for _ in range(0, count, 50):
+            outbox.append([Draft("door/events", event, time.time_ns(), time.monotonic_ns())] * 50)
     content = bytearray((state / "outbox.db").read_bytes())
     damage(content)
     (state / "outbox.db").write_bytes(content)
