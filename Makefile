@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS DATA
 
-.PHONY: help setup run test lint format bench prove powercut wear kills month delivery link docs lock clean
+.PHONY: help setup run test lint format bench prove powercut wear kills month delivery link accuracy docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -76,6 +76,10 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 link: .venv/.dev ## Find half-open links with the settings as they come, restart the broker of 500 devices; minutes
 	@scripts/get-mosquitto
 	@$(BIN)/python -m pytest -s tests/proof/link_at_length.py $$ARGS
+
+accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
+##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
+	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
 
 docs: .venv/.runtime ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new

@@ -97,7 +97,7 @@ def add_model(
     from appliance.inference.adding.deciding import Wishes
     from appliance.inference.adding.model_file import open_model_file
     from appliance.inference.adding.writing import check_free, write_model
-    from appliance.inference.artifacts import find_models
+    from appliance.inference.folders import find_models
 
     settings = load_configured().model
     cv2.setNumThreads(settings.threads)

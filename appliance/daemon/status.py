@@ -146,6 +146,7 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames": worker.frames,
         "frames_processed": pipeline.frames,
         "frames_unseen": pipeline.frames_unseen,
+        "frames_unanswered": worker.frames_unanswered,
         "frames_dropped": worker.slot.dropped,
         "looking": pipeline.steering.is_looking,
         **pipeline.sight,

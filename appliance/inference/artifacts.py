@@ -1,17 +1,16 @@
-"""Finds models: manifests in folders, weights beside them, and the manifest that a bare file belongs to.
+"""Finds what a setting names: weights beside a manifest, and the manifest that a bare file belongs to.
 
 Loads neither numpy nor a runtime until a file has to be opened.
 """
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import appliance
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
 from appliance.core.errors import ConfigError, ModelError
@@ -26,33 +25,12 @@ from appliance.core.manifest import (
     read_manifest,
 )
 from appliance.core.registry import load
+from appliance.inference.folders import FoundModel, artifacts_present, find_models, model_named
 from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
 
 if TYPE_CHECKING:
     from appliance.inference.runtimes import OpenedSession
-
-MOST_MODELS = 256  # in one folder
-
-
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A manifest in a folder.
-
-    Attributes:
-        manifest: What it says.
-        folder: Where it lies.
-        artifact: The first of its artifacts whose file is there; None for a family known without weights.
-    """
-
-    manifest: ModelManifest
-    folder: Path
-    artifact: Artifact | None
-
-    @property
-    def weights(self) -> Path | None:
-        """The artifact's file."""
-        return self.folder / self.artifact.file if self.artifact is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +109,6 @@ class ResolvedModel:
         return self.binding.manifest
 
 
-def bundled_models() -> Path:
-    """Give Edgecam's own folder of models, in an installed package or in a checkout."""
-    package = Path(appliance.__file__).resolve().parent
-    installed = package / "models"
-    return installed if installed.is_dir() else package.parent / "models"
-
-
-def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
-    """Give the models in `directories` and Edgecam's own; of two of one name the first found counts.
-
-    Raises:
-        ConfigError: A directory cannot be read.
-        ModelError: A manifest is not accepted.
-    """
-    found: dict[str, FoundModel] = {}
-    for directory in _all_folders(directories):
-        for folder in _model_folders(directory):
-            model = _read_model(folder)
-            found.setdefault(model.manifest.name, model)
-    return list(found.values())
-
-
 def locate_model(settings: ModelSettings, precision: Precision | None = None) -> LocatedModel:
     """Find and read what ``[model] use`` names: a model, its folder, a file, or NAME=FILE.
 
@@ -176,7 +132,7 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
         )
     name, equals, file = settings.use.partition("=")
     if equals and re.fullmatch(MODEL_NAME, name):  # else it is the path of a file, with '=' in it
-        return locate_file(Path(file).expanduser(), (_named(name, settings.directories).manifest,))
+        return locate_file(Path(file).expanduser(), (model_named(name, settings.directories).manifest,))
     path = Path(settings.use).expanduser()
     if own := _manifest_beside(path):
         named = next(artifact for artifact in own.artifacts if artifact.file == path.name)
@@ -197,7 +153,7 @@ def manifest_named(settings: ModelSettings) -> ModelManifest | None:
     path = Path(settings.use).expanduser()
     try:
         if equals and re.fullmatch(MODEL_NAME, name):
-            return _named(name, settings.directories).manifest
+            return model_named(name, settings.directories).manifest
         folder = _model_folder(settings)
         return read_manifest(folder) if folder is not None else _manifest_beside(path)
     except OSError as error:  # a folder that we may not look into
@@ -260,11 +216,6 @@ def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> 
     return LocatedModel(path, artifact.format, content, digest, (manifest.for_artifact(artifact),), artifact)
 
 
-def artifacts_present(folder: Path, manifest: ModelManifest) -> list[Artifact]:
-    """Give those of a manifest's artifacts whose files are there, best choice first."""
-    return [artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file()]
-
-
 def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
     """Find the one manifest that fits a file's inputs and outputs.
 
@@ -307,39 +258,6 @@ def resolve_model(settings: ModelSettings) -> ResolvedModel:
         return identify(located, session.inputs, session.outputs)
 
 
-def _all_folders(directories: Iterable[Path]) -> list[Path]:
-    return [*(directory.expanduser() for directory in directories), bundled_models()]
-
-
-def _model_folders(directory: Path) -> list[Path]:
-    try:
-        entries = sorted(entry for entry in directory.iterdir() if (entry / MANIFEST_NAME).is_file())
-    except OSError as error:
-        raise ConfigError(f"[model] directories: cannot read {directory}: {error.strerror}") from error
-    if len(entries) > MOST_MODELS:
-        raise ConfigError(f"[model] directories: {directory} has {len(entries)} models; at most {MOST_MODELS}")
-    return entries
-
-
-def _read_model(folder: Path) -> FoundModel:
-    manifest = read_manifest(folder)
-    if manifest.name != folder.name:
-        raise ModelError(
-            f"{folder / MANIFEST_NAME}: name is {manifest.name!r}; it must be the folder's, {folder.name!r}"
-        )
-    return FoundModel(manifest, folder, next(iter(artifacts_present(folder, manifest)), None))
-
-
-def _named(name: str, directories: Iterable[Path]) -> FoundModel:
-    """Read the manifest of that name only: a broken one beside it is no reason to refuse this one."""
-    for directory in _all_folders(directories):
-        if (directory / name / MANIFEST_NAME).is_file() and Path(name).name == name:
-            return _read_model(directory / name)
-    models = find_models(directories)
-    known = ", ".join(f"{m.manifest.name} ({'ready' if m.artifact else 'no weights'})" for m in models)
-    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: FILE.onnx")
-
-
 def _manifest_beside(path: Path) -> ModelManifest | None:
     """Read the manifest in a file's folder, if it names the file among its artifacts."""
     if not (path.parent / MANIFEST_NAME).is_file():
@@ -356,7 +274,7 @@ def _model_folder(settings: ModelSettings) -> Path | None:
     name, equals, _ = settings.use.partition("=")
     if (equals and re.fullmatch(MODEL_NAME, name)) or _is_file_name(settings.use):
         return None
-    return _named(settings.use, settings.directories).folder
+    return model_named(settings.use, settings.directories).folder
 
 
 def _is_meant(artifact: Artifact, choice: str | None) -> bool:
@@ -387,6 +305,8 @@ def locate_file(path: Path, candidates: tuple[ModelManifest, ...] = ()) -> Locat
 
 def _read_weights(path: Path) -> tuple[bytes, str]:
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"[model] use: {path} is no file")  # a pipe would keep us waiting
         with path.open("rb") as file:
             # the size first: a file that is refused is not read; at most one byte more, should it be growing
             is_bounded = os.fstat(file.fileno()).st_size <= MOST_MODEL_BYTES

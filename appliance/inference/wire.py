@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
-from appliance.core.manifest import TensorSpec
+from appliance.core.manifest import Quantization, TensorSpec
 from appliance.core.part import Part
 from appliance.inference.runtimes import Placement
 
@@ -42,10 +42,17 @@ class WiredTensor(Part):
     shape: Annotated[tuple[Size | None, ...], Field(max_length=8)]
     dtype: Dtype
     takes_float: bool = False
+    quantization: Quantization | None = None
 
     def spec(self) -> TensorSpec:
         """Give it as the rest of Edgecam knows it."""
-        return TensorSpec(name=self.name, shape=self.shape, dtype=self.dtype, takes_float=self.takes_float)
+        return TensorSpec(
+            name=self.name,
+            shape=self.shape,
+            dtype=self.dtype,
+            takes_float=self.takes_float,
+            quantization=self.quantization,
+        )
 
 
 class WiredPlacement(Part):

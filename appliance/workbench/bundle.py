@@ -11,7 +11,7 @@ from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
-from appliance.inference.artifacts import artifacts_present
+from appliance.inference.folders import artifacts_present
 from appliance.workbench.conversion.ladder_text import Entry, with_first_artifact
 
 

@@ -9,7 +9,8 @@ import click
 
 from appliance.core.errors import UnsupportedError
 from appliance.core.manifest import Artifact, ModelManifest
-from appliance.inference.artifacts import LocatedModel, artifacts_present, read_artifact
+from appliance.inference.artifacts import LocatedModel, read_artifact
+from appliance.inference.folders import artifacts_present
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from appliance.core.clock import SystemClock
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.core.results import Detections
-from appliance.inference.artifacts import bundled_models
 from appliance.inference.decoders import grid
 from appliance.inference.detector import open_detector
+from appliance.inference.folders import bundled_models
 from tests.shared_data import SHARED, needs
 from tests.simulators.models import manifest
 

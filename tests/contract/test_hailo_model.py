@@ -10,8 +10,8 @@ from appliance.config import ModelSettings
 from appliance.core.clock import SystemClock
 from appliance.core.errors import ModelError
 from appliance.core.frame import Frame, PixelLayout
-from appliance.inference.artifacts import bundled_models
 from appliance.inference.detector import Detector
+from appliance.inference.folders import bundled_models
 from appliance.inference.ladder import open_best_model
 from tests.simulators.models import add_artifact, write_ladder, yolox, yolox_answer
 from tests.simulators.vendor_hailo_platform import Machine, hef, installed, status

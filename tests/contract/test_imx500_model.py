@@ -22,8 +22,8 @@ from appliance.core.frame import Frame
 from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
 from appliance.daemon.camera import CameraWorker
-from appliance.inference.artifacts import bundled_models
 from appliance.inference.detector import Detector
+from appliance.inference.folders import bundled_models
 from appliance.inference.ladder import open_best_model
 from tests.simulators.cameras import install_picamera2
 

@@ -15,8 +15,8 @@ from appliance.core.frame import Frame
 from appliance.core.health import HealthBoard
 from appliance.daemon.chain import build_chain
 from appliance.daemon.options import CAMERA
-from appliance.inference.artifacts import find_models
 from appliance.inference.detector import Detector, open_detector
+from appliance.inference.folders import find_models
 
 READ_TIMEOUT = 30.0  # seconds; nothing here takes a tenth of it
 LEAST_MINUTES, MOST_MINUTES = 0.01, 1440.0

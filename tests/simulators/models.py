@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.manifest import ModelManifest, read_manifest
-from appliance.inference.artifacts import bundled_models
+from appliance.inference.folders import bundled_models
 from tests.simulators import tiny_onnx
 
 YOLOX_CELLS = 8 * 8 + 4 * 4 + 2 * 2  # of a 64 x 64 input, strides 8, 16, 32

@@ -25,53 +25,7 @@ MANY_PICTURES: Final = 1024
 """From so many calibration pictures on, Hailo's compiler tunes the weights (its optimisation level 2)."""
 _HAILO_BATCH = 8  # calibration pictures at a time, the compiler's default
 
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """An input or output, as scripts tell it.
-
-    Attributes:
-        name: In the file.
-        shape: All sizes.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name} [{','.join(map(str, self.shape))}]"
-
-
-def tensorrt_script(manifest: ModelManifest, onnx: str, picture: Tensor, outputs: Sequence[Tensor]) -> str:
-    """Give build.sh, which makes TensorRT engines of an ONNX file beside it.
-
-    Args:
-        manifest: Of the model.
-        onnx: The file's name.
-        picture: Its input.
-        outputs: Its outputs.
-    """
-    told = "; ".join(map(str, outputs))
-    return f"""#!/bin/sh
-# Builds a TensorRT engine of {manifest.name} {manifest.version}. Written by `edgecam-workbench convert`; {NOT_RUN}.
-#
-#   sh build.sh [fp16 | int8 | fp32]
-#
-# To be run on the machine that the engine is for: an engine fits one GPU and one version of TensorRT.
-# Input: {picture}, {manifest.input.dtype}, {manifest.input.colour}. Outputs: {told}.
-# All sizes are fixed in the file, so that trtexec is given no --shapes: it refuses them then.
-#
-# fp16  TensorRT up to 10 chooses half precision by --fp16. 11 has no such option: the file itself is made so before, by
-#       NVIDIA's modelopt.
-# int8  Up to 10: the ranges are taken from {CALIBRATION} by NVIDIA's polygraphy, once, and kept in the calibration
-#       cache {manifest.name}.cache; without one trtexec makes ranges up. Delete the cache when the file, the pictures
-#       or TensorRT change. 11 has no calibration: modelopt writes the ranges into the file.
-# TRTEXEC=PATH names another trtexec. Compare the engine with the ONNX file before it is used: 8 bits can be blind.
-set -eu
-cd "$(dirname "$0")"
-
-name={shlex.quote(manifest.name)}
-onnx={shlex.quote(onnx)}
+_BUILD_ENGINE: Final = f"""\
 precision=${{1:-fp16}}
 trtexec=${{TRTEXEC:-trtexec}}
 command -v "$trtexec" >/dev/null || trtexec=/usr/src/tensorrt/bin/trtexec
@@ -132,6 +86,55 @@ int8)
 esac
 echo "written: $name-$precision.engine"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output, as scripts tell it.
+
+    Attributes:
+        name: In the file.
+        shape: All sizes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} [{','.join(map(str, self.shape))}]"
+
+
+def tensorrt_script(manifest: ModelManifest, onnx: str, picture: Tensor, outputs: Sequence[Tensor]) -> str:
+    """Give build.sh, which makes TensorRT engines of an ONNX file beside it.
+
+    Args:
+        manifest: Of the model.
+        onnx: The file's name.
+        picture: Its input.
+        outputs: Its outputs.
+    """
+    told = "; ".join(map(str, outputs))
+    return f"""#!/bin/sh
+# Builds a TensorRT engine of {manifest.name} {manifest.version}. Written by `edgecam-workbench convert`; {NOT_RUN}.
+#
+#   sh build.sh [fp16 | int8 | fp32]
+#
+# To be run on the machine that the engine is for: an engine fits one GPU and one version of TensorRT.
+# Input: {picture}, {manifest.input.dtype}, {manifest.input.colour}. Outputs: {told}.
+# All sizes are fixed in the file, so that trtexec is given no --shapes: it refuses them then.
+#
+# fp16  TensorRT up to 10 chooses half precision by --fp16. 11 has no such option: the file itself is made so before, by
+#       NVIDIA's modelopt.
+# int8  Up to 10: the ranges are taken from {CALIBRATION} by NVIDIA's polygraphy, once, and kept in the calibration
+#       cache {manifest.name}.cache; without one trtexec makes ranges up. Delete the cache when the file, the pictures
+#       or TensorRT change. 11 has no calibration: modelopt writes the ranges into the file.
+# TRTEXEC=PATH names another trtexec. Compare the engine with the ONNX file before it is used: 8 bits can be blind.
+set -eu
+cd "$(dirname "$0")"
+
+name={shlex.quote(manifest.name)}
+onnx={shlex.quote(onnx)}
+{_BUILD_ENGINE}"""
 
 
 def calibration_loader(picture: str) -> str:

@@ -9,14 +9,8 @@ import pytest
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import read_manifest
-from appliance.inference.artifacts import (
-    artifacts_present,
-    bundled_models,
-    find_models,
-    locate_model,
-    manifest_named,
-    resolve_model,
-)
+from appliance.inference.artifacts import locate_model, manifest_named, resolve_model
+from appliance.inference.folders import artifacts_present, bundled_models, find_models
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
 from tests.simulators.models import write_folder, write_yolox, yolox_answer
@@ -68,7 +62,7 @@ def test_our_own_families_are_found_and_say_that_they_have_no_weights() -> None:
 
 
 def test_models_are_listed_without_numpy_or_a_runtime() -> None:
-    code = "import sys; from appliance.inference.artifacts import find_models; assert find_models(); \
+    code = "import sys; from appliance.inference.folders import find_models; assert find_models(); \
 sys.exit(bool({'numpy', 'cv2', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=bundled_models().parent, timeout=30, check=False)
     assert done.returncode == 0

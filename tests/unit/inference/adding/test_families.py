@@ -11,7 +11,7 @@ from appliance.core.manifest import ModelManifest, TensorSpec
 from appliance.inference.adding.families import recognise
 from appliance.inference.adding.look import find_picture
 from appliance.inference.adding.reading import Reading, Seen
-from appliance.inference.artifacts import find_models
+from appliance.inference.folders import find_models
 
 RANDOM = np.random.default_rng(0)
 CELLS = 52 * 52 + 26 * 26 + 13 * 13  # of 416 x 416, strides 8, 16, 32

@@ -14,7 +14,7 @@ from appliance.inference.adding.deciding import Wishes, to_try
 from appliance.inference.adding.families import recognise
 from appliance.inference.adding.model_file import open_model_file
 from appliance.inference.adding.trial import SCALES, Outcome, agreement, judge, numbers_of, scale_of, variants
-from appliance.inference.artifacts import find_models
+from appliance.inference.folders import find_models
 from tests.shared_data import SHARED, needs
 
 START = InputSpec.model_validate({"width": 64, "height": 64, "colour": "rgb", "fit": "stretch"})

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError
-from appliance.inference.artifacts import bundled_models
+from appliance.inference.folders import bundled_models
 from appliance.inference.measuring.subjects import default_pictures, expand, find_candidates
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import ModelError
-from appliance.core.manifest import MANIFEST_NAME, TensorPattern, read_manifest
+from appliance.core.manifest import MANIFEST_NAME, Quantization, TensorPattern, read_manifest
 from appliance.workbench.conversion.ladder_text import (
     Entry,
     artifact_text,
@@ -25,9 +25,13 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_an_artifact_with_channels_last_is_read_as_it_was_meant(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantization", [None, Quantization(scale=1 / 255, zero_point=-128)])
+def test_an_artifact_with_channels_last_is_read_as_it_was_meant(
+    quantization: Quantization | None, tmp_path: Path
+) -> None:
     before = read_manifest(write(tmp_path, TEXT))
-    spec = before.input.model_copy(update={"layout": "nhwc"})
+    dtype = before.input.dtype if quantization is None else "int8"
+    spec = before.input.model_copy(update={"layout": "nhwc", "dtype": dtype, "quantization": quantization})
     pattern = TensorPattern(shape=(1, "height", "width", 3), dtype="uint8")
     entry = Entry("a.tflite", "tflite", "int8", b"weights", ("aarch64",), spec, pattern)
     _, known = split_artifacts(TEXT)

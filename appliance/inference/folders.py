@@ -1,0 +1,100 @@
+"""Finds models: manifests in folders. Reads no weights."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import appliance
+from appliance.core.errors import ConfigError, ModelError
+from appliance.core.manifest import MANIFEST_NAME, Artifact, ModelManifest, read_manifest
+
+MOST_MODELS = 256  # in one folder
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A manifest in a folder.
+
+    Attributes:
+        manifest: What it says.
+        folder: Where it lies.
+        artifact: The first of its artifacts whose file is there; None for a family known without weights.
+    """
+
+    manifest: ModelManifest
+    folder: Path
+    artifact: Artifact | None
+
+    @property
+    def weights(self) -> Path | None:
+        """The artifact's file."""
+        return self.folder / self.artifact.file if self.artifact is not None else None
+
+
+def bundled_models() -> Path:
+    """Give Edgecam's own folder of models, in an installed package or in a checkout."""
+    package = Path(appliance.__file__).resolve().parent
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
+    """Give the models in `directories` and Edgecam's own; of two of one name the first found counts.
+
+    Raises:
+        ConfigError: A directory cannot be read.
+        ModelError: A manifest is not accepted.
+    """
+    found: dict[str, FoundModel] = {}
+    for directory in _all_folders(directories):
+        for folder in _model_folders(directory):
+            model = _read_model(folder)
+            found.setdefault(model.manifest.name, model)
+    return list(found.values())
+
+
+def model_named(name: str, directories: Iterable[Path]) -> FoundModel:
+    """Give the model of that name; only its manifest is read: a broken one beside it is no reason to refuse this one.
+
+    Args:
+        name: What ``[model] use`` says.
+        directories: Where to look before Edgecam's own.
+
+    Raises:
+        ConfigError: There is no such model; the message names those that there are.
+        ModelError: Its manifest is not accepted.
+    """
+    for directory in _all_folders(directories):
+        if (directory / name / MANIFEST_NAME).is_file() and Path(name).name == name:
+            return _read_model(directory / name)
+    models = find_models(directories)
+    known = ", ".join(f"{m.manifest.name} ({'ready' if m.artifact else 'no weights'})" for m in models)
+    raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: FILE.onnx")
+
+
+def artifacts_present(folder: Path, manifest: ModelManifest) -> list[Artifact]:
+    """Give those of a manifest's artifacts whose files are there, best choice first."""
+    return [artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file()]
+
+
+def _all_folders(directories: Iterable[Path]) -> list[Path]:
+    return [*(directory.expanduser() for directory in directories), bundled_models()]
+
+
+def _model_folders(directory: Path) -> list[Path]:
+    try:
+        entries = sorted(entry for entry in directory.iterdir() if (entry / MANIFEST_NAME).is_file())
+    except OSError as error:
+        raise ConfigError(f"[model] directories: cannot read {directory}: {error.strerror}") from error
+    if len(entries) > MOST_MODELS:
+        raise ConfigError(f"[model] directories: {directory} has {len(entries)} models; at most {MOST_MODELS}")
+    return entries
+
+
+def _read_model(folder: Path) -> FoundModel:
+    manifest = read_manifest(folder)
+    if manifest.name != folder.name:
+        raise ModelError(
+            f"{folder / MANIFEST_NAME}: name is {manifest.name!r}; it must be the folder's, {folder.name!r}"
+        )
+    return FoundModel(manifest, folder, next(iter(artifacts_present(folder, manifest)), None))
