@@ -2,19 +2,24 @@
 it does not name. The judge is the audit's own books, fed with what a subscriber got.
 """
 
+import json
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from appliance.config import OutboxSettings
 from appliance.core.health import HealthState
+from appliance.messaging.rows import Draft
 from appliance.workbench.accounts import Account, Accounts, Runs
 from tests.powercut import kernel
 from tests.powercut.cuts import as_file
+from tests.powercut.judge import open_outbox
 from tests.powercut.recording import make_file_system, missing
 from tests.simulators.broker import Mosquitto
 from tests.simulators.messaging_device import Device, wait_until
@@ -115,7 +120,10 @@ def assert_complete(subscriber: Subscriber, least: int) -> None:
 def test_full_at_an_append_what_waits_in_memory_is_kept_and_numbered_once_there_is_room(
     mosquitto: Mosquitto, disk: Disk
 ) -> None:
-    with listening(mosquitto) as subscriber, Device(disk.place / "state", mosquitto.url, replay_rate=0) as device:
+    with (
+        listening(mosquitto) as subscriber,
+        Device(disk.place / "state", mosquitto.url, replay_rate=0, replay_spread=0) as device,
+    ):
         device.send(10)
         device.wait_drained()
         disk.fill()
@@ -129,7 +137,7 @@ def test_full_at_an_append_what_waits_in_memory_is_kept_and_numbered_once_there_
 
 
 def test_full_at_an_acknowledgement_everything_is_delivered_and_numbers_go_on(mosquitto: Mosquitto, disk: Disk) -> None:
-    with Device(disk.place / "state", mosquitto.url, replay_rate=0) as device:
+    with Device(disk.place / "state", mosquitto.url, replay_rate=0, replay_spread=0) as device:
         device.send(900, pad="x" * 300)
         wait_until(lambda: device.figure("rows") == 900, "on disk")
         disk.fill()
@@ -140,14 +148,16 @@ def test_full_at_an_acknowledgement_everything_is_delivered_and_numbers_go_on(mo
             wait_until(lambda: is_well(device), "well again", 60.0)
             device.wait_drained(60.0)
             device.close()
-            with Device(disk.place / "state", mosquitto.url, replay_rate=0) as next_life:
+            with Device(disk.place / "state", mosquitto.url, replay_rate=0, replay_spread=0) as next_life:
                 next_life.send(5)
                 next_life.wait_drained(60.0)
             assert_complete(subscriber, 955)
 
 
 def test_full_at_an_eviction_what_goes_is_named(mosquitto: Mosquitto, disk: Disk) -> None:
-    with Device(disk.place / "state", mosquitto.url, outbox={"max_rows": 300}, replay_rate=0) as device:
+    with Device(
+        disk.place / "state", mosquitto.url, outbox={"max_rows": 300}, replay_rate=0, replay_spread=0
+    ) as device:
         device.send(300, pad="x" * 500)
         wait_until(lambda: device.figure("rows") >= 300, "on disk")
         disk.fill()
@@ -163,7 +173,7 @@ def test_full_at_an_eviction_what_goes_is_named(mosquitto: Mosquitto, disk: Disk
 
 
 def test_full_at_a_checkpoint_nothing_is_lost(mosquitto: Mosquitto, disk: Disk) -> None:
-    with Device(disk.place / "state", mosquitto.url, replay_rate=0) as device:
+    with Device(disk.place / "state", mosquitto.url, replay_rate=0, replay_spread=0) as device:
         disk.fill(leave=1 << 20)
         for _ in range(20):  # some 2 MB: the log has room, the file it is worked into has not
             device.send(32, pad="x" * 3000)
@@ -177,7 +187,10 @@ def test_full_at_a_checkpoint_nothing_is_lost(mosquitto: Mosquitto, disk: Disk) 
 
 
 def test_a_file_system_that_becomes_read_only_is_told_and_outlived(mosquitto: Mosquitto, disk: Disk) -> None:
-    with listening(mosquitto) as subscriber, Device(disk.place / "state", mosquitto.url, replay_rate=0) as device:
+    with (
+        listening(mosquitto) as subscriber,
+        Device(disk.place / "state", mosquitto.url, replay_rate=0, replay_spread=0) as device,
+    ):
         device.send(50)
         device.wait_drained()
         disk.fail()
@@ -191,6 +204,10 @@ def test_a_file_system_that_becomes_read_only_is_told_and_outlived(mosquitto: Mo
 
 
 Damage = Callable[[bytearray], None]
+
+
+def event(gen: str, seq: int) -> bytes:
+    return json.dumps({"id": f"dev/{gen}/{seq}", "gen": gen, "seq": seq, "n": seq, "pad": "x" * 200}).encode()
 
 
 def five_pages(content: bytearray) -> None:
@@ -221,20 +238,18 @@ def test_of_a_corrupt_outbox_what_can_be_read_is_delivered_and_the_rest_is_named
 ) -> None:
     state = tmp_path / "state"
     count = 5000
-    with Device(state, mosquitto.url, replay_rate=0) as device:
-        while device.figure("appended") < count:
-            before = device.figure("appended")
-            device.send(1000, pad="x" * 90)
-            wait_until(lambda before=before: device.figure("appended") == before + 1000, "on disk")
-        gen = device.figure("gen")
+    with closing(open_outbox(state, OutboxSettings())) as outbox:
+        gen = outbox.gen
+        for _ in range(0, count, 50):
+            outbox.append([Draft("door/events", event, time.time_ns(), time.monotonic_ns())] * 50)
     content = bytearray((state / "outbox.db").read_bytes())
     damage(content)
     (state / "outbox.db").write_bytes(content)
-    with listening(mosquitto) as subscriber, Device(state, mosquitto.url, replay_rate=0) as device:
+    with listening(mosquitto) as subscriber, Device(state, mosquitto.url, replay_rate=0, replay_spread=0) as device:
         device.send(10)
         wait_until(lambda: said(device, "corrupt")() or said(device, "damaged")(), "told", 30.0)
-        device.wait_drained(110.0)
-        wait_until(lambda: not unaccounted(subscriber, gen, count), "every number came or is named", 60.0)
+        device.wait_drained(20.0)
+        wait_until(lambda: not unaccounted(subscriber, gen, count), "every number came or is named", 10.0)
         by_gen = {account.gen: account for account in books(subscriber)}
         assert sum(last - first + 1 for first, last in by_gen[gen].came) >= least * count
         assert all(account.missing(is_whole=True) == [] for account in by_gen.values())
