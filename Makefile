@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES CUTS SEED KILLS DATA
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS
 
-.PHONY: help setup run test lint format bench prove powercut wear kills accuracy link docs lock clean
+.PHONY: help setup run test lint format bench prove accuracy link powercut wear kills docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -53,6 +53,14 @@ prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (M
 	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
 
+link: .venv/.dev ## Find half-open links with the settings as they come, restart the broker of 500 devices; minutes
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest -s tests/proof/link_at_length.py $$ARGS
+
+accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
+##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
+	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
+
 powercut: .venv/.dev ## Cut the power of real messaging at random writes; CUTS=3000 SEED=1 (root, /dev/fuse, loop devices)
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut --cuts $${CUTS:-300} --seed $${SEED:-1} $${JSON:+--json} $${CI:+--may-skip}
@@ -64,14 +72,6 @@ kills: .venv/.dev ## Kill daemon and broker in random order while events flow, a
 wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (root, /dev/fuse, loop devices; JSON=1)
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut.wear $${JSON:+--json}
-
-accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
-##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
-	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
-
-link: .venv/.dev ## Find half-open links with the settings as they come, restart the broker of 500 devices; minutes
-	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest -s tests/proof/link_at_length.py $$ARGS
 
 docs: .venv/.runtime ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new

@@ -1,4 +1,4 @@
-"""One connection to a broker: the only module that speaks to paho."""
+"""One connection to a broker; with `client` the only module that speaks to paho."""
 
 import queue
 import struct
@@ -11,15 +11,15 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MQTTException
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from appliance.config import MessagingSettings
 from appliance.messaging import reasons, topics, wire
+from appliance.messaging.client import Packed, QuickClient, limits
 from appliance.messaging.credentials import Papers
 from appliance.messaging.inbox import MOST_BYTES, Received
 from appliance.messaging.parcels import TEXT, Parcel
@@ -42,17 +42,6 @@ class Protocol(Enum):
 
     MQTT_5 = "5"
     MQTT_3_1_1 = "3.1.1"
-
-
-class _Packed(Properties):
-    """Properties that are bytes already."""
-
-    def __init__(self, data: bytes) -> None:
-        object.__setattr__(self, "data", data)  # paho's own takes no names but MQTT's
-
-    def pack(self) -> bytes:
-        data: bytes = object.__getattribute__(self, "data")
-        return data
 
 
 class Dialler:
@@ -98,8 +87,8 @@ class Dialler:
 
         def connect() -> None:
             try:
-                limits = _limits() if protocol is Protocol.MQTT_5 else None
-                client.connect(self._host, self._port, self._settings.keepalive, properties=limits)
+                told = limits(MOST_RECEIVING, 2 * MOST_BYTES) if protocol is Protocol.MQTT_5 else None
+                client.connect(self._host, self._port, self._settings.keepalive, properties=told)
                 done.put(None)
             except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
                 done.put(reasons.of_failure(error))
@@ -117,18 +106,13 @@ class Dialler:
             _close(client)
         return reasons.NO_ANSWER
 
-    def _client(self, protocol: Protocol, papers: Papers) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"edgecam-{self._device_id}",
-            protocol=MQTTProtocolVersion.MQTTv5 if protocol is Protocol.MQTT_5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
+    def _client(self, protocol: Protocol, papers: Papers) -> QuickClient:
+        version = MQTTProtocolVersion.MQTTv5 if protocol is Protocol.MQTT_5 else MQTTProtocolVersion.MQTTv311
+        client = QuickClient(f"edgecam-{self._device_id}", version)
         client.connect_timeout = CONNECT_TIMEOUT
-        client.max_inflight_messages_set(0)  # the window is ours: paho would hide what it has not yet sent
         will = None
         if protocol is Protocol.MQTT_5:
-            will = _Packed(packed(Parcel(topics.AVAILABILITY, b"", 1, content_type=TEXT)))
+            will = Packed(packed(Parcel(topics.AVAILABILITY, b"", 1, content_type=TEXT)))
         where = topics.full(self._device_id, topics.AVAILABILITY)
         client.will_set(where, b"offline", qos=1, retain=True, properties=will)
         if papers.username is not None:
@@ -136,13 +120,6 @@ class Dialler:
         if papers.context is not None:
             client.tls_set_context(papers.context)
         return client
-
-
-def _limits() -> Properties:
-    limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives it no types
-    limits.ReceiveMaximum = MOST_RECEIVING
-    limits.MaximumPacketSize = 2 * MOST_BYTES  # of what is sent to us: a payload, its topic and properties
-    return limits
 
 
 class Conversation:
@@ -162,7 +139,7 @@ class Conversation:
         subscriptions: reasons.Reason codes of what was subscribed to, in that order, once the broker has told them.
     """
 
-    def __init__(self, client: Client, protocol: Protocol, wake: int, settings: MessagingSettings) -> None:
+    def __init__(self, client: QuickClient, protocol: Protocol, wake: int, settings: MessagingSettings) -> None:
         self.connack: int | None = None
         self.refusal: reasons.Reason | None = None
         self.end = reasons.LOST
@@ -183,7 +160,6 @@ class Conversation:
         self._trouble = ""
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         client.on_log = self._on_log
@@ -222,33 +198,31 @@ class Conversation:
 
     @contextmanager
     def corked(self) -> Iterator[None]:
-        """Let what is sent inside travel together: paho writes every packet by itself, which doubles its cost."""
-        wire.cork(self._client.socket(), is_on=True)
+        """Let what is published inside travel together."""
         try:
             yield
         finally:
-            wire.cork(self._client.socket(), is_on=False)
+            self._client.flush()
 
     def publish(self, topic: str, parcel: Parcel) -> None:
-        """Send one; its answer comes by and by."""
-        told, properties, size, is_teaching = topic, None, 0, False
+        """Send one, with all others of a `corked` block; its answer comes by and by."""
+        told, properties, is_teaching = topic, b"", False
         if self._protocol is Protocol.MQTT_5:
             # of QoS 0 nobody hears whether the broker has learned an alias from it
             alias, is_known = self._aliases.of(topic) if parcel.qos else (None, False)
-            data = packed(parcel, alias)
-            properties, size = _Packed(data), len(data)
+            properties = packed(parcel, alias)
             told, is_teaching = "" if is_known else topic, alias is not None and not is_known
-        if len(parcel.payload) + len(told) + size + _FRAME_BYTES > self._most_bytes:
+        if len(parcel.payload) + len(told) + len(properties) + _FRAME_BYTES > self._most_bytes:
             self._answer(parcel, 0x95)  # the broker would end the connection over it
             return
-        retain = parcel.retain and self._can_retain
         if not self.in_flight:
             self._ear.got_on()
-        sent = self._client.publish(told, parcel.payload, parcel.qos, retain=retain, properties=properties)
-        if parcel.qos and sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self.in_flight[sent.mid] = parcel
+        retain = parcel.retain and self._can_retain
+        mid = self._client.add(told, parcel.payload, parcel.qos, retain=retain, properties=properties)
+        if parcel.qos:
+            self.in_flight[mid] = parcel
             if is_teaching:
-                self._teaching[sent.mid] = topic
+                self._teaching[mid] = topic
 
     def subscribe(self, patterns: Sequence[str]) -> None:
         """Ask for what other clients publish; the answer stands in `subscriptions` by and by."""
@@ -268,8 +242,9 @@ class Conversation:
         ends = self._client.socket()
         if ends is None:
             return
-        ready = wire.wait(ends, self._wake, timeout, wants_to_write=self._client.want_write())
-        if ready.to_read:
+        patience = 0.0 if self._client.has_arrived else timeout
+        ready = wire.wait(ends, self._wake, patience, wants_to_write=self._client.want_write())
+        if ready.to_read or self._client.has_arrived:
             self._read(ready.trouble)
         if ready.to_write:
             self._client.loop_write()
@@ -290,11 +265,6 @@ class Conversation:
         self._client.on_disconnect = None
         _close(self._client)
 
-    def hang_up(self) -> None:
-        """Disconnect in good order and note nothing: the next connection follows at once."""
-        self.say_goodbye()
-        self._client.on_disconnect = None
-
     def _read(self, trouble: int) -> None:
         self._ear.heard()
         try:
@@ -303,12 +273,25 @@ class Conversation:
             # what paho makes of a packet that no broker should send
             code = MQTTErrorCode.MQTT_ERR_PROTOCOL
             _close(self._client)
+        self._take_acknowledged()
         if code is MQTTErrorCode.MQTT_ERR_PROTOCOL and self.connack == 0:
             self.is_blamed, self.is_dropped = True, False
             self.end = reasons.NO_MQTT
         elif self.is_dropped:
             self.end = reasons.of_end(trouble)
             self.is_dropped = self.end is reasons.DROPPED
+
+    def _take_acknowledged(self) -> None:
+        if self._client.acknowledged:
+            self._ear.got_on()
+        for mid, code in self._client.acknowledged:
+            parcel = self.in_flight.pop(mid, None)
+            topic = self._teaching.pop(mid, None) if self._teaching else None
+            if topic is not None and code < reasons.REFUSED:
+                self._aliases.learned(topic)
+            if parcel is not None:
+                self._answer(parcel, code)
+        self._client.acknowledged.clear()
 
     def _answer(self, parcel: Parcel, code: int) -> None:
         if parcel.ticket:
@@ -344,16 +327,6 @@ class Conversation:
             self.refusal = reasons.of_alert(self._trouble)
         else:
             self.is_dropped, self.end = True, reasons.DROPPED
-
-    def _on_publish(self, _: Client, __: Any, mid: int, code: ReasonCode, ___: Properties | None) -> None:
-        parcel = self.in_flight.pop(mid, None)
-        if parcel is None:
-            return
-        self._ear.got_on()
-        topic = self._teaching.pop(mid, None) if self._teaching else None
-        if topic is not None and code.value < reasons.REFUSED:
-            self._aliases.learned(topic)
-        self._answer(parcel, code.value)
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         told = message.properties

@@ -33,7 +33,7 @@ def packed(parcel: Parcel, alias: int | None = None) -> bytes:
         parts += _USER + _ID + _counted(parcel.id)
     if parcel.correlation is not None:
         parts += _CORRELATION + _counted(parcel.correlation)
-    return _length(len(parts)) + parts
+    return variable_length(len(parts)) + parts
 
 
 @lru_cache(maxsize=16)
@@ -48,7 +48,7 @@ def _counted(value: str | bytes) -> bytes:
     return struct.pack("!H", len(data)) + data
 
 
-def _length(number: int) -> bytes:
+def variable_length(number: int) -> bytes:
     """Give a variable byte integer (section 1.5.5)."""
     digits = bytearray()
     while number > _SEVEN_BITS:

@@ -39,11 +39,6 @@ def tune(wire: Any) -> None:
     _set(wire, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 
 
-def cork(wire: Any, *, is_on: bool) -> None:
-    """Let what is written travel together until it is switched off."""
-    _set(wire, socket.TCP_CORK, int(is_on))
-
-
 def is_near(wire: Any) -> bool:
     """Tell whether the peer is this machine."""
     if isinstance(wire, socket.socket):
