@@ -180,8 +180,6 @@ class Delivery(TypedDict):
     evicted: Count
     declared_lost: Count
     commits: Count
-    written_bytes: Annotated[int | None, {"minimum": 0}, "What the outbox wrote to the disk; null: nobody can tell."]
-    flushes: Annotated[Count, "How often the disk was made to keep it."]
     held_back: Annotated[Count, "Messages and topics that wait for another try."]
     takeovers: Annotated[Count, "Connections that another client with the same id took over."]
     received: Annotated[Count, "Messages from the broker that were asked for."]
