@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS
 
-.PHONY: help setup run test lint format bench prove accuracy link powercut wear kills docs lock clean
+.PHONY: help setup run test lint format bench prove accuracy link powercut wear kills month delivery docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -68,6 +68,14 @@ powercut: .venv/.dev ## Cut the power of real messaging at random writes; CUTS=3
 kills: .venv/.dev ## Kill daemon and broker in random order while events flow, and audit what arrives; KILLS=200 SEED=1
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.proof.kills --kills $${KILLS:-200} --seed $${SEED:-1} $${JSON:+--json}
+
+month: .venv/.dev ## Put 30 days of events into the outbox without a broker, then drain it with live events between them
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.proof.month $${JSON:+--json}
+
+delivery: .venv/.dev ## Time the drain of what is on disk, and its CPU, beside bare paho with all in memory (JSON=1)
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.bench.delivery $${JSON:+--json}
 
 wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (root, /dev/fuse, loop devices; JSON=1)
 	@scripts/get-mosquitto

@@ -139,14 +139,15 @@ class Account:
         """
         if not self.came:
             return []
+        begin, end = 1 if is_whole else self.came.first, self.came.last
         known = Runs()
         for run in (*self.came, *self.named):
             known.add(*run)
-        for first, last, number in _stretches(self.loose):
-            holes = known.holes(first, last)
-            if count(holes) <= number:
+        for low, high, number in _stretches(self.loose):
+            first, last = max(low, begin), min(high, end)  # who came later does not ask for what was before
+            if first <= last and count(known.holes(first, last)) <= number:
                 known.add(first, last)
-        return known.holes(1 if is_whole else self.came.first, self.came.last)
+        return known.holes(begin, end)
 
     def announce(self, last: int) -> None:
         """Note what the device says is the newest number it has given out."""

@@ -5,8 +5,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -50,6 +51,10 @@ LOOK_INTERVAL: Final = 0.5  # seconds between two lines of the counter
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write every message once, in the order of its numbers; they are kept in memory until then.",
 )
+@click.option(
+    "--acknowledge", is_flag=True, help='Tell devices with ack = "end-to-end" what is on disk here; needs --save.'
+)
+@click.option("--replay", is_flag=True, help="Command devices to send again what is missing, while they keep it.")
 @click.option("--whole", is_flag=True, help="Expect all numbers from 1, not from the first that comes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
@@ -66,6 +71,8 @@ def audit(
     name: str | None,
     save: Path | None,
     ordered: Path | None,
+    acknowledge: bool,
+    replay: bool,
     whole: bool,
     as_json: bool,
 ) -> None:
@@ -82,8 +89,10 @@ def audit(
     if file is not None:
         _read(file, books)
     else:
+        if acknowledge and save is None:
+            raise click.UsageError("--acknowledge says that messages are safe here: give a file with --save")
         settings = _settings(broker, username, password_file, ca_file)
-        facts = _listen(settings, books, device=device, seconds=seconds, name=name, save=save)
+        facts = _listen(settings, books, _Wish(device, seconds, name, save, acknowledge, replay, whole))
     books.write()
     found = [_told(account, is_whole=whole) for account in books.accounts]
     if not books.accounts.messages and not any(one["awaited"] for one in found):
@@ -169,56 +178,87 @@ def _parsed(line: bytes) -> tuple[str, bytes]:
     return "", line
 
 
-def _listen(
-    settings: "MessagingSettings",
-    books: _Books,
-    *,
-    device: str,
-    seconds: float | None,
-    name: str | None,
-    save: Path | None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    device: str
+    seconds: float | None
+    name: str | None
+    save: Path | None
+    is_acknowledging: bool
+    is_asking: bool
+    is_whole: bool
+
+
+def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[str, Any]:
     """Take in what comes off a broker until the time is over or Ctrl-C; give what is to be known of the connection."""
+    from appliance.workbench.arrival import ArrivalNotes, ReplayWishes
     from appliance.workbench.listening import Listening
 
-    if save is not None and save.exists():
-        _read(save, books)
+    if wish.save is not None and wish.save.exists():
+        _read(wish.save, books)
     begin = time.monotonic()
     with ExitStack() as stack:
-        take: Callable[[str, bytes], None] = books.take
-        if save is not None:
-            take = _saving(save, stack, books.take)
+        saved = None if wish.save is None else _Saved(wish.save, stack)
         own = f"edgecam-audit-{socket.gethostname()}-{os.getpid()}"
-        listening = Listening(settings, name=name or own, topics=f"edgecam/{device}/#", take=take)
+        listening = Listening(
+            settings,
+            name=wish.name or own,
+            topics=f"edgecam/{wish.device}/#",
+            take=books.take if saved is None else lambda topic, payload: books.take(*saved.save(topic, payload)),
+        )
         stack.enter_context(listening)
         counter = stack.enter_context(_Counter(books.accounts, listening))
+        wishes = ReplayWishes(books.accounts, listening.say)
+        notes = ArrivalNotes(books.accounts, saved.settle if saved else lambda: None, listening.say)
+
+        def is_over() -> bool:
+            counter.look()
+            if wish.is_acknowledging:
+                notes.look()
+            if wish.is_asking:
+                wishes.look(is_whole=wish.is_whole)
+            return wish.seconds is not None and time.monotonic() - begin > wish.seconds
+
         with suppress(KeyboardInterrupt):
-            listening.listen(lambda: counter.look() or (seconds is not None and time.monotonic() - begin > seconds))
-        if name is None:
+            listening.listen(is_over)
+        if wish.name is None:
             listening.forget()
     return {
         "seconds": round(time.monotonic() - begin, 1),
         "reconnects": listening.reconnects,
         "forgotten": listening.forgotten,
+        "asked": wishes.asked,
     }
 
 
-def _saving(file: Path, stack: ExitStack, take: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:
-    """Have each message on its way to disk before it is taken in, and so before it is acknowledged."""
-    try:
-        out = stack.enter_context(file.open("ab", buffering=0))
-    except OSError as error:
-        raise StorageError(f"--save {file} cannot be written: {error.strerror}") from error
+class _Saved:
+    """A file that each message is written to before it is taken in, and so before it is acknowledged."""
 
-    def save(topic: str, payload: bytes) -> None:
+    def __init__(self, file: Path, stack: ExitStack) -> None:
+        self._file = file
+        try:
+            self._out = stack.enter_context(file.open("ab", buffering=0))
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def save(self, topic: str, payload: bytes) -> tuple[str, bytes]:
+        """Write a message; give it back."""
         line = json.dumps({"topic": topic, "payload": payload.decode(errors="replace")}, ensure_ascii=False)
         try:
-            out.write(line.encode() + b"\n")
+            self._out.write(line.encode() + b"\n")
         except OSError as error:
-            raise StorageError(f"--save {file} cannot be written: {error.strerror}") from error
-        take(topic, payload)
+            raise self._explained(error) from error
+        return topic, payload
 
-    return save
+    def settle(self) -> None:
+        """Wait until the disk has it all."""
+        try:
+            os.fsync(self._out.fileno())
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> StorageError:
+        return StorageError(f"--save {self._file} cannot be written: {error.strerror}")
 
 
 class _Counter:
@@ -236,8 +276,8 @@ class _Counter:
         if self._is_watched:
             click.echo("\r\033[K", nl=False, err=True)
 
-    def look(self) -> bool:
-        """Show the figures of now, twice a second; it is never over because of that."""
+    def look(self) -> None:
+        """Show the figures of now, twice a second."""
         if self._is_watched and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_INTERVAL
             again = sum(account.again for account in self._accounts)
@@ -245,7 +285,6 @@ class _Counter:
             trouble = f"; {self._listening.trouble}" if self._listening.trouble else ""
             told = f"{self._accounts.messages} messages, {again} of them again, {missing} numbers missing{trouble}"
             click.echo(f"\r\033[K{told[:110]}; Ctrl-C ends", nl=False, err=True)
-        return False
 
 
 def _told(account: Account, *, is_whole: bool) -> dict[str, Any]:

@@ -79,6 +79,10 @@ class Listening:
         properties.SessionExpiryInterval = 0
         self._client.disconnect(properties=properties)
 
+    def say(self, topic: str, payload: bytes) -> None:
+        """Publish something; without a connection it is left unsaid."""
+        self._client.publish(topic, payload, qos=1)
+
     def listen(self, is_over: Callable[[], bool]) -> None:
         """Take what comes until `is_over`, which is asked several times a second."""
         backoff = Backoff(least=0.2, most=2.0, stable=5.0)  # one listener hammers nobody, and a device waits for it

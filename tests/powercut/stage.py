@@ -75,7 +75,9 @@ class Stage:
                     seen = appended
                     self.mark(promised=(before + 1, before + seen), gen=device.figure("gen"))
 
-        with Device(self.disk / "state", self.proxy.url, **{"replay_rate": 0, **settings}) as device:
+        with Device(
+            self.disk / "state", self.proxy.url, **{"replay_rate": 0, "replay_spread": 0, **settings}
+        ) as device:
             watcher = threading.Thread(target=watch, args=(device,))
             watcher.start()
             try:

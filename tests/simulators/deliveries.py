@@ -58,6 +58,8 @@ DELIVERIES = (
     Delivery("how many, but not which", (message(1), message(5), message(10), loose_gap(11, 2, 9, 7))),
     Delivery("more than were said", (message(1), message(10), loose_gap(11, 2, 9, 7)), ((2, 9),)),
     Delivery("two records that overlap", (message(1), message(10), loose_gap(11, 2, 6, 4), loose_gap(12, 4, 9, 4))),
+    Delivery("who comes later, and how many, but not which", (message(50), message(60), loose_gap(61, 1, 59, 40))),
+    Delivery("who comes later, and more", (message(50), message(80), loose_gap(81, 1, 79, 28)), ((51, 79),)),
     Delivery("killed, and it owns up to it", (message(1), message(2), restart(3), message(4))),
     Delivery("killed, and something is missing too", (message(1), restart(3), message(4)), ((2, 2),)),
 )

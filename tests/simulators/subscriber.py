@@ -17,8 +17,8 @@ class Subscriber:
     Args:
         port: The broker's port on loopback.
         name: Its own; the broker keeps a session for each.
+        pattern: What it subscribes to.
         within: Seconds in which it must be subscribed when the block begins; None: the broker may come later.
-        topics: What it subscribes to.
         **account: `username` and `password`, where the broker asks for them.
 
     Attributes:
@@ -32,8 +32,8 @@ class Subscriber:
         port: int,
         name: str = "subscriber",
         *,
+        pattern: str = "edgecam/#",
         within: float | None = 10.0,
-        topics: str = "edgecam/#",
         **account: str,
     ) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
@@ -43,7 +43,7 @@ class Subscriber:
         self._client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
         if account:
             self._client.username_pw_set(account["username"], account["password"])
-        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(pattern, qos=1)
         self._client.on_subscribe = lambda *_: self.subscribed.set()
         self._client.on_message = lambda _, __, message: self._take(message)
         self._client.reconnect_delay_set(1, 1)

@@ -51,6 +51,7 @@ def test_without_a_word_they_come_again_after_a_time_that_doubles(
     mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errands, "RESEND_AFTER", 1.0)
+    monkeypatch.setattr(errands, "NOTE_WITHIN", 0.1)
     mosquitto.start()
     with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url, ack="end-to-end") as device:
         device.send(20)

@@ -147,7 +147,7 @@ def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_tol
             assert home.states["event.test_hall_event"]["label"]
             wait_for(lambda: home.state("binary_sensor.test_hall_floor_person"), 10, "the zone")
             command_the_hall(home)
-            with Subscriber(broker.port, topics="homeassistant/#") as listener, HomeAssistant(broker.port, log):
+            with Subscriber(broker.port, pattern="homeassistant/#") as listener, HomeAssistant(broker.port, log):
                 wait_for(lambda: b"online" in listener.at("homeassistant/status"), 30, "a birth")
                 wait_for(
                     lambda: len(listener.at("homeassistant/device/edgecam-test/config")) > 1, 20, "discovery again"

@@ -17,6 +17,7 @@ from tests.simulators.timing import SetClock
 HOUR, YEAR = 3600.0, 365.25 * 86400.0
 WITHIN_NS = 50_000_000
 LASTED_NS = 2_000_000_000
+NO_FLEET = {"start_spread": 0.0, "reconnect_spread": 0.0, "replay_spread": 0.0}  # a single device need not wait
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Life:
         self.device = self._start()
 
     def _start(self) -> Device:
-        device = Device(self.directory, self.broker.url, clock=self.clock, boot_id=self.boot_id)
+        device = Device(self.directory, self.broker.url, clock=self.clock, boot_id=self.boot_id, **NO_FLEET)
         device.__enter__()
         return device
 

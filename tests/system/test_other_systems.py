@@ -68,7 +68,7 @@ def test_other_systems_get_what_their_documentation_says_and_ours_stays_as_it_is
 ) -> None:
     objects, frames = (f"test/onvif-mj/VideoAnalytics/hall/{module}" for module in ("Objects", "Detections"))
     with (
-        Subscriber(broker.port, topics="#") as subscriber,
+        Subscriber(broker.port, pattern="#") as subscriber,
         EdgecamProcess(tmp_path, config=config(broker, home=True)) as edgecam,
     ):
         wait_for(lambda: subscriber.at(DISCOVERY), within=30, what="discovery")
@@ -102,15 +102,15 @@ def test_other_systems_get_what_their_documentation_says_and_ours_stays_as_it_is
 
 def test_what_home_assistant_was_told_is_taken_back_when_it_is_switched_off(tmp_path: Path, broker: Mosquitto) -> None:
     with EdgecamProcess(tmp_path, config=config(broker, home=True)) as edgecam:
-        with Subscriber(broker.port, topics="#") as subscriber:
+        with Subscriber(broker.port, pattern="#") as subscriber:
             wait_for(lambda: last(subscriber, DISCOVERY), within=30, what="discovery")
         assert edgecam.stop() == 0
     with EdgecamProcess(tmp_path, config=config(broker, home=False)) as edgecam:
-        with Subscriber(broker.port, "second", topics="#") as subscriber:
+        with Subscriber(broker.port, "second", pattern="#") as subscriber:
             wait_for(lambda: subscriber.at("edgecam/test/info"), within=30, what="it runs")
             wait_for(lambda: subscriber.at(DISCOVERY)[-1:] == [b""], within=10, what="the empty message")
         wait_for(lambda: not (edgecam.state_dir / "homeassistant.json").exists(), within=20, what="nothing is kept")
         assert edgecam.stop() == 0
-    with Subscriber(broker.port, "late", topics="#") as subscriber:
+    with Subscriber(broker.port, "late", pattern="#") as subscriber:
         wait_for(lambda: subscriber.at("edgecam/test/info"), within=10, what="what is retained")
         assert subscriber.at(DISCOVERY) == []

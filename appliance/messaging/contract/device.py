@@ -187,6 +187,8 @@ class Delivery(TypedDict):
     kept: Annotated[Count, "Messages that the broker has and that can be sent again."]
     taken: Annotated[Count, "Of those, end to end: not yet confirmed by a subscriber."]
     saved: Annotated[Count, "Messages that were saved from a corrupt outbox."]
+    written_bytes: Annotated[int | None, {"minimum": 0}, "To the disk by the outbox; null: the kernel does not count."]
+    flushes: Annotated[Count, "Of the disk by the outbox."]
     commands: NotRequired[Commands]
 
 

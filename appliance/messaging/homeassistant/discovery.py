@@ -113,7 +113,12 @@ def _entities(facts: DeviceFacts, seen: Iterable[Subject]) -> Iterator[tuple[str
             yield from commanded(source, camera, has_pictures=facts.has_pictures)
     by_name = {camera.name: camera for camera in facts.cameras}
     named = chain.from_iterable(camera.configured() for camera in facts.cameras)
-    for subject in chain(named, sorted(seen)):
+    for subject in chain(sorted(named, key=_rank), sorted(seen)):
         place = by_name.get(subject.camera)
         if place is not None and (not subject.zone or subject.zone in place.zones):
             yield from of_subject(source, place.task, subject)
+
+
+def _rank(subject: Subject) -> tuple[bool, bool]:
+    """Give the order in which subjects of several cameras are told: all of each camera, then its zones and labels."""
+    return bool(subject.zone), subject.kind != "any"

@@ -156,6 +156,17 @@ def test_the_payload_stays_within_its_bound_and_tells_how_much_found_no_room() -
     assert gone == list(before)[-MOST_GONE:]
 
 
+def test_with_too_many_cameras_each_has_at_least_what_is_in_its_picture() -> None:
+    zones = {f"zone-{at}": ("person", "vehicle") for at in range(4)}
+    many = [replace(DOOR, name=f"door-{at}", zones=zones, labels=("person",)) for at in range(16)]
+    told = discover(facts(*many), [], {})
+    assert told.left_out > 0
+    assert len(encode(told.payload)) <= MOST_BYTES
+    for camera in many:
+        wanted = {f"{camera.name}._.any.count", f"{camera.name}._.label.person.occupied", f"{camera.name}.events"}
+        assert wanted <= told.platforms.keys()
+
+
 def test_counts_and_shares_tell_what_was_seen() -> None:
     seen = set(seen_in("door", counts().body))
     assert Subject("door", "way", "label", NASTY) in seen
