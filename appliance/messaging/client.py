@@ -20,7 +20,10 @@ from appliance.messaging.properties import variable_length
 
 MOST_AT_ONCE: Final = 256  # packets, and then others have their turn
 
+MOST_ARRIVING_BYTES: Final = 128 << 10  # of a packet that are kept: with MQTT 3.1.1 it may have 256 MB
+
 _READ_BYTES: Final = 4096
+_MOST_READ_BYTES: Final = 256 << 10  # at once: what has come waits in memory until it is handed over
 _BATCH_BYTES: Final = 64 << 10
 _PUBLISH: Final = 0x30
 _RETAIN: Final = 0x01
@@ -52,6 +55,7 @@ class QuickClient(Client):
     def __init__(self, client_id: str, protocol: MQTTProtocolVersion) -> None:
         self.acknowledged: list[tuple[int, int]] = []
         self._arrived = memoryview(b"")
+        self._read_bytes = 0
         self._batch = bytearray()
         super().__init__(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, reconnect_on_failure=False
@@ -92,7 +96,10 @@ class QuickClient(Client):
 
     def loop_read(self, max_packets: int = MOST_AT_ONCE) -> MQTTErrorCode:
         """Read what has come: more than paho does, which knows of no messages that are on their way."""
+        self._read_bytes = 0
         for _ in range(max_packets):
+            if self._read_bytes >= _MOST_READ_BYTES:
+                break
             if self._sock is None:
                 return MQTTErrorCode.MQTT_ERR_NO_CONN
             code = self._packet_read()
@@ -103,8 +110,11 @@ class QuickClient(Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _sock_recv(self, bufsize: int) -> bytes:
+        # the beginning of a packet that is too large tells what it was, and whoever it is for refuses it
+        del self._in_packet["packet"][MOST_ARRIVING_BYTES:]
         if not self._arrived:
             self._arrived = memoryview(super()._sock_recv(_READ_BYTES))
+            self._read_bytes += len(self._arrived)
         given, self._arrived = self._arrived[:bufsize], self._arrived[bufsize:]
         return bytes(given)
 

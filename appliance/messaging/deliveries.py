@@ -46,6 +46,10 @@ class Deliveries:
         """How many messages the broker took of which no subscriber said that they are there; only end to end."""
         return self._shelf.taken.rows
 
+    def has(self, gen: str) -> bool:
+        """Tell whether there is, or was, such a generation in the store."""
+        return gen in self._numbers.gens.values()
+
     def acknowledge(self, seqs: Collection[int]) -> None:
         """Note keys that the broker has: they wait no longer, and are kept for the replay window.
 

@@ -29,6 +29,11 @@ class Errands:
         self._resend_after = RESEND_AFTER
         self._resend_at = 0.0
 
+    @property
+    def waiting(self) -> int:
+        """How many words of subscribers are not noted yet: at most one for each generation."""
+        return len(self._arrived)
+
     def take(self, news: Sequence[News]) -> None:
         """Take in what happened on the link: on a new connection all is sent again that nobody said had arrived."""
         if any(isinstance(item, LinkUp) for item in news) and self._outbox.deliveries.is_end_to_end:
@@ -46,9 +51,11 @@ class Errands:
             match request:
                 case Replay():
                     self._replay(request)
-                case Arrived():
+                case Arrived() if self._outbox.deliveries.has(request.gen):
                     self._arrived[request.gen] = request
                     self._note_at = self._note_at or time.monotonic() + NOTE_WITHIN
+                case Arrived():
+                    pass  # or a liar could have us remember generations without end
         if self._outbox.deliveries.is_end_to_end:
             self._outbox.acknowledge(self._feeder.acknowledged)  # in memory only
             self._feeder.acknowledged.clear()

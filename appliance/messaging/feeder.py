@@ -213,13 +213,13 @@ class Feeder:
 
     def _feed_live(self) -> None:
         while self._live < (last := self._newest()) and (room := self._room()) > 0:
-            rows = self._outbox.pending(self._live, room, self._holds.topics())
+            rows = self._outbox.pending(self._live, room, self._holds.topics(self._live))
             self._live = last if len(rows) < room else rows[-1].seq
             self._give(rows)
 
     def _feed_backlog(self) -> None:
         while self._backlog < self._boundary and (room := min(self._room(), self._pacer.room(self._window()))) > 0:
-            rows = self._outbox.pending(self._backlog, room, self._holds.topics())
+            rows = self._outbox.pending(self._backlog, room, self._holds.topics(self._backlog))
             is_last = len(rows) < room or rows[-1].seq >= self._boundary
             self._backlog = self._boundary if is_last else rows[-1].seq
             self._give([row for row in rows if row.seq <= self._boundary], is_backlog=True)

@@ -140,14 +140,24 @@ class Holds:
             hold.trial = seq
         return True
 
-    def topics(self) -> list[str]:
-        """Give the topics of which nothing may be sent now, so that their messages need not be read."""
+    def topics(self, after: int | None = None) -> list[str]:
+        """Give the topics of which nothing may be sent now, so that their messages need not be read.
+
+        Args:
+            after: Those behind this number are about to be left out; when the hold ends, they are looked for.
+        """
+        if not self._holds:
+            return []
         now = self._monotonic()
-        return [
-            str(key[1])
+        closed = {
+            str(key[1]): hold
             for key, hold in self._holds.items()
             if key[0] == "topic" and (hold.trial is not None or now < hold.retry_at)
-        ]
+        }
+        if after is not None:
+            for hold in closed.values():
+                hold.first_seq = min(hold.first_seq, after + 1)
+        return list(closed)
 
     def next_trial(self) -> float | None:
         """Give the monotonic second of the next trial; None when none is waiting for its time."""

@@ -72,6 +72,21 @@ class Losses:
                 return True
         return False
 
+    def renew(self, key: int) -> bool:
+        """Put what a record names that the broker never takes into another one, which says how many and not which.
+
+        It is shorter, and carries the number of the one that goes as well. False when the key is no such record.
+        """
+        for reason, runs, count in self._db.rows("SELECT reason, runs, count FROM gap WHERE seq=?", key):
+            if named := parsed(runs):
+                merged = gaps.merge([*named, (key, key)])
+                self._delete(key)
+                self.forget([key])
+                another = self._numbers.take(place=place_of(key))
+                self._write(another, [(merged[0][0], merged[-1][1])], count + 1, reason)
+                return True
+        return False
+
     def seal(self, keys: Sequence[int]) -> None:
         """Note that records are about to be sent, so that nothing more is put into them."""
         self._db.change_many("UPDATE gap SET sealed=1 WHERE seq=?", [(key,) for key in keys])

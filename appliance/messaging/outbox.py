@@ -348,10 +348,14 @@ class Outbox:
             return self._bounds.shrink(spare, is_tight=self.relief.is_tight)
 
     def give_up(self, seqs: Sequence[int], reason: str) -> int:
-        """Delete messages that the broker will never take, and name them in a gap record; give how many."""
+        """Delete messages that the broker will never take, and name them in a gap record; give how many.
+
+        What a gap record among them names is named in another one.
+        """
         waiting = [seq for seq in seqs if any(row.seq == seq for row in self.pending(seq - 1, 1))]
         with self.transaction():
-            return self._bounds.drop(waiting, reason)
+            others = [seq for seq in waiting if not self._losses.renew(seq)]
+            return len(waiting) - len(others) + self._bounds.drop(others, reason)
 
     def _begin(self, beat: Callable[[], None]) -> None:
         is_new = not self._db.rows("SELECT 1 FROM generation")

@@ -11,7 +11,7 @@ from appliance.messaging.boots import UNKNOWN, Boots
 from appliance.messaging.database import Database
 from appliance.messaging.losses import Losses
 from appliance.messaging.numbers import Numbers
-from appliance.messaging.rows import MOST_PLACES, checksum, place_of
+from appliance.messaging.rows import MOST_PLACES, checksum, key_of, place_of
 from appliance.messaging.salvage import OldRow, Salvage
 from appliance.messaging.shelf import Shelf
 
@@ -103,6 +103,8 @@ class Rescue:
             for place, one in self._salvage.generations.items():
                 if one.gen:
                     self._numbers.learn(place, one.gen)
+                    # before any row comes: a gap record that an eviction needs meanwhile must not take a row's number
+                    self._numbers.raise_to(max(one.last, key_of(place, 0)))
 
     def step(self) -> int | None:
         """Bring over some rows, inside a transaction; give the lowest key of them, None: there were none."""
@@ -120,6 +122,7 @@ class Rescue:
         known = {key for (key,) in self._db.rows(*_among([row[0] for row in rows]))} if rows else set()
         rows = [row for row in {row[0]: row for row in rows}.values() if row[0] not in known]
         self._shelf.insert(rows)
+        self._numbers.is_stale = True  # they are below what was thought to be the lowest that waits
         self._losses.waiting.update(row[0] for row in rows if row[1] == 0)
         self._batch, self._lost = len(rows), None
         if self._leaf < salvage.leaves:
@@ -172,7 +175,6 @@ class Rescue:
         self._lost = 0
         for place, runs in salvage.missing().items():
             if runs and place in self._numbers.gens:
-                self._numbers.raise_to(salvage.generations[place].last)
                 self._losses.record(runs, "corrupt")
                 self._lost += gaps.count(runs)
         self._db.change("DELETE FROM meta WHERE key='salvage'")

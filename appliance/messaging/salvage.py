@@ -123,6 +123,7 @@ class Salvage:
             self._found.generations[place].gen = self._found.generations[place].gen or name
         for low, high in [*self._found.named, *((run.first, run.last) for run in self._kept)]:
             self._raise(low, high)
+        self._find_the_ends()
 
     def rows(self, leaf: int) -> Iterator[OldRow]:
         """Give the sound rows of a page that the broker does not have, in the order of their keys."""
@@ -146,11 +147,8 @@ class Salvage:
         accounted = Kept(None, 0)
         for low, high in gaps.merge([*self._came, *self._found.named, *((run.first, run.last) for run in self._kept)]):
             accounted.add(KeptRun(low, high, 1, 0, 0))
-        newest = max(self._found.generations, default=0)
         missing = {}
         for place, generation in self._found.generations.items():
-            if place == newest and not self._knows_the_end():
-                generation.last += self._margin()
             first = max(generation.floor, key_of(place, 0)) + 1
             missing[place] = list(accounted.between(first, generation.last)) if first <= generation.last else []
         return missing
@@ -166,6 +164,18 @@ class Salvage:
                 self._note_generation(key, row)
             elif len(row) == _FIVE:
                 self._note(key, row)
+
+    def _find_the_ends(self) -> None:
+        """Learn the last number of each generation before any of its rows is read: a gap record may need the next."""
+        for number in {place_of(key): number for key, number in self._found.leaves}.values():
+            for key, row in self._pages.rows(number):
+                # one that is damaged had its number all the same, unless that is what is damaged
+                known = self._found.generations.get(place_of(key))
+                is_near = known is not None and key - known.last <= ROWS_OF_A_PAGE
+                if len(row) == _OUTBOX_COLUMNS and (is_near or _is_sound(key, row)):
+                    self._raise(key, key)
+        if self._found.generations and not self._knows_the_end():
+            self._found.generations[max(self._found.generations)].last += self._margin()
 
     def _name(self, place: int, payload: Value) -> None:
         """Take a generation's name from a message, where nothing else tells it."""

@@ -44,7 +44,7 @@ class Rampage:
     ) -> None:
         self.kills = {"daemon": 0, "broker": 0}
         self._chance = random.Random(seed)
-        self.broker = Mosquitto(directory)
+        self.broker = Mosquitto(directory, ("max_queued_messages 0",))
         if keeps_sessions:
             store = ("persistence true", f"persistence_location {directory}/", "max_queued_messages 0")
             self.broker.configure(*store, "autosave_on_changes true", "autosave_interval 1")

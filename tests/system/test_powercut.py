@@ -24,7 +24,7 @@ def searched(*arguments: str) -> tuple[int, dict[str, object]]:
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_power_cuts_break_no_promise_and_a_database_that_never_flushes_is_found_out() -> None:
-    status, told = searched("--cuts", "50", "--scenario", "append", "--scenario", "canary")
+    status, told = searched("--cuts", "40", "--scenario", "append", "--scenario", "canary")
     assert (status, told["broken"], told["is_blind"]) == (0, 0, False)
 
 

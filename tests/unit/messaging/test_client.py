@@ -1,14 +1,18 @@
 """What of paho is overridden is there, and does what we take it to do."""
 
+import contextlib
 import inspect
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
-from appliance.messaging.client import QuickClient
+from appliance.messaging.client import MOST_ARRIVING_BYTES, QuickClient
+from appliance.messaging.inbox import MOST_BYTES
+from appliance.messaging.properties import variable_length
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
@@ -117,3 +121,39 @@ def test_in_mqtt_3_1_1_there_are_no_properties() -> None:
         wire = client.socket()
         assert wire is not None
         wire.close()
+
+
+def test_of_a_packet_without_measure_only_the_beginning_is_kept_and_the_next_one_is_read(
+    pair: tuple[QuickClient, socket.socket],
+) -> None:
+    client, end = pair
+    lengths: list[int] = []
+    client.on_message = lambda _, __, message: lengths.append(len(message.payload))
+    size = 4 << 20
+    # three bytes of topic, one of properties, and the payload
+    sent = b"\x30" + variable_length(size + 4) + b"\0\x01a\0" + bytes(size) + b"\x30\x05\0\x01b\0x"
+    for begin in range(0, len(sent), 32768):
+        end.sendall(sent[begin : begin + 32768])
+        for _ in range(20):
+            assert client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+    deadline = time.monotonic() + 5.0
+    while len(lengths) < 2 and time.monotonic() < deadline:
+        client.loop_read()
+    assert MOST_BYTES < lengths[0] <= MOST_ARRIVING_BYTES + 4096
+    assert lengths[1:] == [1]
+
+
+def test_no_more_is_read_at_once_than_may_wait_in_memory(pair: tuple[QuickClient, socket.socket]) -> None:
+    client, end = pair
+    came: list[int] = []
+    client.on_message = lambda _, __, message: came.append(len(message.payload))
+    end.settimeout(0.2)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 << 20)
+    one = b"\x30" + variable_length(60_004) + b"\0\x01a\0" + bytes(60_000)
+    with contextlib.suppress(TimeoutError):
+        end.sendall(one * 20)
+    deadline = time.monotonic() + 5.0
+    while not came and time.monotonic() < deadline:
+        client.loop_read()
+        assert sum(came) <= 400_000
+    assert came

@@ -169,3 +169,20 @@ def test_a_stop_does_not_wait_for_the_backlog(paced: Bench) -> None:
     paced.answer(paced.link.taken())
     assert paced.feeder.is_settled
     assert paced.link.taken() == []
+
+
+def test_what_waited_of_a_topic_is_sent_once_it_is_accepted_though_a_later_one_was_refused_first(paced: Bench) -> None:
+    paced.append(12, "door/events")
+    paced.append(5, "street/events")
+    paced.up()
+    assert drained(paced, 0.1) == list(range(1, 11))
+    paced.append(1, "street/events")
+    paced.feeder.feed()
+    sent = paced.link.taken()
+    paced.answer([parcel for parcel in sent if parcel.topic == "street/events"], 0x87)
+    sent += paced.link.taken()
+    assert numbers(sent)[0] == 18, "what happens now goes first"
+    paced.answer([parcel for parcel in sent if parcel.topic == "door/events"])
+    assert numbers(sent)[1:] + drained(paced, 0.5) == [11, 12]
+    paced.clock.seconds += 700.0  # meanwhile the owner has corrected the access list
+    assert sorted(drained(paced, 3.0)) == [13, 14, 15, 16, 17, 18]

@@ -295,3 +295,39 @@ def test_of_an_outbox_with_small_pages_as_much_is_saved(tmp_path: Path, page: in
     assert len(waiting) - len(came) <= (6 if page else 0)
     assert declared(store, gen) >= waiting - came
     store.close()
+
+
+@pytest.mark.parametrize("steps", [1, 100], ids=["while they are being saved", "when all are saved"])
+def test_a_gap_record_of_an_old_generation_never_takes_a_number_that_was_given_out(tmp_path: Path, steps: int) -> None:
+    gen, waiting = fill(tmp_path, 1024)
+    content = bytearray((tmp_path / "outbox.db").read_bytes())
+    overwrite(1, with_bytes=b"\xa5" * PAGE)(content)
+    (tmp_path / "outbox.db").write_bytes(content)
+    store = make(tmp_path, max_rows=400)
+    store.open()
+    for _ in range(steps):
+        store.rescue()
+    while store.evict():
+        pass
+    rescue(store)
+    records = [record for record in gap_records(store) if record["gen"] == gen]
+    assert records
+    assert all(int(str(record["seq"])) > max(waiting) for record in records)
+    assert saved(store) | declared(store, gen) >= waiting
+    store.close()
+
+
+def test_a_damaged_row_at_the_very_end_is_named_and_its_number_not_given_out_again(tmp_path: Path) -> None:
+    gen, waiting = fill(tmp_path, 320)
+
+    def damage(content: bytearray) -> None:
+        last = content.rindex(b'"seq": 320')
+        content[last + 20] ^= 1
+        content[:PAGE] = b"\xa5" * PAGE
+
+    store = damaged(tmp_path, damage)
+    rescue(store)
+    assert saved(store) == waiting - {320}
+    assert 320 in declared(store, gen)
+    assert all(int(str(record["seq"])) > 320 for record in gap_records(store) if record["gen"] == gen)
+    store.close()
