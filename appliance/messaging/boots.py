@@ -65,7 +65,10 @@ class Boots:
             case _:
                 return UNKNOWN
         self._db.change("INSERT OR IGNORE INTO boot(number, id) VALUES(?,?)", number - _ADOPTED, boot_id)
-        found: int = self._db.rows("SELECT number FROM boot WHERE id=?", boot_id)[0][0]
+        numbers = self._db.rows("SELECT number FROM boot WHERE id=?", boot_id)
+        if not numbers:  # another boot has that number: what a damaged page says is not to be believed
+            return UNKNOWN
+        found: int = numbers[0][0]
         if known and found not in self._offsets:
             self._keep(found, Offset(*known))
         return found

@@ -342,7 +342,8 @@ def gap_body(
         first: The lowest of them.
         last: The highest of them.
         ranges: Exactly which, first and last of each run; empty when there were too many runs to keep.
-        reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``, ``corrupt``, ``restart``.
+        reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``, ``corrupt``, ``restart``,
+            ``refused``.
         uncounted_s: Messages without a number may be lost as well: what came in within so many seconds.
     """
     body: device.Gap = {"from": first, "to": last, "count": count, "reason": reason}

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -211,16 +213,17 @@ def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[s
         wishes = ReplayWishes(books.accounts, listening.say)
         notes = ArrivalNotes(books.accounts, saved.settle if saved else lambda: None, listening.say)
 
+        is_interrupted = stack.enter_context(_noted_interrupts())
+
         def is_over() -> bool:
             counter.look()
             if wish.is_acknowledging:
                 notes.look()
             if wish.is_asking:
                 wishes.look(is_whole=wish.is_whole)
-            return wish.seconds is not None and time.monotonic() - begin > wish.seconds
+            return is_interrupted() or (wish.seconds is not None and time.monotonic() - begin > wish.seconds)
 
-        with suppress(KeyboardInterrupt):
-            listening.listen(is_over)
+        listening.listen(is_over)
         if wish.name is None:
             listening.forget()
     return {
@@ -229,6 +232,22 @@ def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[s
         "forgotten": listening.forgotten,
         "asked": wishes.asked,
     }
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[Callable[[], bool]]:
+    """Tell whether Ctrl-C was pressed, so that a message is taken in whole; a second one ends all at once."""
+    pressed = threading.Event()
+
+    def note(*_: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Saved:

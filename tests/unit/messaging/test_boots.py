@@ -100,3 +100,11 @@ def test_an_earlier_boot_whose_clock_was_ahead_makes_no_age_negative(db: Databas
     second = boot(db, "two", Offset(FIRST, 25_000_000, SECOND))
     assert second.here(ahead, SECOND) is None
     assert second.age(ahead, SECOND, 7 * SECOND) == 7 * SECOND
+
+
+def test_a_number_that_two_boots_of_a_damaged_outbox_lay_claim_to_is_the_first_ones(db: Database) -> None:
+    boots = boot(db, "now")
+    with db.transaction(lambda: None):
+        number = boots.adopt(3, ["one", FIRST, 25_000_000, "synced", 5 * SECOND])
+        assert boots.adopt(3, ["two", None, None, None, None]) == UNKNOWN
+        assert boots.adopt(3, ["one", FIRST, 25_000_000, "synced", 5 * SECOND]) == number != UNKNOWN

@@ -28,19 +28,35 @@ NAMES = [channel.name for channel in CHANNELS]
 TOLD = [channel for channel in CHANNELS if channel.has_schema]
 
 
-def type_of(schema: dict[str, Any], path: str) -> str:
-    """Give the type of the field at a path that `fields_of` gave."""
+def field_of(schema: dict[str, Any], path: str) -> tuple[dict[str, Any], bool]:
+    """Give the schema of the field at a path that `fields_of` gave, and whether it is always there."""
+    is_needed = False
     for step in path.replace("[]", ".[]").split("."):
-        schema = schema["items"] if step == "[]" else schema["additionalProperties" if step == "*" else "properties"]
-        schema = schema[step] if step not in {"[]", "*"} else schema
+        if step in {"[]", "*"}:
+            schema = schema["items" if step == "[]" else "additionalProperties"]
+        else:
+            is_needed = step in schema.get("required", ())
+            schema = schema["properties"][step]
+    return schema, is_needed
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """Give the type that a schema asks for, with that of what is in it."""
     told = schema.get("type", json.dumps(schema.get("enum", schema.get("const"))))
-    return told if isinstance(told, str) else "|".join(told)
+    words = told if isinstance(told, str) else "|".join(told)
+    inner = schema.get("items") or schema.get("additionalProperties")
+    return f"{words} of {type_of(inner)}" if inner else words
 
 
 def published_now() -> list[str]:
-    """Give a line for every field of every payload: topic, path, type."""
-    made = {channel.name: schema_of(channel) for channel in TOLD}
-    return [f"{name} {path} {type_of(schema, path)}" for name, schema in made.items() for path in fields_of(schema)]
+    """Give a line for every field of every payload: topic, path, type; another for each that is always there."""
+    lines = []
+    for channel in TOLD:
+        schema = schema_of(channel)
+        for path in fields_of(schema):
+            field, is_needed = field_of(schema, path)
+            lines += [f"{channel.name} {path} {type_of(field)}", *([f"{channel.name} {path} always"] * is_needed)]
+    return lines
 
 
 def test_the_files_in_docs_are_what_the_code_makes() -> None:
