@@ -77,13 +77,14 @@ def test_the_daemon_loses_reorders_and_misdates_nothing_while_its_clock_is_wrong
             last = edgecam.wait_for_status(
                 lambda told: told["messaging"]["connected"] and told["messaging"]["rows"] < 6, 60, "delivered"
             )["messaging"]["last_seq"]
-            wait_for(lambda: len(subscriber.numbers()) >= last - 6, 20, "all at the subscriber")
+            # what waited may come behind what has happened since: none is missing once all up to here are there
+            wait_for(lambda: set(range(1, last + 1)) <= set(subscriber.numbers()), 20, "all at the subscriber")
             wait_for(lambda: subscriber.bodies("hall/status"), 10, "the camera's state")
         assert edgecam.stop() == 0
         said = edgecam.errors()
-    messages = subscriber.numbered()
+    messages = [fields for fields in subscriber.numbered() if fields["seq"] <= last]
     numbers = [fields["seq"] for fields in messages]
-    assert sorted(numbers) == list(range(1, max(numbers) + 1)), "complete"
+    assert sorted(numbers) == list(range(1, last + 1)), "complete, and each once"
     events = [fields for fields in messages if "object_id" in fields]
     waited = [fields["seq"] for fields in events if fields.get("replay")]
     assert waited == sorted(waited)

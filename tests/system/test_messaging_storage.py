@@ -193,7 +193,7 @@ def test_what_a_corrupt_outbox_held_is_delivered_under_its_old_numbers(mosquitto
         file.seek(4096 * 30)
         file.write(b"\xa5" * 4096)  # and one with messages
     mosquitto.start()
-    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url) as device:
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url, replay_spread=0) as device:
         device.send(3)
         device.wait_drained(60.0)
         wait_until(lambda: (finding := device.finding("outbox")) and "were saved" in finding.what, "said so")
