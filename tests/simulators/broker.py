@@ -2,14 +2,18 @@
 
 import base64
 import hashlib
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+OURS: Final = (10_000, 32_000)  # below what Linux takes for outgoing connections, net.ipv4.ip_local_port_range
 
 
 def find_mosquitto() -> str | None:
@@ -20,10 +24,14 @@ def find_mosquitto() -> str | None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a port that nobody has now, and that the kernel gives to no outgoing connection before it is used."""
+    while True:
+        port = random.randint(*OURS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 class Mosquitto:
