@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.core.files import sync_directory, write_atomically
@@ -26,6 +26,7 @@ _MOST_REDIRECTS = 5
 _MOST_TRIES = 20  # of one call; each must have brought something
 _CHUNK = 64 << 10
 _PARTIAL, _WHOLE, _NOT_SATISFIABLE = 206, 200, 416
+_NAMES: Final = {"sha256": "SHA-256", "sha512": "SHA-512"}
 _MOST_NOTE = 4096  # bytes of what is remembered of a part
 
 Progress = Callable[[int, int | None], None]
@@ -38,21 +39,23 @@ class Wanted:
 
     Attributes:
         url: Where it is.
-        sha256: Of its content, 64 hexadecimal digits, lower case.
+        digest: SHA-256 of its content, 64 hexadecimal digits, lower case.
         most: It has no more bytes.
         size: It has so many; None: that is not known.
         may_be_local: ``http://`` of this machine is accepted too, for tests.
+        algorithm: Of the digest, where it is not SHA-256: ``sha512``.
     """
 
     url: str
-    sha256: str
+    digest: str
     most: int
     size: int | None = None
     may_be_local: bool = False
+    algorithm: Literal["sha256", "sha512"] = "sha256"
 
 
 def download(wanted: Wanted, path: Path, progress: Progress) -> None:
-    """Bring a file; blocks until it is there and verified.
+    """Bring a file; blocks until it is there and verified. One that is there and is the same is not asked for again.
 
     What has come lies beside `path` under its name with ``.part``, and a later call goes on from it, where the server
     still has the same.
@@ -69,6 +72,8 @@ def download(wanted: Wanted, path: Path, progress: Progress) -> None:
         UnavailableError: The server cannot be reached, refuses, or stopped sending; what came is kept.
     """
     _check_address(wanted.url, wanted)
+    if _is_there(wanted, path):
+        return
     part = _Part(path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json"))
     try:
         for _ in range(_MOST_TRIES):
@@ -89,6 +94,15 @@ def download(wanted: Wanted, path: Path, progress: Progress) -> None:
     raise UnavailableError(
         f"{_host(wanted.url)} stopped sending after {part.size()} bytes; the same command goes on from there"
     )
+
+
+def _is_there(wanted: Wanted, path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            is_small = os.fstat(file.fileno()).st_size <= wanted.most
+            return is_small and hashlib.file_digest(file, wanted.algorithm).hexdigest() == wanted.digest
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,7 @@ class _Part:
         try:
             with self.note.open("rb") as file:
                 told = json.loads(file.read(_MOST_NOTE))
-            is_same = (told["url"], told["sha256"]) == (wanted.url, wanted.sha256)
+            is_same = (told["url"], told["digest"]) == (wanted.url, wanted.digest)
             return str(told["tag"]) if is_same else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
@@ -135,7 +149,7 @@ def _fetch(wanted: Wanted, part: _Part, progress: Progress) -> bool:
         start = start if is_part else 0
         whole = _whole(wanted, start, _promised(answer))
         write_atomically(
-            part.note, json.dumps({"url": wanted.url, "sha256": wanted.sha256, "tag": _tag(answer)}).encode()
+            part.note, json.dumps({"url": wanted.url, "digest": wanted.digest, "tag": _tag(answer)}).encode()
         )
         with part.file.open("r+b" if start else "wb") as file:
             file.seek(start)
@@ -238,11 +252,11 @@ def _is_loopback(host: str) -> bool:
 
 def _verify(wanted: Wanted, part: _Part) -> None:
     with part.file.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != wanted.sha256:
+        digest = hashlib.file_digest(file, wanted.algorithm).hexdigest()
+    if digest != wanted.digest:
         raise ModelError(
-            f"{wanted.url} is not the file that is meant: its SHA-256 is {digest}, not {wanted.sha256}; nothing "
-            "was kept"
+            f"{wanted.url} is not the file that is meant: its {_NAMES[wanted.algorithm]} is {digest}, "
+            f"not {wanted.digest}; nothing was kept"
         )
 
 
