@@ -1,0 +1,77 @@
+"""Whether a rollout means this device: each device works it out for itself from signed metadata. Pure.
+
+A device's place among all is a hash of its id and the rollout's salt, so that widening a rollout leaves nobody out who
+was in, and another rollout begins with other devices. tests/unit/updates/buckets.json has values to check other
+implementations with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from hashlib import sha256
+from typing import Final
+
+from appliance.updates.formats import MILLION, Rollout
+
+_DOMAIN: Final = "edgecam-rollout-v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """What of a device decides whether it is meant.
+
+    Attributes:
+        device_id: Its id.
+        cohorts: What its owner counts it to.
+    """
+
+    device_id: str
+    cohorts: Sequence[str] = ()
+
+
+def place(salt: str, device_id: str) -> int:
+    """Give a device's place in a rollout's order, in millionths from 0; those below the share are in."""
+    digest = sha256(f"{_DOMAIN}\0{salt}\0{device_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") * MILLION >> 64
+
+
+def hidden(device_id: str) -> str:
+    """Give a device's id as lists of devices have it."""
+    return sha256(device_id.encode()).hexdigest()[:16]
+
+
+def is_meant(rollout: Rollout, whom: Whom) -> bool:
+    """Tell whether a rollout is for a device, whatever its state and the time."""
+    known_as = hidden(whom.device_id)
+    if known_as in rollout.deny:
+        return False
+    if known_as in rollout.allow:
+        return True
+    is_in_cohort = not rollout.cohorts or not set(rollout.cohorts).isdisjoint(whom.cohorts)
+    return is_in_cohort and place(rollout.salt, whom.device_id) < rollout.share_ppm
+
+
+def start_delay(rollout: Rollout, device_id: str) -> int:
+    """Give how many seconds a device waits before it begins, so that not all begin at once; the same every time."""
+    digest = sha256(f"{_DOMAIN}-start\0{rollout.id}\0{device_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") * (rollout.jitter_seconds + 1) >> 64
+
+
+def why_not_now(rollout: Rollout, now: datetime) -> str:
+    """Tell why nobody starts now; nothing when devices may.
+
+    Args:
+        rollout: The rollout.
+        now: With its time zone, the device's own: windows are in local time.
+    """
+    if rollout.state in {"paused", "halted"}:
+        return f"the rollout is {rollout.state}"
+    if rollout.not_before is not None and now < datetime.fromisoformat(rollout.not_before).astimezone(UTC):
+        return f"the rollout begins at {rollout.not_before}"
+    if rollout.window is not None and not _is_within(now.time(), *map(time.fromisoformat, rollout.window)):
+        return f"it is outside the window from {rollout.window[0]} to {rollout.window[1]}"
+    return ""
+
+
+def _is_within(now: time, start: time, end: time) -> bool:
+    return start <= now < end if start <= end else now >= start or now < end
