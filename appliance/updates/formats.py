@@ -19,7 +19,8 @@ MILLION: Final = 1_000_000
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=MODEL_NAME)]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
-FileName = Annotated[str, Field(pattern=r"^[0-9A-Za-z_][0-9A-Za-z._-]{0,127}$")]
+ReleasedName = Annotated[str, Field(pattern=r"^(?:golden/)?[0-9A-Za-z_][0-9A-Za-z._-]{0,127}$")]
+"""A file of a model's folder: beside the manifest, or among the golden frames."""
 TargetPath = Annotated[
     str, Field(pattern=r"^(?:[0-9A-Za-z_][0-9A-Za-z._+-]{0,127}/){1,5}[0-9A-Za-z_][0-9A-Za-z._+-]{0,127}$")
 ]
@@ -52,7 +53,7 @@ class Requirements(Part):
     edgecam: Word = "0.1.0"
     machines: Annotated[tuple[Word, ...], Field(max_length=8)] = ()
     boards: Annotated[tuple[Line, ...], Field(max_length=16)] = ()
-    runtimes: Annotated[dict[Word, Word], Field(default_factory=dict, max_length=8)]
+    runtimes: dict[Word, Word] = Field(default_factory=dict, max_length=8)
     accelerators: Annotated[tuple[Word, ...], Field(max_length=8)] = ()
     memory_mb: Megabytes = 0
     disk_mb: Megabytes = 0
@@ -125,7 +126,8 @@ class Release(Part):
         metrics: How good it is.
         licence: What may be done with it.
         provenance: Where it comes from, for people.
-        files: The folder's other files by name, golden frames among them; the manifest says which are weights.
+        files: The folder's other files by name, golden frames among them (``golden/golden.json``); the manifest says
+            which are weights.
         security_floor: No release below this counter may run once this one was seen.
         may_downgrade_to: SHA-256 of manifests of older releases that a rollout may return to.
     """
@@ -139,7 +141,7 @@ class Release(Part):
     metrics: Metrics
     licence: Licence
     provenance: Line
-    files: Annotated[dict[FileName, ReleaseFile], Field(min_length=1, max_length=32)]
+    files: Annotated[dict[ReleasedName, ReleaseFile], Field(min_length=1, max_length=64)]
     security_floor: Annotated[int, Field(ge=0, le=1 << 31)] = 0
     may_downgrade_to: Annotated[tuple[Sha256, ...], Field(max_length=16)] = ()
 
