@@ -11,6 +11,7 @@ from appliance.workbench.convert import convert
 from appliance.workbench.evaluate import evaluate
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
+from appliance.workbench.publish import publish
 from appliance.workbench.quantize import quantize
 from appliance.workbench.train import train
 
@@ -18,10 +19,10 @@ from appliance.workbench.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make, quantize, convert and measure models on a workstation, with the device's own code."""
+    """Make, quantize, convert, measure and publish models on a workstation, with the device's own code."""
 
 
-for command in (bundle, card, compare, convert, evaluate, golden, prune, quantize, train):
+for command in (bundle, card, compare, convert, evaluate, golden, prune, publish, quantize, train):
     workbench.add_command(command)
 
 
