@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from appliance.core.errors import ConfigError
 from appliance.workbench.publish import publish
-from tests.simulators.fleet import metrics_of, write_model
+from tests.simulators.publishing import metrics_of, write_model
 
 
 def run(*arguments: object) -> str:

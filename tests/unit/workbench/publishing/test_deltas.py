@@ -7,7 +7,7 @@ import bsdiff4
 
 from appliance.updates.formats import Release
 from appliance.workbench.publishing.deltas import make_delta
-from tests.simulators.fleet import Fleet, write_model
+from tests.simulators.publishing import Fleet, write_model
 
 
 def test_a_delta_leads_from_one_file_to_the_other() -> None:

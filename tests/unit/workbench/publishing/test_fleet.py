@@ -16,7 +16,7 @@ from appliance.workbench.publishing.ceremony import Holders, begin, draft, rotat
 from appliance.workbench.publishing.keys import open_signer, read_public
 from appliance.workbench.publishing.repository import Repository
 from appliance.workbench.publishing.signing import Staging, changes
-from tests.simulators.fleet import Fleet, write_model
+from tests.simulators.publishing import Fleet, write_model
 
 MANIFEST = "models/mine/1.0/manifest.toml"
 

@@ -12,7 +12,7 @@ from appliance.workbench.publishing.pushing import push
 from appliance.workbench.publishing.serving import RepositoryServer, serving
 from appliance.workbench.publishing.stores import BucketStore, Credentials, FolderStore, open_store, signature
 from tests.simulators.bucket import Bucket, serve_bucket
-from tests.simulators.fleet import Fleet, write_model
+from tests.simulators.publishing import Fleet, write_model
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.publishing.release import read_contents
-from tests.simulators.fleet import metrics_of, write_model
+from tests.simulators.publishing import metrics_of, write_model
 
 
 @pytest.fixture
