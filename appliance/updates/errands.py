@@ -1,17 +1,14 @@
 """Has another process speak to the fleet, and waits for what it answers; see `errand`."""
 
-import os
-import selectors
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
 from pydantic import ValidationError
 
+from appliance.core.child import Child
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError
 from appliance.updates.orders import (
     MOST_ANSWER,
@@ -32,14 +29,6 @@ CHECK_WITHIN: Final = 300.0
 BRING_WITHIN: Final = 6 * 3600.0
 """Seconds for the files of a release; what came is kept, so that the next try goes on from there."""
 
-_LOOK: Final = 0.2  # seconds between two looks at whether to stop
-_GRACE: Final = 3.0  # seconds for the process to end
-_CHUNK: Final = 64 << 10
-
-
-class StoppedError(UnavailableError):
-    """The errand was ended because the daemon is to stop; nothing is wrong."""
-
 
 class Errands:
     """Runs one errand at a time, each in a process of its own. Used by one thread.
@@ -53,7 +42,7 @@ class Errands:
     def __init__(
         self, stop: threading.Event, beat: Callable[[], None] = lambda: None, command: Sequence[str] = COMMAND
     ) -> None:
-        self._stop, self._beat, self._command = stop, beat, command
+        self._child = Child(command, stop, beat)
 
     def check(self, order: CheckOrder, within: float = CHECK_WITHIN) -> CheckAnswer:
         """Ask what the fleet wants of this device; blocks.
@@ -92,60 +81,15 @@ class Errands:
         return line.brought
 
     def _run(self, order: CheckOrder | BringOrder, within: float, tell: Callable[[Progress], None]) -> Line:
-        with _process(self._command) as process:
-            if process.stdin is None or process.stdout is None:
-                raise UnavailableError("what asks the fleet could not be started")
-            with suppress(BrokenPipeError), process.stdin as pipe:  # it ended at once, and told why
-                pipe.write(order.model_dump_json(by_alias=True).encode())
-            for line in self._lines(process.stdout.fileno(), time.monotonic() + within):
+        with closing(self._child.lines(order.model_dump_json(by_alias=True).encode(), within, MOST_ANSWER)) as lines:
+            for one in lines:
+                line = _parse(one)
                 if line.failure is not None:
                     raise _error(line.failure)
                 if line.progress is None:
                     return line
                 tell(line.progress)
-        raise UnavailableError(f"what asks the fleet ended with status {process.returncode}; the log says why")
-
-    def _lines(self, pipe: int, until: float) -> Iterator[Line]:
-        held = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            while True:
-                self._beat()
-                if self._stop.is_set():
-                    raise StoppedError("the daemon is to stop; it goes on after the next start")
-                if time.monotonic() > until:
-                    raise UnavailableError("the fleet was asked for too long; it is asked again later")
-                if not selector.select(_LOOK):
-                    continue
-                chunk = os.read(pipe, _CHUNK)
-                if not chunk:
-                    return
-                *whole, held = (held + chunk).split(b"\n")
-                if len(held) > MOST_ANSWER:
-                    raise UnavailableError("what asks the fleet answered without end")
-                for one in whole:
-                    yield _parse(one)
-
-
-@contextmanager
-def _process(command: Sequence[str]) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run the process; none is left when this ends."""
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [*command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-    except OSError as error:
-        raise UnavailableError(f"cannot start a process to ask the fleet: {error.strerror or error}") from error
-    try:
-        yield process
-    finally:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.0 if sys.exception() else _GRACE)
-        if process.poll() is None:
-            process.kill()
-            process.wait(_GRACE)
-        if process.stdout is not None:
-            process.stdout.close()
+        raise UnavailableError(f"what asks the fleet ended with status {self._child.status}; the log says why")
 
 
 def _parse(line: bytes) -> Line:
