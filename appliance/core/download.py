@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -19,6 +20,9 @@ from appliance.core.files import sync_directory, write_atomically
 
 TIMEOUT: Final = 30.0
 """Seconds without a byte after which a server is taken for gone."""
+
+MOST_RETRY_AFTER: Final = 86_400.0
+"""Seconds that a server can ask to be left alone for; one that asks for more is asked again all the same."""
 
 _SLOWEST = 4096  # bytes a second on average; a server that drips is as good as none
 _PATIENCE = 60.0  # seconds before that counts
@@ -43,6 +47,7 @@ class Wanted:
         most: It has no more bytes.
         size: It has so many; None: that is not known.
         may_be_local: ``http://`` of this machine is accepted too, for tests.
+        may_be_plain: ``http://`` of any machine is accepted too, for what somebody trusted has signed.
         algorithm: Of the digest, where it is not SHA-256: ``sha512``.
     """
 
@@ -51,6 +56,7 @@ class Wanted:
     most: int
     size: int | None = None
     may_be_local: bool = False
+    may_be_plain: bool = False
     algorithm: Literal["sha256", "sha512"] = "sha256"
 
 
@@ -200,10 +206,12 @@ def _ask(wanted: Wanted, start: int, tag: str) -> HTTPResponse:
         if error.code == _NOT_SATISFIABLE:
             return error  # type: ignore[return-value] # it is an answer like any other, with its status
         error.close()
-        raise UnavailableError(
+        unavailable = UnavailableError(
             f"{wanted.url} answers {error.code} {error.reason}; has it moved? The file can be brought by hand and "
             "added: edgecam model add FILE"
-        ) from error
+        )
+        unavailable.retry_after = retry_after(error.headers.get("Retry-After", ""))
+        raise unavailable from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise UnavailableError(
@@ -238,7 +246,7 @@ def _check_address(url: str, wanted: Wanted) -> None:
         host = parts.hostname or ""
     except ValueError as error:
         raise ConfigError(f"{url} is no address: {error}") from error
-    is_local = wanted.may_be_local and parts.scheme == "http" and _is_loopback(host)
+    is_local = parts.scheme == "http" and (wanted.may_be_plain or (wanted.may_be_local and _is_loopback(host)))
     if (parts.scheme != "https" and not is_local) or not host:
         raise ConfigError(f"{url} is not asked: models are brought over https only")
 
@@ -265,6 +273,23 @@ def _tag(answer: HTTPResponse) -> str:
     tag = answer.headers.get("ETag", "")
     tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
     return tag if len(tag) < 256 and tag.isprintable() else ""  # noqa: PLR2004 - more is none
+
+
+def retry_after(header: str, now: float | None = None) -> float:
+    """Give the seconds that a server asks to be left alone for (RFC 9110, section 10.2.3); 0: it does not say.
+
+    Args:
+        header: Value of ``Retry-After``: seconds, or a date.
+        now: Seconds since 1970; by default the system's clock.
+    """
+    text = header.strip()
+    if text.isdecimal() and len(text) < 10:  # noqa: PLR2004 - digits
+        return min(float(text), MOST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(0.0, moment - (time.time() if now is None else now)), MOST_RETRY_AFTER)
 
 
 def _promised(answer: HTTPResponse) -> int | None:

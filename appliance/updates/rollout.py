@@ -68,10 +68,12 @@ def why_not_now(rollout: Rollout, now: datetime) -> str:
         return f"the rollout is {rollout.state}"
     if rollout.not_before is not None and now < datetime.fromisoformat(rollout.not_before).astimezone(UTC):
         return f"the rollout begins at {rollout.not_before}"
-    if rollout.window is not None and not _is_within(now.time(), *map(time.fromisoformat, rollout.window)):
+    if rollout.window is not None and not is_within(now.time(), rollout.window):
         return f"it is outside the window from {rollout.window[0]} to {rollout.window[1]}"
     return ""
 
 
-def _is_within(now: time, start: time, end: time) -> bool:
+def is_within(now: time, window: tuple[str, str]) -> bool:
+    """Tell whether a time of day lies in a window, ``HH:MM`` to ``HH:MM``, which may go over midnight."""
+    start, end = map(time.fromisoformat, window)
     return start <= now < end if start <= end else now >= start or now < end

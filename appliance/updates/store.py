@@ -237,12 +237,7 @@ class Store:
             shutil.rmtree(folder)
 
 
-def digest_of(path: Path) -> str:
-    """Give the SHA-256 of a file, 64 hexadecimal digits.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -250,7 +245,7 @@ def digest_of(path: Path) -> str:
 def _is(path: Path, file: StoredFile) -> bool:
     try:
         is_plain = path.is_file() and not path.is_symlink() and path.stat().st_size == file.size
-        return is_plain and digest_of(path) == file.sha256
+        return is_plain and _digest(path) == file.sha256
     except OSError:
         return False
 

@@ -7,6 +7,7 @@ or the new, never an empty file (the library itself does not sync).
 The Update Framework, specification 1.0.34: https://theupdateframework.github.io/specification/latest/.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from tuf.api import exceptions as tuf
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import TargetFile, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from appliance.core.errors import StorageError, UnavailableError
@@ -33,6 +34,7 @@ _CODES: Final[tuple[tuple[type[Exception], Code], ...]] = (
     (tuf.DownloadLengthMismatchError, Code.ENDLESS),
     (tuf.RepositoryError, Code.INVALID),
 )
+_MOMENT: Final = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"
 _DIGITS: Final[dict[Literal["sha256", "sha512"], int]] = {"sha256": 64, "sha512": 128}
 
 
@@ -115,6 +117,17 @@ class Trust:
             found = self._updater.get_targetinfo(path)
         return None if found is None else self._target(found)
 
+    @property
+    def timestamp(self) -> int:
+        """Version of the timestamp that was verified."""
+        return self._updater.timestamp.version
+
+    @property
+    def issued(self) -> str | None:
+        """When the timestamp was signed, as it says itself, UTC; None: it does not say."""
+        told = self._updater.timestamp.unrecognized_fields.get("x-issued")
+        return told if isinstance(told, str) and re.fullmatch(_MOMENT, told) else None
+
     def _target(self, found: TargetFile) -> Target:
         algorithm = next((name for name in _DIGITS if _is_digest(found.hashes.get(name, ""), _DIGITS[name])), None)
         if algorithm is None:
@@ -137,6 +150,11 @@ class _DurableUpdater(Updater):
     def is_consistent(self) -> bool:
         """Whether files lie under names that begin with their hash."""
         return bool(self._trusted_set.root.consistent_snapshot)
+
+    @property
+    def timestamp(self) -> Timestamp:
+        """The timestamp that was verified."""
+        return self._trusted_set.timestamp
 
     def judge_by(self, now: datetime) -> None:
         """Take another time for the present."""

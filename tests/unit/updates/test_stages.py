@@ -246,5 +246,5 @@ class Device(RuleBasedStateMachine):
             assert self.state.in_service.sha256 in self.state.kept
 
 
-Device.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Device.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 TestDevice = Device.TestCase
