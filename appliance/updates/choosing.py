@@ -9,7 +9,7 @@ from typing import Final
 from appliance.updates.formats import Licence, Requirements, Rollout, Selection
 from appliance.updates.orders import CheckAnswer, Offer
 from appliance.updates.refusals import Code
-from appliance.updates.rollout import Whom, is_meant
+from appliance.updates.rollout import Whom, is_given, is_meant
 from appliance.updates.state import Held, State, Update
 
 WARN_DAYS: Final = 30
@@ -149,7 +149,10 @@ def _lacking(requires: Requirements, device: Device) -> Iterator[str]:
 
 def _update(rollout: Rollout, answer: CheckAnswer, state: State, device: Device) -> Wanted | Nothing:
     reasons: list[str] = []
-    for selection in rollout.choose:
+    given = [one for one in rollout.choose if is_given(one, device.whom)]
+    if not given:
+        return Nothing(f"rollout {rollout.id} has no release for this device's cohorts")
+    for selection in given:
         offer = answer.offers.get(selection.sha256)
         if offer is None:
             reasons.append(answer.unsigned.get(selection.sha256, f"{selection.path} is not signed"))
@@ -157,7 +160,7 @@ def _update(rollout: Rollout, answer: CheckAnswer, state: State, device: Device)
             reasons.append(f"{offer.release.version} {why}")
         else:
             return _forward(rollout, selection, offer, state, device)
-    is_unsigned = any(selection.sha256 in answer.unsigned for selection in rollout.choose)
+    is_unsigned = any(selection.sha256 in answer.unsigned for selection in given)
     code = Code.MISSING if is_unsigned else Code.UNSUPPORTED
     return Nothing(f"rollout {rollout.id} has nothing for this device: {'; '.join(reasons)}", code)
 

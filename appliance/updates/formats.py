@@ -176,10 +176,12 @@ class Selection(Part):
     Attributes:
         path: Of its manifest, in the repository.
         sha256: Of its manifest.
+        cohorts: Only devices of these are given it; empty: any. Two releases for two cohorts can be compared.
     """
 
     path: TargetPath
     sha256: Sha256
+    cohorts: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
 
 
 class Rollout(Part):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time
 from hashlib import sha256
 from typing import Final
 
-from appliance.updates.formats import MILLION, Rollout
+from appliance.updates.formats import MILLION, Rollout, Selection
 
 _DOMAIN: Final = "edgecam-rollout-v1"
 
@@ -47,8 +47,12 @@ def is_meant(rollout: Rollout, whom: Whom) -> bool:
         return False
     if known_as in rollout.allow:
         return True
-    is_in_cohort = not rollout.cohorts or not set(rollout.cohorts).isdisjoint(whom.cohorts)
-    return is_in_cohort and place(rollout.salt, whom.device_id) < rollout.share_ppm
+    return _is_of(rollout.cohorts, whom) and place(rollout.salt, whom.device_id) < rollout.share_ppm
+
+
+def is_given(selection: Selection, whom: Whom) -> bool:
+    """Tell whether a device that is meant may be given one of a rollout's releases."""
+    return _is_of(selection.cohorts, whom)
 
 
 def start_delay(rollout: Rollout, device_id: str) -> int:
@@ -71,6 +75,10 @@ def why_not_now(rollout: Rollout, now: datetime) -> str:
     if rollout.window is not None and not is_within(now.time(), rollout.window):
         return f"it is outside the window from {rollout.window[0]} to {rollout.window[1]}"
     return ""
+
+
+def _is_of(cohorts: Sequence[str], whom: Whom) -> bool:
+    return not cohorts or not set(cohorts).isdisjoint(whom.cohorts)
 
 
 def is_within(now: time, window: tuple[str, str]) -> bool:

@@ -9,10 +9,12 @@ from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.convert import convert
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.fleet import fleet
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
 from appliance.workbench.publish import publish
 from appliance.workbench.quantize import quantize
+from appliance.workbench.rollout import rollout
 from appliance.workbench.train import train
 
 
@@ -22,7 +24,7 @@ def workbench() -> None:
     """Make, quantize, convert, measure and publish models on a workstation, with the device's own code."""
 
 
-for command in (bundle, card, compare, convert, evaluate, golden, prune, publish, quantize, train):
+for command in (bundle, card, compare, convert, evaluate, fleet, golden, prune, publish, quantize, rollout, train):
     workbench.add_command(command)
 
 

@@ -1,0 +1,93 @@
+"""The commands that say who of a fleet runs which release."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.core.errors import ConfigError, ModelError
+from appliance.workbench.rollout import rollout
+from tests.simulators.publishing import Fleet, write_model
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    fleet = Fleet(tmp_path)
+    from datetime import UTC, datetime
+
+    fleet.now = datetime.now(UTC)  # the commands go by the clock
+    fleet.add(write_model(tmp_path / "1" / "mine", "1.0", (0.9,)))
+    fleet.add(write_model(tmp_path / "2" / "mine", "2.0", (0.8,)), may_return_to=("1.0",))
+    fleet.publish()
+    return fleet
+
+
+def run(fleet: Fleet, command: str, *arguments: object, reports: dict[str, Any] | None = None) -> Any:
+    words = [command, str(fleet.repository.folder), "stable", *map(str, arguments), "--json"]
+    done = CliRunner().invoke(rollout, words, input=json.dumps(reports), catch_exceptions=False)
+    return json.loads(done.stdout)
+
+
+def test_a_rollout_goes_from_its_start_to_a_return(fleet: Fleet) -> None:
+    begun = run(fleet, "start", "mine@2.0", "--window", "01:00", "05:00", "--deny", "cam-7")["rollout"]
+    assert (begun["share_ppm"], begun["state"], begun["window"]) == (10_000, "active", ["01:00", "05:00"])
+    assert begun["deny"] != ["cam-7"]
+    assert run(fleet, "step", "mine")["rollout"]["share_ppm"] == 100_000
+    assert run(fleet, "step", "mine", "--to", 25)["rollout"]["share_ppm"] == 250_000
+    assert run(fleet, "pause", "mine")["rollout"]["state"] == "paused"
+    assert run(fleet, "pause", "mine", "--off")["rollout"]["state"] == "active"
+    assert run(fleet, "halt", "mine")["rollout"]["state"] == "halted"
+    back = run(fleet, "rollback", "mine", "--to", "1.0")["rollout"]
+    assert (back["state"], back["rollback_to"]["path"]) == ("rollback", "models/mine/1.0/manifest.toml")
+    assert [one["rollout"]["id"] for one in run(fleet, "show")] == [begun["id"]]
+
+
+def test_a_rollout_under_way_is_not_replaced_by_mistake(fleet: Fleet) -> None:
+    run(fleet, "start", "mine@1.0")
+    with pytest.raises(ConfigError, match="is under way at 1 %"):
+        run(fleet, "start", "mine@2.0")
+    assert run(fleet, "start", "mine@2.0", "--replace")["rollout"]["choose"][0]["path"].startswith("models/mine/2.0/")
+
+
+def test_auto_widens_leaves_and_halts_by_the_reports_it_is_given(fleet: Fleet) -> None:
+    begun = run(fleet, "start", "mine@2.0", "--soak", 0, "--least-reports", 5)
+    told = {"schema": 1, "rollout": begun["rollout"]["id"], "taken": "2099-01-01T00:00:00Z"}
+    release = begun["rollout"]["choose"][0]["sha256"]
+    few = told | {"releases": {release: {"committed": 3}}}
+    assert run(fleet, "auto", "mine", "--reports", "-", reports=few)["action"] == "hold"
+    well = told | {"releases": {release: {"committed": 5}}}
+    assert run(fleet, "auto", "mine", "--reports", "-", reports=well) == {
+        "rollout": begun["rollout"]["id"],
+        "action": "promote",
+        "why": "5 devices are through at 1 %, and it is healthy",
+        "share_ppm": 100_000,
+    }
+    bad = told | {"releases": {release: {"committed": 5, "rolled_back": 3, "codes": {"E_BLIND": 3}}}}
+    with pytest.raises(ModelError, match=r"3 of 8 devices failed .*\(E_BLIND 3\)"):
+        run(fleet, "auto", "mine", "--reports", "-", reports=bad)
+    assert run(fleet, "show")[0]["rollout"]["state"] == "halted"
+    assert run(fleet, "auto", "mine", "--reports", "-", reports=bad)["why"] == "it is halted"
+
+
+def test_reports_that_cannot_be_read_change_nothing(fleet: Fleet) -> None:
+    run(fleet, "start", "mine@2.0")
+    with pytest.raises(ConfigError, match=r"accepted: docs/schemas/fleet/reports.json"):
+        run(fleet, "auto", "mine", "--reports", "-", reports={"schema": 2})
+    assert run(fleet, "show")[0]["rollout"]["share_ppm"] == 10_000
+
+
+def test_a_person_is_shown_what_two_cohorts_report_side_by_side(fleet: Fleet, tmp_path: Path) -> None:
+    begun = run(fleet, "start", "mine@1.0:a", "mine@2.0:b")["rollout"]
+    first, second = (one["sha256"] for one in begun["choose"])
+    told = {"schema": 1, "rollout": begun["id"], "taken": "2099-01-01T00:00:00Z"}
+    told |= {"releases": {first: {"committed": 40}, second: {"committed": 30, "rolled_back": 10}}}
+    (tmp_path / "reports.json").write_text(json.dumps(told), encoding="utf-8")
+    words = ["show", str(fleet.repository.folder), "stable", "--reports", str(tmp_path / "reports.json")]
+    shown = CliRunner().invoke(rollout, words, catch_exceptions=False).stdout
+    rows = [line.split("|")[1:-1] for line in shown.split("\n") if line.startswith(("| 1.0", "| 2.0"))]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["1.0", "40", "0", "0", "0", "0 %"],
+        ["2.0", "30", "10", "0", "0", "25 %"],
+    ]
