@@ -9,12 +9,12 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES TUF_CONFORMANCE
 
-.PHONY: help setup run test lint format bench prove docs lock clean
+.PHONY: help setup run test lint format bench prove conformance docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -53,9 +53,17 @@ prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (M
 	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
 
-docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
+conformance: .venv/.dev ## Run The Update Framework's conformance suite against our client; needs faketime
+##   TUF_CONFORMANCE=folder, a checkout of github.com/theupdateframework/tuf-conformance  ARGS="-k rollback"
+	@test -d "$${TUF_CONFORMANCE:-}/tuf_conformance" || { echo "give TUF_CONFORMANCE=FOLDER; see docs/fleet.md" >&2; exit 64; }
+	@command -v faketime >/dev/null || { echo "faketime is missing; do: apt install faketime" >&2; exit 69; }
+	@bin="$$(realpath -s $(BIN))"; cd "$$TUF_CONFORMANCE" && PYTHONPATH="$(CURDIR)" "$$bin/python" -m pytest -p no:cacheprovider \
+	  tuf_conformance --entrypoint "$$bin/python $(CURDIR)/tests/conformance/tuf_client.py" $$ARGS
+
+docs: .venv/.dev ## Write docs/configuration.md and docs/schemas/fleet again from the types
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/python -m appliance.workbench.publishing.schemas docs/schemas/fleet
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -8,11 +8,15 @@ from typing import Self
 
 
 class TcpProxy:
-    """Forwards to `port`. Modes: ``pass``, ``stall`` (connections stay, nothing goes through), ``refuse``."""
+    """Forwards to `port`. Modes: ``pass``, ``stall`` (connections stay, nothing goes through), ``refuse``.
+
+    `connections` were accepted, `carried` bytes went through, both ways together.
+    """
 
     def __init__(self, port: int) -> None:
         self.mode = "pass"
         self.connections = 0
+        self.carried = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -78,6 +82,7 @@ class TcpProxy:
             while data := source.recv(65536):
                 with self._flows:
                     self._flows.wait_for(lambda: self.mode != "stall" or self._is_over)
+                    self.carried += len(data)
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):
