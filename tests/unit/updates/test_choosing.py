@@ -47,7 +47,7 @@ def offer(counter: int, **changes: Any) -> dict[str, Any]:
     return {"release": release, "manifest": known(digest(counter)), "files": {"w.onnx": weights}, "deltas": {}}
 
 
-def selection(counter: int) -> dict[str, str]:
+def selection(counter: int) -> dict[str, Any]:
     return {"path": f"models/persons/{counter}/manifest.toml", "sha256": digest(counter)}
 
 
@@ -69,6 +69,16 @@ def answer(*offers: dict[str, Any], **changes: Any) -> CheckAnswer:
         "issued": None,
     }
     return CheckAnswer.model_validate(values)
+
+
+def test_of_two_releases_for_two_cohorts_a_device_takes_its_own_and_others_take_none() -> None:
+    both = [selection(8) | {"cohorts": ("blue",)}, selection(9) | {"cohorts": ("gates",)}]
+    wanted = choose(answer(offer(8), offer(9), choose=both), State(), DEVICE)
+    assert isinstance(wanted, Wanted)
+    assert wanted.update.release.version == "9"
+    nothing = choose(answer(offer(8), choose=both[:1]), State(), DEVICE)
+    assert isinstance(nothing, Nothing)
+    assert "no release for this device's cohorts" in nothing.why
 
 
 def test_the_first_release_that_fits_is_taken() -> None:
