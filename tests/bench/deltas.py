@@ -40,15 +40,20 @@ def main() -> None:
     manifest = read_manifest(folder)
     first, second = (inputs(manifest, files[start : start + PICTURES]) for start in (0, PICTURES))
     changed, share = with_another_head(weights)
-    before = in_8_bits(weights, first)
-    forms = {
-        "calibrated on other pictures": in_8_bits(weights, second),
-        "calibrated on half other pictures": in_8_bits(weights, [*first[: PICTURES // 2], *second[: PICTURES // 2]]),
-        f"another head, {share:.1%} of the weights": in_8_bits(changed, first),
+    half = [*first[: PICTURES // 2], *second[: PICTURES // 2]]
+    others = {
+        "calibrated on other pictures": (weights, second),
+        "calibrated on half other pictures": (weights, half),
+        f"another head, {share:.1%} of the weights": (changed, first),
     }
-    for what, after in forms.items():
-        made = make_delta(before, after)
-        print(f"{what}: {made.size} of {made.whole} bytes, {made.share:.2%}; compressed it has {made.packed}")
+    for is_steady in (True, False):
+        before = in_8_bits(weights, first, is_steady=is_steady)
+        for what, (content, pictures) in others.items():
+            made = make_delta(before, in_8_bits(content, pictures, is_steady=is_steady))
+            steady = "--steady, " if is_steady else ""
+            print(
+                f"{steady}{what}: {made.size} of {made.whole} bytes, {made.share:.2%}; packed {made.packed}", flush=True
+            )
 
 
 def inputs(manifest: ModelManifest, files: Sequence[Path]) -> list[NDArray[Any]]:
@@ -60,11 +65,13 @@ def inputs(manifest: ModelManifest, files: Sequence[Path]) -> list[NDArray[Any]]
     return found
 
 
-def in_8_bits(weights: bytes, pictures: Sequence[NDArray[Any]]) -> bytes:
-    """Give the model in 8 bits, with all that has such a form."""
+def in_8_bits(weights: bytes, pictures: Sequence[NDArray[Any]], *, is_steady: bool) -> bytes:
+    """Give the model in 8 bits, with all that has such a form; steady: with rounded ranges."""
     quantizer = Quantizer(weights, NAME)
     for _ in quantizer.calibrate(pictures):
         pass
+    if is_steady:
+        quantizer.round_ranges()
     return quantizer.variant()
 
 
