@@ -12,7 +12,7 @@ from appliance.core.worker import Pulse
 from appliance.updates.choosing import Device
 from appliance.updates.formats import Release
 from appliance.updates.judging import Vitals
-from appliance.updates.orders import Repository
+from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, CheckOrder, Progress, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,16 @@ class Breath:
         self.pulse.beat()
         if self.stop is not None and self.stop.is_set():
             self.ending.set()
+
+
+class Asking(Protocol):
+    """What speaks to the fleet (errands.Errands fits)."""
+
+    def check(self, order: CheckOrder) -> CheckAnswer:
+        """Ask what the fleet wants of this device; blocks. See `Errands.check`."""
+
+    def bring(self, order: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+        """Bring the files of a release; blocks. See `Errands.bring`."""
 
 
 class Gates(Protocol):

@@ -14,13 +14,12 @@ from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
-from appliance.updates.errands import Errands
 from appliance.updates.formats import Release
 from appliance.updates.orders import BringOrder, CheckAnswer, CheckOrder, Offer, Progress
 from appliance.updates.pieces import files_of, pieces_of, too_dear
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import start_delay, why_not_now
-from appliance.updates.service import Breath, Fleet, Gates, Service
+from appliance.updates.service import Asking, Breath, Fleet, Gates, Service
 from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
 from appliance.updates.state import Stage, State, Update
@@ -89,7 +88,7 @@ class Updater:
         clock: Clock,
         boot: str,
         report: Callable[[Mapping[str, Any]], None],
-        errands: Errands,
+        errands: Asking,
         breath: Breath,
     ) -> None:
         self.name = "updates"
