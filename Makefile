@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES TUF_CONFORMANCE
 
-.PHONY: help setup run test lint format bench prove conformance docs lock clean
+.PHONY: help setup run test lint format bench prove fleet conformance docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -52,6 +52,10 @@ prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (M
 	$(BIN)/python -m tests.proof.street $${MODEL:+--model "$$MODEL"} $${MINUTES:+--minutes "$$MINUTES"} || trouble=$$?; \
 	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
+
+fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py $$ARGS
 
 conformance: .venv/.dev ## Run The Update Framework's conformance suite against our client; needs faketime
 ##   TUF_CONFORMANCE=folder, a checkout of github.com/theupdateframework/tuf-conformance  ARGS="-k rollback"

@@ -18,6 +18,7 @@ from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_set
 from appliance.config.settings import (
     DEFAULT_PATH,
     DeviceSettings,
+    FleetSettings,
     MessagingSettings,
     ModelSettings,
     OutboxSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "CameraSettings",
     "DeviceSettings",
     "FileCameraSettings",
+    "FleetSettings",
     "Imx500CameraSettings",
     "Line",
     "MessagingSettings",

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from appliance.config import ModelSettings
 from appliance.core.child import Child, OverdueError
+from appliance.core.manifest import ModelManifest
 from appliance.inference.gating import GateAnswer, GateOrder
 from appliance.updates.formats import Release
 from appliance.updates.refusals import Code, RefusedError
@@ -46,7 +47,7 @@ class Gates:
 
     Args:
         settings: The ``[model]`` section.
-        labels: Of the model in service; a candidate must have the same.
+        manifest: Of the model in service; a candidate must have the same labels and, unless it is set, lowest score.
         stop: Ends what is under way.
         beat: Called while a process is waited for.
         command: The process.
@@ -55,13 +56,14 @@ class Gates:
     def __init__(
         self,
         settings: ModelSettings,
-        labels: tuple[str, ...],
+        manifest: ModelManifest,
         stop: threading.Event,
         beat: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._settings = settings.model_dump(mode="json", exclude_unset=True)
-        self._labels = labels
+        self._labels = manifest.labels
+        self._min_score = manifest.min_score if settings.min_score is None else None
         self._child = Child(command, stop, beat)
 
     def inspect(self, folder: Path, release: Release) -> None:
@@ -78,6 +80,7 @@ class Gates:
                 "task": release.task,
                 "licence": release.licence.spdx,
                 "labels": self._labels,
+                "min_score": self._min_score,
             }
         )
         self._ask(order, INSPECT_WITHIN)

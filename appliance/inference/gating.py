@@ -47,6 +47,7 @@ class GateOrder(Part):
         task: Likewise.
         licence: Likewise.
         labels: Of what it is to replace; it must have the same.
+        min_score: Lowest score of what it is to replace, where that counts; it must have the same.
         rounds: How often each golden frame is run.
     """
 
@@ -59,6 +60,7 @@ class GateOrder(Part):
     task: str = ""
     licence: str = ""
     labels: tuple[str, ...] = ()
+    min_score: float | None = None
     rounds: int = 5
 
 
@@ -145,6 +147,9 @@ def _check_contract(order: GateOrder, manifest: ModelManifest) -> None:
             f"its {len(manifest.labels)} labels are not the {len(order.labels)} of the model that it is to replace; "
             "other labels are the owner's to choose: [model] use",
         )
+    if order.min_score is not None and manifest.min_score != order.min_score:
+        why = f"its lowest score is {manifest.min_score:g}, and {order.min_score:g} of the model that it is to replace"
+        raise _TroubleError("contract", f"{why}; the owner can set one for both: [model] min_score")
     if not manifest.artifacts:
         raise _TroubleError("contract", "its manifest names no weights")
 

@@ -6,6 +6,8 @@ AVAILABILITY: Final = "availability"
 INFO: Final = "info"
 HEALTH: Final = "health"
 GAP: Final = "gap"
+MODEL: Final = "model"
+MODEL_EVENTS: Final = "model/events"
 
 
 def root(device: str) -> str:

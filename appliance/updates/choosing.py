@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Final
+from typing import Final, Self
 
 from appliance.updates.formats import Licence, Requirements, Rollout, Selection
 from appliance.updates.orders import CheckAnswer, Offer
@@ -41,6 +41,10 @@ class Device:
     memory_mb: float = 0.0
     use: str = ""
     today: date = date.max
+
+    def on(self, day: date) -> Self:
+        """Give the same device on a day."""
+        return replace(self, today=day)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient import FetcherInterface
 
 from appliance.core.download import retry_after
@@ -39,7 +40,23 @@ class MetadataFetcher(FetcherInterface):
         self._longest, self._folder = longest, folder
         self.retry_after = 0.0
 
-    def _fetch(self, url: str) -> Iterator[bytes]:
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Give a file's content; the library's own way would write it to the disk first.
+
+        Raises:
+            DownloadError: As for the library.
+            DownloadLengthMismatchError: There is more of it: not more than a chunk beyond is read.
+        """
+        parts, size = [], 0
+        with closing(self._fetch(url)) as chunks:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > max_length:
+                    raise DownloadLengthMismatchError(f"{url} sends more than {max_length} bytes")
+                parts.append(chunk)
+        return b"".join(parts)
+
+    def _fetch(self, url: str) -> Generator[bytes, None, None]:
         """Give a file's bytes as they come.
 
         Raises:
@@ -63,7 +80,7 @@ class MetadataFetcher(FetcherInterface):
             raise DownloadError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
         return self._chunks(url, answer)
 
-    def _read(self, url: str, path: Path) -> Iterator[bytes]:
+    def _read(self, url: str, path: Path) -> Generator[bytes, None, None]:
         if self._folder is None or not path.resolve().is_relative_to(self._folder.resolve()):
             raise DownloadError(f"{url} lies outside of {self._folder}")
         try:
@@ -75,7 +92,7 @@ class MetadataFetcher(FetcherInterface):
         except OSError as error:
             raise DownloadError(f"cannot read {path}: {error.strerror or error}") from error
 
-    def _chunks(self, url: str, answer: "urllib.request._UrlopenRet") -> Iterator[bytes]:
+    def _chunks(self, url: str, answer: "urllib.request._UrlopenRet") -> Generator[bytes, None, None]:
         until = time.monotonic() + self._longest
         with answer:
             encoding = answer.headers.get("Content-Encoding", "identity")

@@ -29,6 +29,7 @@ class Code(StrEnum):
     CRASH = "E_CRASH"
     HANG = "E_HANG"
     MEMORY = "E_MEMORY"
+    DISK = "E_DISK"
     LATENCY = "E_LATENCY"
     FRAME_RATE = "E_FRAME_RATE"
     NUMBERS = "E_NUMBERS"

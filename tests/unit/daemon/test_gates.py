@@ -15,7 +15,7 @@ from appliance.updates.formats import Release
 from appliance.updates.refusals import Code, RefusedError
 from tests.simulators.bad_models import NANO, released, spoilt
 
-LABELS = read_manifest(NANO).labels
+MANIFEST = read_manifest(NANO)
 
 
 def release(**changes: str) -> Release:
@@ -36,7 +36,7 @@ def release(**changes: str) -> Release:
 
 @pytest.fixture(scope="module")
 def gates() -> Gates:
-    return Gates(ModelSettings(), LABELS, threading.Event())
+    return Gates(ModelSettings(), MANIFEST, threading.Event())
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,7 @@ def test_a_slow_release_is_told_by_the_one_in_service(gates: Gates, good: Path, 
         ({}, {"name": "other"}, Code.CONTRACT),
         ({"labels": '["cat"]'}, {}, Code.CONTRACT),
         ({"licence": '"GPL-3.0-only"'}, {}, Code.LICENCE),
+        ({"min_score": "0.3"}, {}, Code.CONTRACT),
         ({"task": '"pour"'}, {}, Code.INSPECTION),
     ],
 )
@@ -134,7 +135,7 @@ def test_however_a_model_ends_its_process_it_is_refused(
     good: Path, monkeypatch: pytest.MonkeyPatch, script: str, code: Code
 ) -> None:
     monkeypatch.setattr(module, "SMOKE_WITHIN", 1.0 if code is Code.HANG else 60.0)
-    gates = Gates(ModelSettings(), LABELS, threading.Event(), command=(sys.executable, "-c", script))
+    gates = Gates(ModelSettings(), MANIFEST, threading.Event(), command=(sys.executable, "-c", script))
     with pytest.raises(RefusedError) as refused:
         gates.smoke(good, None, 125, 120)
     assert refused.value.code is code
@@ -144,4 +145,4 @@ def test_the_end_of_the_daemon_is_no_fault_of_the_candidate(good: Path) -> None:
     stop = threading.Event()
     command = (sys.executable, "-c", "import time; time.sleep(60)")
     with pytest.raises(StoppedError):
-        Gates(ModelSettings(), LABELS, stop, beat=stop.set, command=command).smoke(good, None, 125, 120)
+        Gates(ModelSettings(), MANIFEST, stop, beat=stop.set, command=command).smoke(good, None, 125, 120)

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -11,26 +11,15 @@ import pytest
 
 from appliance.core.child import OverdueError, StoppedError
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.updates.bringing import bring
-from appliance.updates.checking import check
 from appliance.updates.errands import Errands
-from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, CheckOrder, Piece, Progress, Repository
+from appliance.updates.orders import BringOrder, CheckAnswer, CheckOrder, Piece, Progress, Repository
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError
 from tests.simulators.fleet import Fleet, Web, served, text
+from tests.simulators.updating import Direct
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WEIGHTS = bytes(range(256)) * 400
-
-
-class Direct:
-    """Does errands in this process, which is quicker."""
-
-    def check(self, wanted: CheckOrder) -> CheckAnswer:
-        return check(wanted)
-
-    def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
-        return bring(wanted, lambda done, whole: tell(Progress(done=done, whole=whole)))
 
 
 @pytest.fixture
