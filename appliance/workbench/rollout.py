@@ -50,6 +50,11 @@ def rollout() -> None:
 @click.option("--soak", type=click.FloatRange(0.0, 720.0), default=24.0, show_default=True, help="Hours at each share.")
 @click.option("--least-reports", type=click.IntRange(1), default=20, show_default=True, help="Before `auto` widens it.")
 @click.option("--most-failed", type=_PERCENT, default=2.0, show_default=True, help="Per cent, before `auto` halts it.")
+@click.option(
+    "--trial",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML: what a candidate must stand, where it is not the default; see docs/fleet.md.",
+)
 @click.option("--replace", "is_replaced", is_flag=True, help="Though another one is under way.")
 @_JSON
 def start(
@@ -62,6 +67,7 @@ def start(
     soak: float,
     least_reports: int,
     most_failed: float,
+    trial: Path | None,
     is_replaced: bool,
     as_json: bool,
     **choices: Any,
@@ -75,6 +81,8 @@ def start(
         from appliance.workbench.publishing.repository import Repository
     repository, now = Repository(folder), _now()
     choices["window"] = choices["window"] or None
+    if trial is not None:
+        choices["trial"] = rollouts.read_trial(trial)
     order = rollouts.Order(
         [_release(one) for one in releases], share_ppm=_ppm(share), jitter_seconds=jitter * 3600, **choices
     )

@@ -1,15 +1,18 @@
 """Who runs which release: how a rollout begins and changes; `refreshing` signs it for devices."""
 
 import json
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 from tuf.api.metadata import TargetFile, Targets
 
 from appliance.core.errors import ConfigError, ModelError
+from appliance.core.mistakes import explain
 from appliance.core.part import Part
 from appliance.updates.formats import MILLION, Moment, Parts, Rollout, Seconds, Selection, Trial
 from appliance.updates.rollout import hidden
@@ -205,6 +208,23 @@ def rolled_back(rollout: Rollout, version: str, models: Targets) -> Rollout:
             )
     target = Selection(path=back.path, sha256=back.sha256)
     return rollout.model_copy(update={"state": "rollback", "rollback_to": target})
+
+
+def read_trial(file: Path) -> Trial:
+    """Read what a candidate must stand.
+
+    Raises:
+        ConfigError: It cannot be read, or has what is not accepted.
+    """
+    try:
+        with file.open("rb") as opened:
+            return Trial.model_validate(tomllib.load(opened))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no valid TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(explain(error, file)) from error
 
 
 def read(repository: Repository, channel: str, name: str) -> Running:

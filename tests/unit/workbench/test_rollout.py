@@ -71,6 +71,16 @@ def test_auto_widens_leaves_and_halts_by_the_reports_it_is_given(fleet: Fleet) -
     assert run(fleet, "auto", "mine", "--reports", "-", reports=bad)["why"] == "it is halted"
 
 
+def test_what_a_candidate_must_stand_can_be_stricter_for_one_rollout(fleet: Fleet, tmp_path: Path) -> None:
+    file = tmp_path / "trial.toml"
+    file.write_text("agreement_percent = 95\nactive_seconds = 7200\n", encoding="utf-8")
+    trial = run(fleet, "start", "mine@2.0", "--trial", file)["rollout"]["trial"]
+    assert (trial["agreement_percent"], trial["active_seconds"], trial["latency_percent"]) == (95, 7200, 125)
+    file.write_text("agreement = 95\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="agreement: unknown entry"):
+        run(fleet, "start", "mine@2.0", "--replace", "--trial", file)
+
+
 def test_reports_that_cannot_be_read_change_nothing(fleet: Fleet) -> None:
     run(fleet, "start", "mine@2.0")
     with pytest.raises(ConfigError, match=r"accepted: docs/schemas/fleet/reports.json"):
