@@ -3,7 +3,7 @@
 import json
 import secrets
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from appliance.updates.formats import Rollout
-    from appliance.workbench.publishing.promotion import Reports
+    from appliance.workbench.publishing.promotion import Decision, Reports
     from appliance.workbench.publishing.repository import Repository
     from appliance.workbench.publishing.rollouts import Running
 
@@ -172,43 +172,34 @@ def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="JSON; -: standard input.",
 )
+@click.option("--push", "target", metavar="FOLDER|s3://BUCKET", help="Publish there at once, also what was halted.")
+@click.option("--endpoint", help="Of an object store that is not Amazon's: https://HOST")
 @_JSON
-def auto(folder: Path, channel: str, name: str, *, reports: Path, as_json: bool) -> None:
+def auto(
+    folder: Path, channel: str, name: str, *, reports: Path, target: str | None, endpoint: str | None, as_json: bool
+) -> None:
     """Widen a rollout while what its devices report is healthy, halt it where it is not, else leave it.
 
-    Remembers nothing: run it by any timer. The exit status is 65 where it was halted now.
+    Remembers nothing: run it by any timer. It refreshes in any case, so that a run that was cut short is made good by
+    the next. The exit status is 65 where it was halted now.
     """
     with loaded():
-        from appliance.workbench.publishing import promotion, refreshing, rollouts
+        from appliance.workbench.publishing import promotion, pushing, refreshing, rollouts
         from appliance.workbench.publishing.repository import Repository
+        from appliance.workbench.publishing.stores import open_store
     repository, now, told = Repository(folder), _now(), read_reports(reports)
+    store = open_store(target, endpoint) if target is not None else None
     with repository.locked():
         running = rollouts.read(repository, channel, name)
         decision = promotion.judge(running, told, now)
-        if decision.action != "hold":
-            changed = (
-                rollouts.widened(running, decision.share_ppm)
-                if decision.action == "promote"
-                else rollouts.halted(running.rollout)
-            )
-            rollouts.write(repository, replace(running, rollout=changed), now)
-            refreshing.refresh(repository, now)
-    shown = f"rollout {running.rollout.id}: {decision.action} at {rollouts.percent(decision.share_ppm)}: {decision.why}"
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "rollout": running.rollout.id,
-                    "action": decision.action,
-                    "why": decision.why,
-                    "share_ppm": decision.share_ppm,
-                }
-            )
-        )
-    elif decision.action != "halt":
-        click.echo(shown)
-    if decision.action == "halt":
-        raise ModelError(f"{shown}; devices see it after: edgecam-workbench publish push")
+        if decision.action == "promote":
+            rollouts.write(repository, replace(running, rollout=rollouts.widened(running, decision.share_ppm)), now)
+        elif decision.action == "halt":
+            rollouts.write(repository, replace(running, rollout=rollouts.halted(running.rollout)), now)
+        refreshing.refresh(repository, now)
+        if store is not None:
+            pushing.push(repository, store)
+    _tell_decision(running, decision, as_json=as_json, is_pushed=store is not None)
 
 
 @rollout.command()
@@ -232,6 +223,19 @@ def show(folder: Path, channel: str, *, reports: Path | None, as_json: bool) -> 
         _show(one, told if told is not None and told.rollout == one.rollout.id else None)
     if not running:
         click.echo(f"there is no rollout in channel {channel}")
+
+
+def _tell_decision(running: "Running", decision: "Decision", *, as_json: bool, is_pushed: bool) -> None:
+    from appliance.workbench.publishing.rollouts import percent
+
+    name = running.rollout.id
+    shown = f"rollout {name}: {decision.action} at {percent(decision.share_ppm)}: {decision.why}"
+    if as_json:
+        click.echo(json.dumps({"rollout": name, **asdict(decision), "is_pushed": is_pushed}))
+    elif decision.action != "halt":
+        click.echo(shown)
+    if decision.action == "halt":
+        raise ModelError(shown if is_pushed else f"{shown}; devices see it after: edgecam-workbench publish push")
 
 
 def read_reports(file: Path) -> "Reports":

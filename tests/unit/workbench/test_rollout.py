@@ -1,6 +1,8 @@
 """The commands that say who of a fleet runs which release."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.core.errors import ConfigError, ModelError
+from appliance.workbench.publishing import rollouts
+from appliance.workbench.publishing.checking import verify
 from appliance.workbench.rollout import rollout
 from tests.simulators.publishing import Fleet, write_model
 
@@ -15,8 +19,6 @@ from tests.simulators.publishing import Fleet, write_model
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
     fleet = Fleet(tmp_path)
-    from datetime import UTC, datetime
-
     fleet.now = datetime.now(UTC)  # the commands go by the clock
     fleet.add(write_model(tmp_path / "1" / "mine", "1.0", (0.9,)))
     fleet.add(write_model(tmp_path / "2" / "mine", "2.0", (0.8,)), may_return_to=("1.0",))
@@ -63,12 +65,33 @@ def test_auto_widens_leaves_and_halts_by_the_reports_it_is_given(fleet: Fleet) -
         "action": "promote",
         "why": "5 devices are through at 1 %, and it is healthy",
         "share_ppm": 100_000,
+        "is_pushed": False,
     }
     bad = told | {"releases": {release: {"committed": 5, "rolled_back": 3, "codes": {"E_BLIND": 3}}}}
     with pytest.raises(ModelError, match=r"3 of 8 devices failed .*\(E_BLIND 3\)"):
         run(fleet, "auto", "mine", "--reports", "-", reports=bad)
     assert run(fleet, "show")[0]["rollout"]["state"] == "halted"
     assert run(fleet, "auto", "mine", "--reports", "-", reports=bad)["why"] == "it is halted"
+
+
+def test_a_halt_is_published_before_the_command_ends_though_it_fails(fleet: Fleet, tmp_path: Path) -> None:
+    begun = run(fleet, "start", "mine@2.0")["rollout"]
+    told = {"schema": 1, "rollout": begun["id"], "taken": "2099-01-01T00:00:00Z"}
+    told |= {"releases": {begun["choose"][0]["sha256"]: {"committed": 1, "rolled_back": 9}}}
+    with pytest.raises(ModelError, match="9 of 10 devices failed"):
+        run(fleet, "auto", "mine", "--reports", "-", "--push", tmp_path / "www", reports=told)
+    found = verify(str(tmp_path / "www"), fleet.root)
+    assert found.rollouts == ("rollout/stable/mine.json halted 1 %",)
+
+
+def test_a_run_of_auto_that_was_cut_short_is_made_good_by_the_next(fleet: Fleet, tmp_path: Path) -> None:
+    begun = run(fleet, "start", "mine@2.0")["rollout"]
+    running = rollouts.read(fleet.repository, "stable", "mine")
+    halted = replace(running, rollout=rollouts.halted(running.rollout))
+    rollouts.write(fleet.repository, halted, fleet.now)  # and nothing after it: no snapshot tells of it yet
+    told = {"schema": 1, "rollout": begun["id"], "taken": "2099-01-01T00:00:00Z", "releases": {}}
+    assert run(fleet, "auto", "mine", "--reports", "-", "--push", tmp_path / "www", reports=told)["action"] == "hold"
+    assert verify(str(tmp_path / "www"), fleet.root).rollouts == ("rollout/stable/mine.json halted 1 %",)
 
 
 def test_what_a_candidate_must_stand_can_be_stricter_for_one_rollout(fleet: Fleet, tmp_path: Path) -> None:
