@@ -261,9 +261,8 @@ def verify(where: str, *, root: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(asdict(found)))
         return
     click.echo(f"{where}: {found.files} files are what was signed, {found.size} bytes")
-    click.echo(
-        "\n".join([*(f"release {one}" for one in found.releases), *(f"rollout {one}" for one in found.rollouts)])
-    )
+    for line in (*(f"release {one}" for one in found.releases), *(f"rollout {one}" for one in found.rollouts)):
+        click.echo(line)
 
 
 def name_and_version(text: str) -> tuple[str, str]:

@@ -37,7 +37,7 @@ def asked(fleet: Fleet, tmp_path: Path, port: int) -> tuple[CheckAnswer, int, in
 
 
 def test_a_check_that_finds_nothing_new_takes_two_requests_and_less_than_three_kilobytes(tmp_path: Path) -> None:
-    fleet = rolled_out(tmp_path, 20)
+    fleet = rolled_out(tmp_path, 5)
     server = RepositoryServer(fleet.published)
     with serving(server):
         first, _, whole = asked(fleet, tmp_path, server.server_port)
