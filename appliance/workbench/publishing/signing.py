@@ -135,41 +135,32 @@ class Staging:
 
 
 def changes(staging: Staging, role: str) -> list[str]:
-    """Tell a signer what the waiting metadata of a role changes, a line each."""
+    """Tell a signer all that the waiting metadata of a role changes, a line for each value.
+
+    Nothing is left out, whatever it may be good for: what is signed may come from a machine that was broken into. What
+    a terminal could take for a command is written as an escape.
+    """
     new, before = staging.staged(role).signed, staging.before(role)
-    old = before.signed if before is not None else None
+    now, was = _leaves(new.to_dict()), _leaves(before.signed.to_dict()) if before is not None else {}
     lines = [f"{role} version {new.version}, until {new.expires:%Y-%m-%d}"]
-    if role == MODELS:
-        was, now = (old.targets if old else {}), new.targets
-        for path in sorted(was.keys() | now.keys()):
-            told, before_it = _file(now.get(path)), _file(was.get(path))
-            if told != before_it:
-                lines += [f"  - {path}  {before_it}"] if before_it else []
-                lines += [f"  + {path}  {told}"] if told else []
-        return lines
-    was_roles, roles = (_holders(old) if old else {}), _holders(new)
-    for name in sorted(was_roles.keys() | roles.keys()):
-        if (told := roles.get(name, "")) != (said := was_roles.get(name, "")):
-            lines += [f"  - {name}: {said}"] if said else []
-            lines += [f"  + {name}: {told}"] if told else []
+    for place in sorted(was.keys() | now.keys()):
+        if now.get(place) != was.get(place):
+            lines += [f"  - {place} = {was[place]}"] if place in was else []
+            lines += [f"  + {place} = {now[place]}"] if place in now else []
     return lines
 
 
-def _file(target: Any) -> str:
-    """Tell all that is signed about a file, but which other files go with it: those are lines of their own."""
-    if target is None:
-        return ""
-    custom = {
-        name: {key: value for key, value in told.items() if key != "files"} if isinstance(told, dict) else told
-        for name, told in (target.unrecognized_fields.get("custom") or {}).items()
-    }
-    about = f", {json.dumps(custom, ensure_ascii=False)}" if custom else ""
-    return f"{target.length} bytes, sha256 {target.hashes['sha256']}{about}"
-
-
-def _holders(signed: Root | Targets) -> dict[str, str]:
-    roles = signed.roles if isinstance(signed, Root) else (signed.delegations and signed.delegations.roles) or {}
-    return {
-        name: f"{role.threshold} of {', '.join(sorted(keyid[:16] for keyid in role.keyids))}"
-        for name, role in roles.items()
-    }
+def _leaves(value: Any, at: str = "") -> dict[str, str]:
+    """Give every value within another one by where it stands; of roles by their names, and in which order they are."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "name" in one for one in value):
+        names = [one["name"] for one in value]
+        value = {
+            "(order)": names,
+            **{f"{number}" if names.count(one["name"]) > 1 else one["name"]: one for number, one in enumerate(value)},
+        }
+    if not isinstance(value, dict) or not value:
+        return {at: json.dumps(value)}
+    found: dict[str, str] = {}
+    for name, inner in value.items():
+        found |= _leaves(inner, f"{at} > {json.dumps(name)[1:-1]}" if at else json.dumps(name)[1:-1])
+    return found

@@ -40,7 +40,7 @@ def test_nothing_is_signed_before_it_was_shown_and_agreed_to(tmp_path: Path) -> 
     arguments = ["sign", str(tmp_path / "fleet"), "--with", f"file2:{tmp_path / 'keys' / 'root-1.pem'}"]
     done = CliRunner().invoke(publish, arguments, input="n\n")
     assert done.exit_code == 1
-    assert "+ root: 2 of" in done.output
+    assert "+ roles > root > threshold = 2" in done.output
     told = json.loads(run(*arguments, "--yes", "--json"))
     assert [one["signed"] for one in told["staged"]] == [1, 0, 0]
 

@@ -95,11 +95,36 @@ def test_one_key_that_signs_twice_counts_once(fleet: Fleet) -> None:
 def test_a_signer_is_shown_every_file_and_all_that_is_said_about_a_release(fleet: Fleet, tmp_path: Path) -> None:
     fleet.publish()
     added = fleet.add(write_model(tmp_path / "mine"), security_floor=1)
-    told = "\n".join(changes(Staging(fleet.repository.staging), "models"))
-    assert f"+ {MANIFEST}" in told
-    assert added.released.sha256 in told
-    assert '"security_floor": 1' in told
-    assert told.count("\n  + ") == 4
+    told = changes(Staging(fleet.repository.staging), "models")
+    assert f'  + targets > {MANIFEST} > hashes > sha256 = "{added.released.sha256}"' in told
+    assert f"  + targets > {MANIFEST} > custom > edgecam > security_floor = 1" in told
+    assert sum("hashes > sha256" in line for line in told) == 4
+
+
+def test_a_signer_is_shown_paths_that_an_online_role_is_to_get_and_files_of_targets_itself(fleet: Fleet) -> None:
+    """A machine that was broken into asks for them, beside something harmless."""
+    fleet.publish()
+    waiting = draft(fleet.repository, "targets", fleet.now)
+    waiting.signed.delegations.roles["rollout-stable"].paths.append("models/*/*/*")
+    waiting.signed.targets[MANIFEST] = TargetFile.from_data(MANIFEST, b"evil", ["sha256"])
+    fleet.repository.stage("targets", waiting)
+    told = changes(Staging(fleet.repository.staging), "targets")
+    paths = "delegations > roles > rollout-stable > paths"
+    assert f'  - {paths} = ["rollout/stable/*"]' in told
+    assert f'  + {paths} = ["rollout/stable/*", "models/*/*/*"]' in told
+    assert f"  + targets > {MANIFEST} > length = 4" in told
+
+
+def test_what_a_signer_is_shown_commands_no_terminal(fleet: Fleet) -> None:
+    fleet.publish()
+    waiting = draft(fleet.repository, "models", fleet.now)
+    path = "models/mine/1.0/\x1b[2J\u202eevil"
+    waiting.signed.targets[path] = TargetFile.from_data(path, b"evil", ["sha256"])
+    fleet.repository.stage("models", waiting)
+    told = "".join(changes(Staging(fleet.repository.staging), "models"))
+    assert told.isprintable()
+    assert told.isascii()
+    assert "u001b[2J" in told
 
 
 def test_whoever_has_the_online_key_cannot_bring_a_model_that_was_not_signed_offline(
