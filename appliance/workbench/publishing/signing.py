@@ -162,5 +162,6 @@ def _leaves(value: Any, at: str = "") -> dict[str, str]:
         return {at: json.dumps(value)}
     found: dict[str, str] = {}
     for name, inner in value.items():
-        found |= _leaves(inner, f"{at} > {json.dumps(name)[1:-1]}" if at else json.dumps(name)[1:-1])
+        shown = json.dumps(name)[1:-1].replace(">", "\\u003e")  # else one name could stand for several
+        found |= _leaves(inner, f"{at} > {shown}" if at else shown)
     return found

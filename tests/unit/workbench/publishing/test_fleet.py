@@ -115,6 +115,17 @@ def test_a_signer_is_shown_paths_that_an_online_role_is_to_get_and_files_of_targ
     assert f"  + targets > {MANIFEST} > length = 4" in told
 
 
+def test_no_field_hides_another_one_by_its_name(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.publish()
+    fleet.add(write_model(tmp_path / "mine"))
+    waiting = draft(fleet.repository, "models", fleet.now)
+    waiting.signed.targets[MANIFEST].unrecognized_fields["hashes > sha256"] = "0" * 64
+    fleet.repository.stage("models", waiting)
+    told = "\n".join(changes(Staging(fleet.repository.staging), "models"))
+    assert f"{MANIFEST} > hashes > sha256 = " in told
+    assert f'{MANIFEST} > hashes \\u003e sha256 = "{"0" * 64}"' in told
+
+
 def test_what_a_signer_is_shown_commands_no_terminal(fleet: Fleet) -> None:
     fleet.publish()
     waiting = draft(fleet.repository, "models", fleet.now)
