@@ -152,7 +152,7 @@ class App:
         self._supervisor.add(*stored.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
-        self._supervisor.add(*([] if fleet is None else [fleet.worker(self._chains, self._messaging.publish)]))
+        self._add_fleet(fleet, server)
 
     def _find_fleet(self) -> "FleetModels | None":
         """Give what takes models from a fleet, where the configuration names one; its types take memory."""
@@ -161,6 +161,11 @@ class App:
         from appliance.daemon.fleet import FleetModels  # noqa: PLC0415
 
         return FleetModels(self._settings, self._clock, read_boot_id())
+
+    def _add_fleet(self, fleet: "FleetModels | None", server: Server) -> None:
+        """Have models taken from a fleet, where there is one, and as the owner asks."""
+        if fleet is not None:
+            self._supervisor.add(fleet.worker(self._chains, self._messaging.publish, server.routes))
 
     def _open_best(self, fleet: "FleetModels | None", preferred: Preference | None) -> dict[str, Any]:
         """Open what the configuration names, or what a fleet has put in its place."""

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,6 +29,7 @@ from appliance.messaging.model_payloads import model_event_message, model_messag
 from appliance.updates.choosing import Device
 from appliance.updates.errands import Errands
 from appliance.updates.judging import Vitals
+from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError
@@ -36,7 +37,8 @@ from appliance.updates.rollout import Whom
 from appliance.updates.service import Breath, Fleet
 from appliance.updates.starting import after_failure, find_model
 from appliance.updates.store import Store
-from appliance.updates.updater import Updater, text_of
+from appliance.updates.updater import Updater
+from appliance.updates.wishes import Wish
 
 SWAP_WITHIN: Final = 30.0
 """Seconds to wait for the frame before which a model is exchanged."""
@@ -44,7 +46,6 @@ SWAP_WITHIN: Final = 30.0
 _FRAME_WITHIN: Final = 2.0  # seconds that a shadow waits for a frame
 _DUTY: Final = 3  # a candidate beside the model in service rests so many times as long as it takes
 _HOT_C: Final = 75.0
-_RUNTIMES: Final = ("onnxruntime", "ai-edge-litert")
 
 OpenedT = TypeVar("OpenedT")
 
@@ -101,12 +102,18 @@ class FleetModels:
         self.host = ModelHost(model)
         return self.host
 
-    def worker(self, chains: Mapping[str, Chain], publish: Callable[[Message], None]) -> Updater:
+    def worker(
+        self,
+        chains: Mapping[str, Chain],
+        publish: Callable[[Message], None],
+        routes: dict[str, Callable[[], Mapping[str, Any]]],
+    ) -> Updater:
         """Give the worker that takes models from the fleet.
 
         Args:
             chains: The cameras' chains by name.
             publish: Takes a message; never blocks.
+            routes: Of the operator's server; gets ``GET /v1/model``, and a ``POST`` for each wish.
 
         Raises:
             ConfigError: It is not known whose rollouts are to be followed.
@@ -133,6 +140,9 @@ class FleetModels:
             errands=Errands(breath.ending, breath),
             breath=breath,
         )
+        routes["GET /v1/model"] = updater.history
+        for wish in Wish:
+            routes[f"POST /v1/model/{wish}"] = partial(_asked, updater, wish)
         return updater
 
     def factory(self) -> Path | None:
@@ -255,24 +265,20 @@ class FleetModels:
         return text_of(self._clock.now().time)
 
 
+def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
+    return {"number": updater.wishes.ask(wish)}
+
+
 def _device(fleet: FleetSettings, device_id: str) -> Device:
     return Device(
         Whom(device_id, fleet.cohorts),
         __version__,
         platform.machine(),
         board=hardware_name(),
-        runtimes={name: found for name in _RUNTIMES if (found := _version(name))},
         accelerators=frozenset(fleet.accelerators),
         memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6,
         use=fleet.use,
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _failed(candidate: ClimbingDetector, error: EdgecamError) -> RefusedError:

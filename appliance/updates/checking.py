@@ -1,6 +1,7 @@
 """What the fleet wants of this device: its metadata verified, a rollout read, and the releases that it names found."""
 
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from appliance.updates.trust import Target, Trust
 
 MOST_ROLLOUT: Final = 256 << 10
 _MOST_ROOT: Final = 512 << 10  # as the library has it
+_RUNTIMES: Final = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "hailo_platform")
 _CUSTOM: Final = "edgecam"
 
 
@@ -50,7 +52,12 @@ def check(order: CheckOrder) -> CheckAnswer:
         error.retry_after = error.retry_after or fetcher.retry_after
         raise
     return CheckAnswer(
-        rollout=rollout, offers=offers, unsigned=unsigned, timestamp=trust.timestamp, issued=trust.issued
+        rollout=rollout,
+        offers=offers,
+        unsigned=unsigned,
+        timestamp=trust.timestamp,
+        issued=trust.issued,
+        runtimes={name: found for name in _RUNTIMES if (found := _version(name))},
     )
 
 
@@ -71,6 +78,13 @@ def read_root(path: Path) -> bytes:
     if len(content) > _MOST_ROOT:
         raise ConfigError(f"[fleet] root: {path} is larger than {_MOST_ROOT} bytes, and no root of trust")
     return content
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _read_rollout(order: CheckOrder, target: Target) -> Rollout:

@@ -42,9 +42,9 @@ class Device:
     use: str = ""
     today: date = date.max
 
-    def on(self, day: date) -> Self:
-        """Give the same device on a day."""
-        return replace(self, today=day)
+    def on(self, day: date, runtimes: Mapping[str, str]) -> Self:
+        """Give the same device on a day, with the runtimes that are installed."""
+        return replace(self, today=day, runtimes=runtimes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class CheckAnswer(Part):
         unsigned: Why others are not, likewise.
         timestamp: Version of the fleet's timestamp.
         issued: When that was signed, as far as it says so.
+        runtimes: Versions of the packages of runtimes that are installed here, by name.
     """
 
     rollout: Rollout | None = None
@@ -94,6 +95,7 @@ class CheckAnswer(Part):
     unsigned: dict[Sha256, str]
     timestamp: Annotated[int, Field(ge=1)]
     issued: Moment | None = None
+    runtimes: dict[str, str] = Field(default_factory=dict)
 
 
 class Piece(Part):

@@ -1,5 +1,6 @@
 """What of a release is to be brought, and how: from what is here, by a delta, or whole."""
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from appliance.core.manifest import MANIFEST_NAME
@@ -8,6 +9,29 @@ from appliance.updates.store import Store
 
 SMALL: Final = 64 << 10
 """Bytes of a file that is brought whole over a connection that costs, where only deltas may be."""
+
+
+@dataclass
+class Delivery:
+    """How far the bringing of a release is, beside what is kept.
+
+    Attributes:
+        offer: The release.
+        begins: Monotonic seconds from which on it may begin.
+        metered: What may be brought over a connection that costs.
+        tries: How often it was cut short.
+        wait: Seconds that were waited for the last try.
+        due: Monotonic seconds of the next try.
+        progress: Bytes that are here, and that there will be.
+    """
+
+    offer: Offer
+    begins: float
+    metered: str
+    tries: int = 0
+    wait: float = 0.0
+    due: float = float("-inf")
+    progress: dict[str, int] = field(default_factory=dict)
 
 
 def files_of(offer: Offer) -> dict[str, Known]:

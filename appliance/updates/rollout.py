@@ -8,9 +8,9 @@ implementations with.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from hashlib import sha256
 from typing import Final
 
+from appliance.core.digest import sha256_hex
 from appliance.updates.formats import MILLION, Rollout, Selection
 
 _DOMAIN: Final = "edgecam-rollout-v1"
@@ -31,13 +31,17 @@ class Whom:
 
 def place(salt: str, device_id: str) -> int:
     """Give a device's place in a rollout's order, in millionths from 0; those below the share are in."""
-    digest = sha256(f"{_DOMAIN}\0{salt}\0{device_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") * MILLION >> 64
+    return first_64(f"{_DOMAIN}\0{salt}\0{device_id}") * MILLION >> 64
+
+
+def first_64(text: str) -> int:
+    """Give the first 64 bits of a text's SHA-256 as a number."""
+    return int(sha256_hex(text.encode())[:16], 16)
 
 
 def hidden(device_id: str) -> str:
     """Give a device's id as lists of devices have it."""
-    return sha256(device_id.encode()).hexdigest()[:16]
+    return sha256_hex(device_id.encode())[:16]
 
 
 def is_meant(rollout: Rollout, whom: Whom) -> bool:
@@ -57,8 +61,7 @@ def is_given(selection: Selection, whom: Whom) -> bool:
 
 def start_delay(rollout: Rollout, device_id: str) -> int:
     """Give how many seconds a device waits before it begins, so that not all begin at once; the same every time."""
-    digest = sha256(f"{_DOMAIN}-start\0{rollout.id}\0{device_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") * (rollout.jitter_seconds + 1) >> 64
+    return first_64(f"{_DOMAIN}-start\0{rollout.id}\0{device_id}") * (rollout.jitter_seconds + 1) >> 64
 
 
 def why_not_now(rollout: Rollout, now: datetime) -> str:

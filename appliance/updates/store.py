@@ -11,7 +11,6 @@ Whatever moves into `releases` is whole and on the disk before; whatever is remo
 point therefore leaves whole releases there, and at most something in the other two that nobody needs.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from appliance.core.digest import sha256_of_file
 from appliance.core.errors import ModelError, StorageError
 from appliance.core.files import make_folder, sync_directory, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, MOST_MODEL_BYTES
@@ -237,15 +237,10 @@ class Store:
             shutil.rmtree(folder)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _is(path: Path, file: StoredFile) -> bool:
     try:
         is_plain = path.is_file() and not path.is_symlink() and path.stat().st_size == file.size
-        return is_plain and _digest(path) == file.sha256
+        return is_plain and sha256_of_file(path) == file.sha256
     except OSError:
         return False
 

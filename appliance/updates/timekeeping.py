@@ -6,11 +6,10 @@ Devices of a fleet ask at phases of their own, so that their requests are spread
 
 import random
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 
 from appliance.core.clock import ClockQuality
-from appliance.updates.rollout import is_within
+from appliance.updates.rollout import first_64, is_within
 
 EARLIEST: Final = datetime(2026, 11, 22, tzinfo=UTC)
 """When this was written; a clock that says less is wrong."""
@@ -41,8 +40,7 @@ def judged_time(now: datetime, quality: ClockQuality, issued: str | None) -> dat
 
 def phase(device_id: str, interval: float) -> float:
     """Give the seconds within each interval at which a device asks; the same every time."""
-    digest = sha256(f"edgecam-check-v1\0{device_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 * interval
+    return first_64(f"edgecam-check-v1\0{device_id}") / 2**64 * interval
 
 
 def until_first_check(source: random.Random) -> float:

@@ -5,18 +5,18 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from appliance.core.child import StoppedError
-from appliance.core.clock import Clock, ClockQuality
+from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
 from appliance.updates.formats import Release
-from appliance.updates.orders import BringOrder, CheckAnswer, CheckOrder, Offer, Progress
-from appliance.updates.pieces import files_of, pieces_of, too_dear
+from appliance.updates.lookout import Lookout, text_of
+from appliance.updates.orders import BringOrder, CheckAnswer, Progress
+from appliance.updates.pieces import Delivery, files_of, pieces_of, too_dear
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import start_delay, why_not_now
 from appliance.updates.service import Asking, Breath, Fleet, Gates, Service
@@ -27,12 +27,10 @@ from appliance.updates.store import Store, StoredFile
 from appliance.updates.timekeeping import (
     FREEZE_AFTER,
     is_in_window,
-    judged_time,
-    until_first_check,
-    until_next_check,
     until_next_try,
 )
 from appliance.updates.trying import Trying, after_trial
+from appliance.updates.wishes import Wish, Wishes
 
 TRIES: Final = 6
 """How often a download is begun before the update is put off until the next check."""
@@ -46,19 +44,6 @@ WORKS_AFTER: Final = 60.0
 _LOOK: Final = 1.0  # seconds between two looks at the time
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Under:
-    """What is known of an update under way, beside what is kept."""
-
-    offer: Offer
-    begins: float
-    metered: str
-    tries: int = 0
-    wait: float = 0.0
-    due: float = float("-inf")
-    progress: dict[str, int] = field(default_factory=dict)
 
 
 class Updater:
@@ -97,11 +82,14 @@ class Updater:
         self._gates, self._service, self._clock, self._boot = gates, service, clock, boot
         self._report, self._errands, self._breath = report, errands, breath
         self._source = random.Random()  # noqa: S311 - jitter is no secret
-        self._under: _Under | None = None
+        self._under: Delivery | None = None
         self._last: tuple[str, str | None] = ("", None)
-        self._checked: float | None = None
+        self._is_urged = self._has_looked = False
+        self._checks = 0
+        self.wishes = Wishes()
+        """What the owner asks for."""
         self._seen: dict[str, float] = {}
-        self._next_check = time.monotonic() + (until_first_check(self._source) if fleet.first is None else fleet.first)
+        self._lookout = Lookout(fleet, store, clock, errands, self._source)
         self._trying = Trying(service, self._look, breath.ending)
         self._works_at = time.monotonic() + WORKS_AFTER
 
@@ -122,6 +110,11 @@ class Updater:
             "last": state.past[-1].model_dump(mode="json") if state.past else None,
         }
 
+    def history(self) -> dict[str, Any]:
+        """Give `facts`, with all that came to an end, newest first, and how much was asked and done. Likewise."""
+        past = [one.model_dump(mode="json") for one in reversed(self._state.past)]
+        return {**self.facts(), "past": past, "checks": self._checks, "heard": self.wishes.heard}
+
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; see `Worker.run`."""
         self._breath.stop = stop
@@ -137,7 +130,7 @@ class Updater:
         update = self._state.update
         if update is not None and update.stage not in {*TRIED, Stage.STAGED}:
             self._keep(stages.put_off(self._state))  # what came is kept until something else is begun
-            self._next_check = min(self._next_check, time.monotonic() + _LOOK)
+            self._lookout.hasten(_LOOK)
         self._report({})
         for past in self._begun.ended:
             self._report(past.model_dump(mode="json"))
@@ -145,7 +138,8 @@ class Updater:
     def _step(self) -> bool:
         """Do one thing; tell whether there is more to do at once."""
         try:
-            if time.monotonic() >= self._next_check:
+            self._obey()
+            if self._lookout.is_due:
                 self._check()
                 return True
             return self._state.update is not None and self._go_on(self._state.update)
@@ -161,7 +155,42 @@ class Updater:
             self._tell(str(error), Code.DISK)
             if self._state.update is not None and self._state.stage in {Stage.DOWNLOADING, Stage.VERIFYING}:
                 self._put_off(str(error), Code.DISK)
+        finally:  # counted once it is decided what comes of it: somebody waits for that
+            self._checks += self._has_looked
+            self._has_looked = False
         return False
+
+    def _obey(self) -> None:
+        """Do what the owner has asked for.
+
+        Raises:
+            RefusedError: What is tried now is to be left.
+        """
+        while (wish := self.wishes.take()) is not None:
+            log.info("updates: the owner asks: %s", wish)
+            try:
+                if wish is Wish.ROLLBACK:
+                    self._leave()
+                elif wish in {Wish.PIN, Wish.UNPIN}:
+                    self._keep(stages.pinned(self._state, is_pinned=wish is Wish.PIN))
+                else:
+                    self._lookout.hasten(0.0)
+                    self._is_urged = wish is Wish.UPDATE
+            finally:
+                self.wishes.heard += 1
+
+    def _leave(self) -> None:
+        """Leave what is tried, or else what is in service, for what was before it."""
+        if self._state.stage in TRIED:
+            raise RefusedError(Code.OWNER, "the owner has taken it back")
+        if self._state.active is None:
+            self._tell("the factory model is in service: there is none before it", None)
+            return
+        self._keep(stages.give_up_active(self._state, Code.OWNER, "the owner has taken it back", self._now()))
+        self._under = None
+        after_trial(self._service, self._store, self._state)
+        self._ended()
+        self._store.collect(self._state)
 
     def _go_on(self, update: Update) -> bool:
         steps: dict[Stage, Callable[[Update], bool]] = {
@@ -178,27 +207,14 @@ class Updater:
 
     def _check(self) -> None:
         """Ask the fleet, and begin what it wants, where nothing is under way."""
-        now, interval = self._clock.now(), self._fleet.interval
-        elapsed = 0.0 if self._checked is None else min(time.monotonic() - self._checked, 2 * interval)
-        self._next_check = time.monotonic() + until_next_check(
-            self._fleet.device.whom.device_id, interval, now.time.timestamp(), self._source
-        )
-        quality = self._clock.quality()
-        judged = judged_time(now.time, quality, self._state.issued)
-        answer = self._errands.check(
-            CheckOrder(repository=self._fleet.repository, folder=self._store.folder / "trust", now=text_of(judged))
-        )
-        self._checked = time.monotonic()
-        seen = stages.seen(self._state, answer.issued, answer.timestamp, elapsed)
-        if quality is not ClockQuality.UNSYNCED:
-            seen = seen.model_copy(update={"unchanged": 0})
-        if seen != self._state:
-            self._keep(seen)
-        if self._state.unchanged > FREEZE_AFTER:
+        self._has_looked = True
+        seen = self._lookout.look(self._state)
+        self._keep(seen.state)
+        if seen.state.unchanged > FREEZE_AFTER:
             raise RefusedError(
                 Code.FREEZE, "the fleet has signed nothing new for a week, and this device has no clock to judge by"
             )
-        self._decide(answer, judged)
+        self._decide(seen.answer, seen.judged)
 
     def _decide(self, answer: CheckAnswer, judged: datetime) -> None:
         update, rollout = self._state.update, answer.rollout
@@ -206,7 +222,7 @@ class Updater:
             if is_halted(answer, update):
                 raise RefusedError(Code.HALTED, f"rollout {update.rollout} was halted")
             return
-        wanted = choose(answer, self._state, self._fleet.device.on(judged.date()))
+        wanted = choose(answer, self._state, self._fleet.device.on(judged.date(), answer.runtimes))
         if not isinstance(wanted, Wanted) or rollout is None:
             if not isinstance(wanted, Wanted):
                 self._tell(wanted.why, wanted.code)
@@ -215,7 +231,7 @@ class Updater:
             self._tell(why, None)
             return
         since = self._seen.setdefault(rollout.id, time.monotonic())
-        self._under = _Under(
+        self._under = Delivery(
             wanted.offer, since + start_delay(rollout, self._fleet.device.whom.device_id), rollout.metered
         )
         begun = stages.begin(self._state, wanted.update, wanted.offer.release.security_floor)
@@ -224,9 +240,10 @@ class Updater:
 
     def _plan(self, _: Update) -> bool:
         under = self._under
-        if under is None or time.monotonic() < under.begins or self._fleet.is_hot():
+        if under is None or self._fleet.is_hot():
             return False
-        if not is_in_window(self._fleet.window, self._clock.now().time.astimezone()):
+        is_open = is_in_window(self._fleet.window, self._clock.now().time.astimezone())
+        if not self._is_urged and (time.monotonic() < under.begins or not is_open):
             return False
         needed = sum(one.size for one in files_of(under.offer).values())
         if self._store.free_bytes() < needed + ROOM + (under.offer.release.requires.disk_mb << 20):
@@ -365,7 +382,8 @@ class Updater:
             RefusedError: Its rollout was halted.
         """
         self._breath()
-        if time.monotonic() < self._next_check:
+        self._obey()
+        if not self._lookout.is_due:
             return
         try:
             self._check()
@@ -378,8 +396,3 @@ class Updater:
 
     def _now(self) -> str:
         return text_of(self._clock.now().time)
-
-
-def text_of(moment: datetime) -> str:
-    """Give UTC as what is signed and kept has it: ``2026-01-31T12:00:00Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,6 +15,7 @@ from appliance.core.worker import Pulse
 from appliance.updates import service as needed
 from appliance.updates.choosing import Device
 from appliance.updates.judging import Vitals
+from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
@@ -22,7 +23,7 @@ from appliance.updates.service import Breath
 from appliance.updates.stages import Stage
 from appliance.updates.starting import find_model
 from appliance.updates.store import Store
-from appliance.updates.updater import Updater, text_of
+from appliance.updates.updater import Updater
 from tests.simulators.fleet import Fleet, Web, served
 from tests.simulators.updating import Direct, Rest, TurnedClock
 
@@ -54,8 +55,15 @@ class Site:
         self.fleet.roll_out("persons", chosen, trial={**TRIAL, **(trial or {})}, **rollout)
         self.fleet.sign()
 
-    def run(self, until: Callable[[dict[str, Any]], object], within: float = 30.0, boot: str = "a" * 32) -> Updater:
+    def run(
+        self,
+        until: Callable[[dict[str, Any]], object],
+        within: float = 30.0,
+        first: float = 0.0,
+        on_built: Callable[[Updater], None] = lambda _: None,
+    ) -> Updater:
         """Run the worker until its facts answer with yes, then end it in good order."""
+        boot = "a" * 32
         breath = Breath(Pulse(60.0))
         stop = threading.Event()
 
@@ -68,7 +76,7 @@ class Site:
                 Repository(url=self.web.url, root=self.root, channel="stable", model="persons"),
                 Device(Whom("door"), "9", "x86_64"),
                 interval=3600.0,
-                first=0.0,
+                first=first,
                 is_metered=lambda: self.is_metered,
             ),
             self.store,
@@ -83,6 +91,7 @@ class Site:
         )
         thread = threading.Thread(target=updater.run, args=(stop,))
         thread.start()
+        on_built(updater)
         try:
             deadline = time.monotonic() + within
             while not until(updater.facts()):
