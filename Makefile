@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES TUF_CONFORMANCE
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA TUF_CONFORMANCE
 
-.PHONY: help setup run test lint format bench prove fleet conformance docs lock clean
+.PHONY: help setup run test lint format bench prove accuracy fleet conformance docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -52,6 +52,10 @@ prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (M
 	$(BIN)/python -m tests.proof.street $${MODEL:+--model "$$MODEL"} $${MINUTES:+--minutes "$$MINUTES"} || trouble=$$?; \
 	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
+
+accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
+##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
+	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
 
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from appliance.cli.configured import load_configured
+from appliance.core.command import left_in_order
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL|FILE|NAME=FILE|FOLDER…]")
-@click.option("--pictures", type=click.Path(path_type=Path), help="A picture or a folder; else golden frames.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), help="A picture or a folder, of which 64 count; else golden frames."
+)
 @click.option("--threads", metavar="N,N…", help="Numbers of CPU threads to try; else 1, 2, 4 and so on.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Processes a candidate.")
 @click.option("--seconds", type=click.FloatRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
@@ -45,7 +48,7 @@ def bench(
     Without a name it is the configured model; of a FOLDER without a manifest it is each file.
 
     Exit status: 0 every model ran; 65 one at least is broken, 70 one at least cannot run here; 78 there is no such
-    model.
+    model or picture, or it cannot be read.
     """
     from appliance.inference.measuring.comparing import compare
     from appliance.inference.measuring.rounds import Effort, measure_all
@@ -53,7 +56,7 @@ def bench(
     settings = load_configured().model
     candidates = find(settings, models or (settings.use,), pictures, threads)
     before = machine_facts()
-    with progress(len(candidates) * rounds) as on_step:
+    with left_in_order(), progress(len(candidates) * rounds) as on_step:
         measured = measure_all(candidates, Effort(rounds=rounds, seconds=seconds, limit=limit), on_step)
     compared = compare(measured)
     after = machine_facts()
@@ -110,11 +113,36 @@ def _pictures(path: Path | None) -> list[Path]:
     if path is None:
         return []
     from appliance.cameras.pictures import ACCEPTED, list_pictures
+    from appliance.inference.measuring.request import MOST_PICTURES
 
     found = list_pictures(path) if path.is_dir() else [path] if path.is_file() else []
     if not found:
         raise ConfigError(f"there is no picture in {path}; accepted: {ACCEPTED}")
+    for one in found[:MOST_PICTURES]:
+        _check_picture(one)
     return found
+
+
+def _check_picture(path: Path) -> None:
+    """Look at a picture's header; else each model would be told to have failed on it.
+
+    Raises:
+        ConfigError: It cannot be read, or is none that is accepted.
+    """
+    from appliance.cameras.pictures import picture_size
+    from appliance.inference.measuring.request import MOST_PICTURE_BYTES, MOST_PICTURE_PIXELS
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_PICTURE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read the picture {path}: {error.strerror}; remove or replace it") from error
+    size = picture_size(content)
+    if size is None or len(content) > MOST_PICTURE_BYTES or size[0] * size[1] > MOST_PICTURE_PIXELS:
+        raise ConfigError(
+            f"{path} is no picture that can be shown; accepted: JPEG, PNG, BMP or WebP up to "
+            f"{MOST_PICTURE_BYTES >> 20} MiB and {MOST_PICTURE_PIXELS // 1_000_000} megapixels; remove or replace it"
+        )
 
 
 def progress(total: int) -> AbstractContextManager[Callable[["Candidate"], None]]:
@@ -129,7 +157,12 @@ class _Bar(AbstractContextManager[Callable[["Candidate"], None]]):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task("measuring", total=total)
 
@@ -185,8 +218,9 @@ def row_facts(one: "Measured", compared: "Compared") -> dict[str, Any]:
 
 def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None:
     """Print the table of what could be measured."""
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for name in ("file", "task", "runtime"):
@@ -210,7 +244,7 @@ def show(measured: Sequence["Measured"], compared: Sequence["Compared"]) -> None
             agreement_told(result),
         )
     if table.row_count:
-        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+        plain_console(is_wide=True).print(table)
 
 
 def agreement_told(compared: "Compared") -> str:
@@ -220,13 +254,17 @@ def agreement_told(compared: "Compared") -> str:
     parts = []
     if compared.agreement is not None:
         one = compared.agreement
-        unit = "objects" if one.of == "objects" else "outputs"
-        parts.append(f"{one.value:.2f} of {one.compared} {unit}" if unit == "objects" else f"{one.value:.4f} of {unit}")
+        of = "pictures" if one.of == "labels" else one.of
+        parts.append(f"{one.value:.4f} of outputs" if of == "tensors" else f"{one.value:.2f} of {one.compared} {of}")
     if compared.is_reference:
         parts.append("reference")
     if compared.note:
         parts.append(compared.note)
     return ", ".join(parts)
+
+
+def _status(kind: str) -> int:
+    return ConfigError.exit_code if kind == "ConfigError" else UnsupportedError.exit_code
 
 
 def tell_refused(measured: Sequence["Measured"]) -> int:
@@ -242,5 +280,5 @@ def tell_refused(measured: Sequence["Measured"]) -> int:
         way = f" by {one.candidate.by}" if file in ran else ""
         click.echo(f"edgecam: {file.name}{way} was refused: {one.error}", err=True)
         if file not in ran:
-            status = ModelError.exit_code if one.kind == "ModelError" else status or UnsupportedError.exit_code
+            status = ModelError.exit_code if one.kind == "ModelError" else status or _status(one.kind)
     return status

@@ -21,13 +21,14 @@ def list_cameras(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found]))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False)
     for column in ("camera", "kind", "what it is", "usable"):
         table.add_column(column)
     for one in found:
         table.add_row(one.address, one.kind, one.title, "yes" if one.is_usable else f"no: {one.why}")
-    Console().print(table)
+    plain_console().print(table)
     click.echo("\nTry one: edgecam run --camera CAMERA --broker none", err=True)

@@ -45,8 +45,9 @@ def list_models(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(models))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for column in ("model", "input", "labels", "licence", "weights", "what it is"):
@@ -57,7 +58,7 @@ def list_models(*, as_json: bool) -> None:
         # as much of the title as a terminal of 80 columns has room for; `show` tells all
         title = textwrap.shorten(one["title"], _TITLE, placeholder="").rstrip(",")
         table.add_row(one["name"], size, str(len(one["labels"])), one["licence"], weights, title)
-    Console().print(table)
+    plain_console().print(table)
     click.echo(
         "\nWhere there are no weights, export or download a file from the project that"
         "\n`edgecam model show NAME` names, and run it: edgecam run --model FILE.onnx",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from appliance.cli.model_written import drawn_frames, labels_named, models_directory, report
+from appliance.core.command import left_in_order
 from appliance.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -76,12 +77,13 @@ def _get(
     check_room(place, 2 * entry.most)  # the download, and the model beside it
     file = place / f".{name}.{entry.format}"
     wanted = Wanted(entry.url, entry.sha256, entry.most, entry.size, may_be_local=may_be_local)
-    with _bar(name, is_quiet=as_json) as progress:
-        download(wanted, file, progress)
-    try:
-        folder, found_out, frames = _written(name, entry, file, place, is_replaced=is_replaced)
-    finally:
-        file.unlink(missing_ok=True)
+    with left_in_order():
+        with _bar(name, is_quiet=as_json) as progress:
+            download(wanted, file, progress)
+        try:
+            folder, found_out, frames = _written(name, entry, file, place, is_replaced=is_replaced)
+        finally:
+            file.unlink(missing_ok=True)
     report(folder, frames, found_out, threads=settings.threads, as_json=as_json)
 
 
@@ -117,8 +119,9 @@ def _list(known: "Catalogue", *, as_json: bool) -> None:
         entries = [{"name": name, **entry.model_dump()} for name, entry in known.models.items()]
         click.echo(json.dumps(entries))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for column in ("model", "MB", "mAP", "licence", "what it is"):
@@ -127,7 +130,7 @@ def _list(known: "Catalogue", *, as_json: bool) -> None:
         size = f"{entry.size / 1e6:.1f}" if entry.size else "-"
         accuracy = f"{entry.expected_map:.1f}" if entry.expected_map is not None else "-"
         table.add_row(name, size, accuracy, entry.licence, entry.title)
-    Console().print(table)
+    plain_console().print(table)
     click.echo("\nmAP is what the publisher gives, on COCO. Bring one: edgecam model get NAME", err=True)
 
 

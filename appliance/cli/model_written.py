@@ -136,8 +136,9 @@ def report(folder: Path, frames: Sequence["Frame"], found_out: dict[str, Any], *
 
 
 def _show(told: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from appliance.cli.plain import plain_console
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, show_header=False)
     for key, value in told["found_out"].items():
@@ -145,7 +146,7 @@ def _show(told: dict[str, Any]) -> None:
             table.add_row(key, value["value"], value["because"])
         elif key != "notes":
             table.add_row(key, str(value), "")
-    console = Console()
+    console = plain_console()
     console.print(table)
     for note in told["found_out"].get("notes", ()):
         click.echo(f"  {note}")

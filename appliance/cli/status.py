@@ -84,16 +84,19 @@ def _cameras(cameras: dict[str, Any]) -> "Table":
 
 
 def _sight(camera: dict[str, Any]) -> str:
-    """Give what a camera's model sees in a few words, whatever its task."""
+    """Give what a camera's model sees in a few words, whatever its task; as markup."""
+    from rich.markup import escape
+
     if "objects" in camera:
         return str(camera["objects"])
     if "label" in camera:
-        return f"{camera['label']} {camera['score']:.2f}" if camera["label"] else "nothing sure"
+        return f"{escape(camera['label'])} {camera['score']:.2f}" if camera["label"] else "nothing sure"
     largest = list(camera["shares"].items())[:3]
-    return ", ".join(f"{label} {share:.0%}" for label, share in largest if share) or "nothing"
+    return ", ".join(f"{escape(label)} {share:.0%}" for label, share in largest if share) or "nothing"
 
 
 def _facts(state: dict[str, Any]) -> "Table":
+    from rich.markup import escape
     from rich.table import Table
 
     model, machine, clock = state["model"], state["machine"], state["clock"]
@@ -102,12 +105,12 @@ def _facts(state: dict[str, Any]) -> "Table":
     table.add_row("runs on", _placements(model))
     for one in model["refused"]:
         if one["is_expected"]:  # what is not is among the findings
-            table.add_row("passed over", f"{one['file']}  {one['why']}")
+            table.add_row("passed over", escape(f"{one['file']}  {one['why']}"))
         elif "retry_in_s" in one:
             times = "once" if one["failures"] == 1 else f"{one['failures']} times"
-            table.add_row("tried again", f"{one['file']}  in {_lasting(one['retry_in_s'])}, failed {times}")
+            table.add_row("tried again", escape(f"{one['file']}  in {_lasting(one['retry_in_s'])}, failed {times}"))
     if state["tuning"]["state"] != "none":
-        table.add_row("tuned", _tuning(state["tuning"]))
+        table.add_row("tuned", escape(_tuning(state["tuning"])))
     table.add_row("broker", _broker(state["messaging"]))
     if state["messaging"]["broker"] != "none":
         table.add_row("outbox", _outbox(state["messaging"]))

@@ -1,7 +1,6 @@
 """`edgecam tune`: measures how a model is best run on this device, and has the daemon run it so."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,9 @@ import click
 
 from appliance.cli.bench import agreement_told, find, machine_facts, progress
 from appliance.cli.configured import load_configured
+from appliance.core.command import left_in_order
 from appliance.core.errors import ConfigError, StorageError
+from appliance.core.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,9 @@ NOT_WITHIN = 1  # exit status
 @click.option("--seconds", type=click.FloatRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
 @click.option("--limit", type=click.FloatRange(1.0, 3600.0), default=120.0, show_default=True, help="Seconds for each.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where the choice is stored; else the daemon's.")
-@click.option("--verify", is_flag=True, help="Measure again and tell whether the stored choice still is the best.")
+@click.option(
+    "--verify", is_flag=True, help="Measure again: is the stored choice still the best, by its own objective?"
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def tune(
@@ -63,23 +66,26 @@ def tune(
     """
     from appliance.inference.measuring.rounds import Effort
 
-    settings, state = _configured(model, state_dir)
+    settings, state, is_configured = _configured(model, state_dir)
     if not verify:
         _check_writable(state)
     if threads is None and "threads" in settings.model_fields_set:
         threads = str(settings.threads)
+    _check_one_model(settings)
     candidates = find(settings, (settings.use,), pictures, threads)
     effort = Effort(rounds=rounds, seconds=seconds, limit=limit, cache=_cache(state))
-    with progress(len(candidates) * rounds) as on_step:
-        done = _Run(settings, state, effort)
+    with left_in_order(), progress(len(candidates) * rounds) as on_step:
+        done = _Run(settings, state, effort, is_configured=is_configured)
         if verify:
             ctx.exit(done.verify(candidates, on_step, as_json=as_json))
         done.tune(candidates, objective, on_step, as_json=as_json)
 
 
 class _Run:
-    def __init__(self, settings: "ModelSettings", state: Path, effort: Any) -> None:
+    def __init__(self, settings: "ModelSettings", state: Path, effort: Any, *, is_configured: bool) -> None:
         self._settings, self._state, self._effort = settings, state, effort
+        self._is_configured = is_configured
+        self._named = "" if is_configured else f" {settings.use}"
 
     def tune(self, candidates: Any, objective: "Objective", on_step: Any, *, as_json: bool) -> None:
         from appliance.inference.measuring.tuner import tune
@@ -93,7 +99,15 @@ class _Run:
             click.echo(json.dumps(told | {"before": before, "after": machine_facts(), "rows": _rows(verdicts)}))
             return
         _show(verdicts, tuning)
-        click.echo(f"stored in {path}; the daemon uses it from its next start on: systemctl restart edgecam")
+        click.echo(f"stored in {path}; {self._used()}")
+
+    def _used(self) -> str:
+        """Tell what the stored choice is good for."""
+        if self._settings.tune == "off":
+            return "it is not used: [model] tune is off"
+        if not self._is_configured:
+            return f"it is used wherever this model is run: [model] use, or --model {self._settings.use}"
+        return "the daemon uses it from its next start on: systemctl restart edgecam"
 
     def verify(self, candidates: Any, on_step: Any, *, as_json: bool) -> int:
         from appliance.inference.measuring.rounds import measure_all
@@ -101,12 +115,16 @@ class _Run:
         from appliance.inference.tuning import look_up
 
         tuned = look_up(self._settings, self._state)
+        if tuned.state == "off":
+            raise ConfigError(f"{tuned.why}: no choice is used, so that there is none to verify")
         if tuned.tuning is None or tuned.state == "stale":
-            raise ConfigError(f"{tuned.why or 'nothing is stored for this model'}; measure it first: edgecam tune")
+            raise ConfigError(
+                f"{tuned.why or 'nothing is stored for this model'}; measure it first: edgecam tune{self._named}"
+            )
         verdicts = judge_all(measure_all(candidates, self._effort, on_step), self._settings)
         best, stored = pick(verdicts, tuned.tuning.objective), chosen(verdicts, tuned.tuning.choice)
         if best is None or stored is None:
-            raise ConfigError("the stored choice cannot be run any more; measure again: edgecam tune")
+            raise ConfigError(f"the stored choice cannot be run any more; measure again: edgecam tune{self._named}")
         objective = tuned.tuning.objective
         least = min(one.value(objective) for one in verdicts if not one.refusal)
         ratio = stored.value(objective) / least
@@ -122,13 +140,30 @@ class _Run:
         return 0 if is_within else NOT_WITHIN
 
 
-def _configured(model: str | None, state_dir: Path | None) -> tuple["ModelSettings", Path]:
+def _configured(model: str | None, state_dir: Path | None) -> tuple["ModelSettings", Path, bool]:
+    """Give what is said of the model, the state's folder, and whether it is the configured model."""
     configured = load_configured()
     settings = configured.model
-    if model is not None and model != settings.use:
-        kept = {"use": model, "directories": settings.directories}
+    is_configured = model is None or model == settings.use
+    if model is not None and not is_configured:
+        folder = Path(model).expanduser()
+        use = str(folder.resolve()) if folder.is_dir() else model  # one in the working directory looks like a name
+        kept = {"use": use, "directories": settings.directories, "tune": settings.tune}
         settings = type(settings).model_validate(kept)  # the rest was said of the configured model
-    return settings, state_dir or configured.device.state_dir
+    return settings, state_dir or configured.device.state_dir, is_configured
+
+
+def _check_one_model(settings: "ModelSettings") -> None:
+    """Refuse a folder that is no model: which of its files is to be run nobody would ask for.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    folder = Path(settings.use).expanduser()
+    if folder.is_dir() and not (folder / MANIFEST_NAME).is_file():
+        raise ConfigError(
+            f"{folder} is a folder without a {MANIFEST_NAME}; name a model or a file; edgecam bench measures them all"
+        )
 
 
 def _check_writable(state: Path) -> None:
@@ -160,9 +195,9 @@ def _rows(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
 
 
 def _show(verdicts: "Sequence[Verdict]", tuning: "Tuning") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from appliance.cli.plain import plain_console
     from appliance.inference.measuring.tuner import chosen, name
 
     best = chosen(verdicts, tuning.choice)
@@ -179,7 +214,7 @@ def _show(verdicts: "Sequence[Verdict]", tuning: "Tuning") -> None:
         mark = "refused" if one.refusal else "best" if one is best else ""
         agreement = "" if one.measured.error else agreement_told(one.compared)
         table.add_row(mark, candidate.file.name, candidate.by, str(candidate.way.threads), *told, agreement)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    plain_console(is_wide=True).print(table)
     for one in verdicts:
         if one.refusal:
             click.echo(f"refused: {name(one)}: {one.refusal}")

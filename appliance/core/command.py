@@ -1,7 +1,11 @@
 """Runs a command line: errors become one message and the exit status that sysexits.h gives them."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -33,3 +37,23 @@ def run_command(command: click.Command, name: str) -> None:
         click.echo(f"{name}: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
         sys.exit(DEFECT)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def left_in_order() -> Iterator[None]:
+    """Have SIGTERM, and SIGHUP of a terminal that was closed, unwind what runs within, so that its files go with it.
+
+    To be used in the main thread. What is ignored, as by nohup, stays ignored.
+    """
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)

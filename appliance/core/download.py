@@ -32,6 +32,7 @@ _CHUNK = 64 << 10
 _PARTIAL, _WHOLE, _NOT_SATISFIABLE = 206, 200, 416
 _NAMES: Final = {"sha256": "SHA-256", "sha512": "SHA-512"}
 _MOST_NOTE = 4096  # bytes of what is remembered of a part
+_MOST_TAG, _MOST_REASON = 256, 200  # characters
 
 Progress = Callable[[int, int | None], None]
 """Is told how many bytes are there, and how many there will be; None: nobody knows."""
@@ -134,7 +135,7 @@ class _Part:
             with self.note.open("rb") as file:
                 told = json.loads(file.read(_MOST_NOTE))
             is_same = (told["url"], told["digest"]) == (wanted.url, wanted.digest)
-            return str(told["tag"]) if is_same else ""
+            return _usable(str(told["tag"])) if is_same else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
@@ -149,7 +150,7 @@ def _fetch(wanted: Wanted, part: _Part, progress: Progress) -> bool:
         is_part = answer.status == _PARTIAL and _first(answer) == start
         if answer.status != _WHOLE and not is_part:
             if start == 0:
-                raise UnavailableError(f"{wanted.url} answers {answer.status}, and no part of it was asked for")
+                raise UnavailableError(f"{wanted.url} answers {answer.status}, which is no file; try again later")
             part.remove()  # it is another file by now, or the part was whole and is not known to be
             return _fetch(wanted, part, progress)
         start = start if is_part else 0
@@ -207,13 +208,13 @@ def _ask(wanted: Wanted, start: int, tag: str) -> HTTPResponse:
             return error  # type: ignore[return-value] # it is an answer like any other, with its status
         error.close()
         unavailable = UnavailableError(
-            f"{wanted.url} answers {error.code} {error.reason}; has it moved? The file can be brought by hand and "
-            "added: edgecam model add FILE"
+            f"{wanted.url} answers {error.code} {_told(error.reason)}; has it moved? The file can be brought by hand "
+            "and added: edgecam model add FILE"
         )
         unavailable.retry_after = retry_after(error.headers.get("Retry-After", ""))
         raise unavailable from error
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address at all
+        reason = _told(getattr(error, "reason", error))
         raise UnavailableError(
             f"{_host(wanted.url)} cannot be reached: {reason}; is this device online? Else bring {wanted.url} by "
             "hand, and add it: edgecam model add FILE"
@@ -271,8 +272,12 @@ def _verify(wanted: Wanted, part: _Part) -> None:
 def _tag(answer: HTTPResponse) -> str:
     """Give what tells this version from others: a strong ETag, else the time of change (RFC 9110, section 13.1.5)."""
     tag = answer.headers.get("ETag", "")
-    tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
-    return tag if len(tag) < 256 and tag.isprintable() else ""  # noqa: PLR2004 - more is none
+    return _usable(tag if tag.startswith('"') else answer.headers.get("Last-Modified", ""))
+
+
+def _usable(tag: str) -> str:
+    """Give a tag that may stand in a request; empty where it may not."""
+    return tag if len(tag) < _MOST_TAG and tag.isascii() and tag.isprintable() else ""
 
 
 def retry_after(header: str, now: float | None = None) -> float:
@@ -302,6 +307,12 @@ def _first(answer: HTTPResponse) -> int | None:
     unit, _, span = answer.headers.get("Content-Range", "").partition(" ")
     first = span.partition("-")[0]
     return int(first) if unit == "bytes" and first.isdecimal() and len(first) < 20 else None  # noqa: PLR2004 - digits
+
+
+def _told(reason: object) -> str:
+    """Give what a server or the network said, fit for a terminal: one short line."""
+    line = "".join(one if one.isprintable() else " " for one in str(reason)[: 4 * _MOST_REASON])
+    return " ".join(line.split())[:_MOST_REASON]
 
 
 def _host(url: str) -> str:

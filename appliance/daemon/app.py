@@ -13,7 +13,7 @@ import cv2
 
 from appliance.config import MessagingSettings, Settings, runtime_socket
 from appliance.core.clock import SystemClock, read_boot_id
-from appliance.core.errors import ConfigError
+from appliance.core.errors import ConfigError, EdgecamError
 from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
@@ -42,6 +42,7 @@ from appliance.messaging.worker import Messaging
 if TYPE_CHECKING:
     from appliance.daemon.fleet import FleetModels
 
+START_MARGIN = 60.0  # seconds for the rest of the start, beside loading a model
 CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class App:
         self._chains: dict[str, Chain] = {}
         self._climbers: list[Any] = []
         self._is_waiting = False
+        self._is_starting = True
 
     def run(self) -> None:
         """Run until `wake` is set or the work is done.
@@ -77,11 +79,11 @@ class App:
         """
         with ExitStack() as stack:
             stack.enter_context(locked(self._settings.device.state_dir))
-            self._build(stack)
-            self._on_built()
-            if self._wake.is_set():
+            if not self._is_built(stack):
+                self.all_ended = self._close_models()
                 return
             self._supervisor.start()
+            self._is_starting = False
             self._notifier.tell("READY=1")
             self._announce()
             try:
@@ -92,6 +94,26 @@ class App:
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
+
+    def _is_built(self, stack: ExitStack) -> bool:
+        """Build every part, unless the daemon is to end before that is done."""
+        try:
+            self._build(stack)
+        except EdgecamError:
+            if not self._is_ending():
+                raise
+        else:
+            self._on_built()
+        return not self._is_ending()
+
+    def _is_ending(self) -> bool:
+        """Tell whether the start is to be broken off; later, what runs has its own time to end."""
+        return self._is_starting and self._wake.is_set()
+
+    def _ask_for_time(self, seconds: float) -> None:
+        """Tell systemd how long a model may take to load; while we run, that would put off its watchdog."""
+        if self._is_starting:
+            self._notifier.tell(f"EXTEND_TIMEOUT_USEC={int((seconds + START_MARGIN) * 1e6)}")
 
     def _build(self, stack: ExitStack) -> None:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
@@ -171,7 +193,7 @@ class App:
         """Open what the configuration names, or what a fleet has put in its place."""
         if fleet is None:
             return self._open_models(self._settings, preferred)
-        return fleet.open(lambda settings: self._open_models(settings, None, fleet.hosted))
+        return fleet.open(lambda settings: self._open_models(settings, None, fleet.hosted), self._is_ending)
 
     def _open_models(
         self, settings: Settings, preferred: Preference | None, hosted: Callable[[AnyClimbing], Any] = lambda one: one
@@ -199,6 +221,8 @@ class App:
                 refused=refused,
                 preferred=preferred,
                 has_network=has_network,
+                on_open=self._ask_for_time,
+                is_ending=self._is_ending,
             )
             model = climber if has_network else hosted(climber)
             self._climbers.append(model)

@@ -99,6 +99,12 @@ class CameraWorker:
         self._errors_in_row = 0
         self._backoff = backoff or Backoff(least=0.5, most=15.0, stable=30.0)
 
+    @property
+    def frames_unanswered(self) -> int:
+        """Frames that were left out as they came without the answer of the camera's own network."""
+        left_out: int = getattr(self._camera, "unanswered", 0)  # of a camera that runs a network alone
+        return left_out
+
     def run(self, stop: threading.Event) -> None:
         """Keep frames coming until `stop` is set or the source has ended."""
         try:

@@ -116,8 +116,10 @@ class ClassifyingPipeline(FramePipeline):
 
     def _end(self) -> None:
         turn = self._showing.finish()
-        if turn is not None and self._last is not None:
-            self._tell_turn(turn, self._last)
+        if self._last is not None:
+            if turn is not None:
+                self._tell_turn(turn, self._last)
+            # without a label in place, too: the retained message may name labels that wait for their second
             self._tell_state(self._last, Classifications.empty())
         self._sight = {"label": None, "score": 0.0}
 

@@ -26,6 +26,7 @@ from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
 from appliance.messaging.model_payloads import model_event_message, model_message
+from appliance.updates import stages
 from appliance.updates.choosing import Device
 from appliance.updates.errands import Errands
 from appliance.updates.judging import Vitals
@@ -73,11 +74,12 @@ class FleetModels:
         self._chains: Mapping[str, Chain] = {}
         self.host: ModelHost | None = None
 
-    def open(self, open_with: Callable[[Settings], OpenedT]) -> OpenedT:
+    def open(self, open_with: Callable[[Settings], OpenedT], is_ending: Callable[[], bool]) -> OpenedT:
         """Open what is to be in service; what cannot be opened is given up for what was before it.
 
         Args:
             open_with: Opens models with a configuration whose ``[model]`` section names what is meant.
+            is_ending: Tells whether the start is broken off, which says nothing about a model.
 
         Raises:
             EdgecamError: The factory model cannot be opened either.
@@ -86,6 +88,9 @@ class FleetModels:
             try:
                 return open_with(self._with(self._folder))
             except (ConfigError, ModelError, UnavailableError, UnsupportedError) as error:
+                if is_ending() and self._folder is not None:
+                    self._store.write(stages.works(stages.released(self._begun.state)))
+                    raise
                 if self._folder is None:
                     raise
                 self._begun = after_failure(self._store, self._begun.state, str(error), self._boot, self._now)

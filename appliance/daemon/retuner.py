@@ -115,13 +115,14 @@ class Retuner:
             "objective": objective,
             "state_dir": str(self._state_dir),
         }
-        with tempfile.TemporaryFile() as told:
+        # files, not pipes: who does not read what it is asked, or tells much, holds up nobody
+        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as told:
+            asked.write(json.dumps(request).encode())
+            asked.seek(0)
             process = subprocess.Popen(  # noqa: S603 - our own module
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True
+                self._command, stdin=asked, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True
             )
             try:
-                with suppress(BrokenPipeError):  # it ended at once, and told why
-                    _hand(process, json.dumps(request).encode())
                 return self._watch(process, stop, told)
             finally:
                 _end(process)
@@ -178,12 +179,6 @@ def unfit(is_measuring: bool) -> str:  # noqa: FBT001 - what is_fit takes
         return "hot"
     available = read_available_memory()
     return "short of memory" if not is_measuring and available is not None and available < FREE_MB else ""
-
-
-def _hand(process: "subprocess.Popen[bytes]", request: bytes) -> None:
-    if process.stdin is not None:
-        with process.stdin as pipe:
-            pipe.write(request)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -143,6 +143,7 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames": worker.frames,
         "frames_processed": pipeline.frames,
         "frames_unseen": pipeline.frames_unseen,
+        "frames_unanswered": worker.frames_unanswered,
         "frames_dropped": worker.slot.dropped,
         **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),

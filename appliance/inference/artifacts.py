@@ -305,6 +305,8 @@ def locate_file(path: Path, candidates: tuple[ModelManifest, ...] = ()) -> Locat
 
 def _read_weights(path: Path) -> tuple[bytes, str]:
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"[model] use: {path} is no file")  # a pipe would keep us waiting
         with path.open("rb") as file:
             # the size first: a file that is refused is not read; at most one byte more, should it be growing
             is_bounded = os.fstat(file.fileno()).st_size <= MOST_MODEL_BYTES

@@ -126,6 +126,7 @@ class Climber(Generic[OpenedT]):
         self._at: int | None = first
         self._opened: OpenedT | None = opened
         self._last = opened  # what the model is stays known while nothing is in service
+        self._told = opened.running
         self._candidate: tuple[int, OpenedT] | None = None
         self._look: Callable[[OpenedT], Any] | None = None
         self._wants_look = False
@@ -189,10 +190,14 @@ class Climber(Generic[OpenedT]):
         if opened is None:
             raise self._blind()
         try:
-            return look(opened)
+            result = look(opened)
         except EdgecamError as error:
             self._fall(opened, error)
             raise UnavailableError(str(error)) from error
+        if opened.running is not self._told:  # what a camera's network lacks is known from its first answer on
+            self._told = opened.running
+            self.on_change()
+        return result
 
     def close(self) -> bool:
         """Let go of everything; tell whether the thread has ended."""
@@ -212,7 +217,7 @@ class Climber(Generic[OpenedT]):
         """Take over what a trial has opened; give what is in service, waiting a moment where there is nothing."""
         with self._changed:
             if self._opened is None:
-                self._changed.wait_for(lambda: self._opened is not None or self._stop, PATIENCE)
+                self._changed.wait_for(lambda: (self._opened or self._candidate) is not None or self._stop, PATIENCE)
             if self._wants_look:
                 self._wants_look, self._look = False, look
                 self._changed.notify_all()
@@ -228,7 +233,7 @@ class Climber(Generic[OpenedT]):
         return opened
 
     def _put_in_service(self, at: int, opened: OpenedT) -> None:
-        self._at, self._opened, self._last = at, opened, opened
+        self._at, self._opened, self._last, self._told = at, opened, opened, opened.running
         self._blindness = _Blindness()
         self._standings[at].backoff.succeeded()
         for standing in self._standings[at:]:
@@ -268,6 +273,15 @@ class Climber(Generic[OpenedT]):
             self._thread.start()
 
     def _climb(self) -> None:
+        try:
+            self._climb_on()
+        finally:
+            with self._changed:
+                if not self._stop:  # what nobody foresaw ends this thread, and is in the log; another one goes on
+                    self._thread = None
+                    self._begin_when_needed()
+
+    def _climb_on(self) -> None:
         while True:
             with self._changed:
                 if self._stop:
@@ -308,21 +322,43 @@ class Climber(Generic[OpenedT]):
     def _try(self, at: int) -> None:
         """Have a rung opened, and look at the newest frame where another one is in service meanwhile."""
         rung, opened = self._rungs[at], None
+        error: EdgecamError | None = ModelError(f"{rung.file} failed in a way that nobody foresaw; the log has it")
         try:
             if missing := rung.missing():
                 self._leave_out(at, missing)
-                return
-            opened = rung.open_apart() if self._standings[at].is_suspect else rung.open()
-            if (look := self._borrow_look()) is not None:
-                look(opened)
-        except EdgecamError as error:
-            if opened is not None:
-                opened.close()
-            with self._changed:
-                was = self._standings[at].refusal
-                self._note(at, error, is_running=was is not None and was.while_running)
-            self.on_change()
-            return
+            else:
+                opened = rung.open_apart() if self._standings[at].is_suspect else rung.open()
+                self._check_what_it_is(opened)
+                if (look := self._borrow_look()) is not None:
+                    look(opened)
+            error = None
+        except EdgecamError as raised:
+            error = raised
+        finally:
+            if error is not None:
+                self._give_up(at, opened, error)
+        if error is None and opened is not None:
+            self._offer(at, opened)
+
+    def _check_what_it_is(self, opened: OpenedT) -> None:
+        """Refuse what is another model: a file that belongs to no manifest may be another one by now."""
+        known, found = self._last.manifest, opened.manifest
+        if (found.name, found.task, found.labels) != (known.name, known.task, known.labels):
+            raise ModelError(
+                f"{opened.running.file} is another model now, {found.name!r} ({found.task}) with {len(found.labels)} "
+                f"labels: restart edgecam to run it, or put {known.name!r} back"
+            )
+
+    def _give_up(self, at: int, opened: OpenedT | None, error: EdgecamError) -> None:
+        if opened is not None:
+            opened.close()
+        with self._changed:
+            was = self._standings[at].refusal
+            self._note(at, error, is_running=was is not None and was.while_running)
+        self.on_change()
+
+    def _offer(self, at: int, opened: OpenedT) -> None:
+        """Put in service what has passed its trial: at once where nothing is, else between two frames."""
         with self._changed:
             is_wanted, was_blind = not self._stop, self._at is None
             if is_wanted and was_blind:
@@ -338,9 +374,10 @@ class Climber(Generic[OpenedT]):
         """Note what a rung lacks: for good where it never was there, else until its next try."""
         with self._changed:
             if self._standings[at].tries:
-                self._note(at, UnavailableError(missing), is_running=True)
+                self._note(at, ModelError(missing), is_running=True)  # it did not hang, nor did it crash
             else:
                 self._standings[at].refusal = Refusal(self._rungs[at].file, missing, is_expected=True)
+        self.on_change()
 
     def _borrow_look(self) -> Callable[[OpenedT], Any] | None:
         """Ask the hot path for what it does with the next frame; None where it is blind and waits, or none comes."""

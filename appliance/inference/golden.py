@@ -244,9 +244,14 @@ def look(detector: Detector, image: NDArray[np.uint8]) -> Detections:
     Raises:
         ModelError: The model could not be run, or gave numbers that are not finite.
     """
+    return detector.detect(frame_of(image))
+
+
+def frame_of(image: NDArray[np.uint8]) -> Frame:
+    """Give a picture, shape (H, W, 3), BGR, as the frame of now."""
     stamp = SystemClock().now()
     height, width = image.shape[:2]
-    return detector.detect(Frame(image, PixelLayout.BGR, width, height, "golden", 0, stamp.time, stamp.mono_ns))
+    return Frame(image, PixelLayout.BGR, width, height, "golden", 0, stamp.time, stamp.mono_ns)
 
 
 def check_golden(detector: Detector, folder: Path) -> GoldenVerdict:

@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -158,7 +159,7 @@ class _Child:
 
     def __init__(self, name: str, watch: "Watch") -> None:
         self.name = name
-        self._wedged = watch.wedged
+        self._watch = watch
         self._serial = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._started = threading.Event()
@@ -175,22 +176,27 @@ class _Child:
             self._socket.settimeout(within)
             # ours to the child may be pickled, for it has no reason to doubt us; nothing that it sends is
             self._socket.sendmsg([pickle.dumps((self._serial, order))], rights)
-            data = self._socket.recv(MOST_MESSAGE + 1)
-        except TimeoutError as error:
-            self.end(is_killed=True)
-            raise UnavailableError(
-                f"{self.name} did not answer within {within:g} s: its process hung, and was ended"
-            ) from error
+            is_answered = self._watch.wait(self._is_readable, within)
+            data = self._socket.recv(MOST_MESSAGE + 1) if is_answered else b""
         except OSError as error:
-            data, reason = b"", error.strerror or str(error)
+            is_answered, data, reason = True, b"", error.strerror or str(error)
         else:
             reason = "it closed the connection"
+        if not is_answered:
+            self.end(is_killed=True)
+            why = self._watch.missed(f"did not answer within {within:g} s: its process hung, and was ended")
+            raise UnavailableError(f"{self.name} {why}")
         if not data:
             raise UnavailableError(f"{self.name}: its process {self._fate(reason)}")
         try:
             return read_answer(data, self._serial, kind)
         except ValueError as error:
             raise self.nonsense(str(error)) from error
+
+    def _is_readable(self, within: float) -> bool:
+        waiting = select.poll()  # not select(2), which knows no file of a number above 1023
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(within * 1e3))
 
     def nonsense(self, what: str) -> ModelError:
         """End the child over what it said, and give the error."""
@@ -203,7 +209,7 @@ class _Child:
         if is_killed or not self._has_ended():
             self._kill()
             if not self._has_ended():  # inside the kernel, where no signal reaches it
-                self._wedged.add(self._keeper)
+                self._watch.wedged.add(self._keeper)
 
     def _has_ended(self) -> bool:
         self._keeper.join(_ENDING)

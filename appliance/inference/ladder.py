@@ -17,7 +17,7 @@ from appliance.inference.opening import AnyModel, load_model
 from appliance.inference.running import Refusal
 from appliance.inference.runtimes import RUN_BY_CAMERA, Plan
 from appliance.inference.watch import Watch, Wedged
-from appliance.inference.ways import Preference, Way
+from appliance.inference.ways import Preference, Way, is_for_one_process
 
 Loader = Callable[[LocatedModel, Plan], OpenedT]
 """Loads a file that was read and checked, as one of a task does, and has it answer one picture."""
@@ -70,6 +70,8 @@ def open_climbing_model(
     refused: Sequence[Refusal] = (),
     preferred: Preference | None = None,
     has_network: bool = False,
+    on_open: Callable[[float], None] = lambda _: None,
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> AnyClimbing:
     """Do the same for a model that is to run for ever: no call is waited for without end, and it climbs.
 
@@ -81,6 +83,8 @@ def open_climbing_model(
         refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
         has_network: The camera runs a network itself.
+        on_open: See `Watch`.
+        is_ending: See `Watch`.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
@@ -89,7 +93,7 @@ def open_climbing_model(
         UnsupportedError: No artifact works on this machine; likewise.
     """
     wedged = Wedged()
-    watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged)
+    watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged, on_open, is_ending)
     plan = replace(plan_of(settings, cache), watch=watch)
     rungs = find_ladder(settings, _loader(settings, min_score), plan, machine, preferred, has_network=has_network)
     at, model, refused = open_first(rungs, settings.use, refused)
@@ -208,9 +212,13 @@ def _apart(plan: Plan) -> Plan:
 
 
 def _ordered(rungs: Sequence[FoundModel], preferred: Preference | None) -> list[tuple[FoundModel, Way | None]]:
-    """Give the rungs, the preferred one first; it also stays in its place, there to be tried as its manifest says."""
+    """Give the rungs, the preferred one first; it also stays in its place, there to be tried as its manifest says.
+
+    What is for one process is there once: tried again beside itself, it would find its accelerator taken.
+    """
     first = [(rung, preferred.way) for rung in rungs if preferred is not None and _name(rung) == preferred.file]
-    return [*first, *((rung, None) for rung in rungs)]
+    moved = {_name(rung) for rung, _ in first if rung.artifact is not None and is_for_one_process(rung.artifact)}
+    return [*first, *((rung, None) for rung in rungs if _name(rung) not in moved)]
 
 
 def _is_there(rung: FoundModel) -> bool:

@@ -111,7 +111,6 @@ class Preprocessor:
         self._offset = (mean / std).astype(np.float32).reshape(column)
         self._table = _table(spec)
         self._is_shifted = spec.dtype == "int8" and spec.quantization is None
-        self._whole = np.empty((1, 1, 3), np.uint8)
         self._key: tuple[PixelLayout, tuple[int, int], int, int] | None = None
         self._arrange(Letterbox(0, 0, spec.width, spec.height, spec.width, spec.height))
 
@@ -129,8 +128,11 @@ class Preprocessor:
         """Make the buffers for one geometry, and the padding, which then stays."""
         self._letterbox = letterbox
         width, height, depth = letterbox.width, letterbox.height, self._spec.channels
-        self._scaled = np.empty((height, width, 3), np.uint8)
-        self._yuv = np.empty(height * width * 3 // 2, np.uint8)
+        # chroma at half resolution has no odd size: there is room for one more column and row, which are not looked at
+        self._even = (width + width % 2, height + height % 2)
+        self._converted = np.empty((self._even[1], self._even[0], 3), np.uint8)
+        self._scaled = self._converted[:height, :width]
+        self._yuv = np.empty(self._even[1] * self._even[0] * 3 // 2, np.uint8)
         rows, columns = _span(letterbox.top, height, self._spec.height), _span(letterbox.left, width, self._spec.width)
         self._seen = (_moved(rows, -letterbox.top), _moved(columns, -letterbox.left))
         self._inside = self._channels[:, rows, columns]
@@ -147,30 +149,30 @@ class Preprocessor:
             self._normalise(self._channels)
 
     def _scale(self, frame: Frame) -> NDArray[np.uint8]:
-        size = (self._letterbox.width, self._letterbox.height)
-        image = frame.image
         if frame.layout is not PixelLayout.BGR:
-            if size[0] % 2 == size[1] % 2 == 0:
-                return self._scale_planes(frame)
-            # chroma at half resolution has no odd size; the buffer is made anew only where the frame's size is
-            self._whole = image = np.asarray(cv2.cvtColor(image, _TO_BGR[frame.layout], dst=self._whole), np.uint8)
+            return self._scale_planes(frame)
+        size = (self._letterbox.width, self._letterbox.height)
         if frame.image_size == size:
-            return image
-        cv2.resize(image, size, dst=self._scaled, interpolation=self._interpolation)
+            return frame.image
+        cv2.resize(frame.image, size, dst=self._scaled, interpolation=self._interpolation)
         return self._scaled
 
     def _scale_planes(self, frame: Frame) -> NDArray[np.uint8]:
         """Scale luma and chroma first and convert the small picture: half the work of the other way round."""
         width, height = self._letterbox.width, self._letterbox.height
         if frame.image_size == (width, height):
-            cv2.cvtColor(frame.image, _TO_BGR[frame.layout], dst=self._scaled)
+            cv2.cvtColor(frame.image, _TO_BGR[frame.layout], dst=self._converted)
             return self._scaled
-        source = _planes(frame.image.reshape(-1), *frame.image_size, frame.layout)
-        target = _planes(self._yuv, width, height, frame.layout)
-        for plane, scaled in zip(source, target, strict=True):
-            cv2.resize(plane, scaled.shape[1::-1], dst=scaled, interpolation=self._interpolation)
-        whole = self._yuv.reshape(height * 3 // 2, width)
-        cv2.cvtColor(whole, _TO_BGR[frame.layout], dst=self._scaled)
+        luma, *chroma = _planes(frame.image.reshape(-1), *frame.image_size, frame.layout)
+        scaled, *halves = _planes(self._yuv, *self._even, frame.layout)
+        cv2.resize(luma, (width, height), dst=scaled[:height, :width], interpolation=self._interpolation)
+        for plane, half in zip(chroma, halves, strict=True):
+            if self._even == (width, height):
+                cv2.resize(plane, half.shape[1::-1], dst=half, interpolation=self._interpolation)
+            else:
+                _reach(plane, half, width / 2, height / 2, self._interpolation)
+        whole = self._yuv.reshape(self._even[1] * 3 // 2, self._even[0])
+        cv2.cvtColor(whole, _TO_BGR[frame.layout], dst=self._converted)
         return self._scaled
 
     def _fill(self, picture: NDArray[np.uint8]) -> None:
@@ -246,6 +248,14 @@ def _planes(flat: NDArray[np.uint8], width: int, height: int, layout: PixelLayou
         return (*planes, flat[luma : luma * 3 // 2].reshape(*half, 2))
     middle = luma + luma // 4
     return (*planes, flat[luma:middle].reshape(half), flat[middle : luma * 3 // 2].reshape(half))
+
+
+def _reach(plane: NDArray[np.uint8], scaled: NDArray[np.uint8], width: float, height: float, how: int) -> None:
+    """Scale a plane to a width and height that are not whole; `scaled` reaches beyond them by half a place."""
+    across, down = plane.shape[1] / width, plane.shape[0] / height
+    places = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]])
+    flags = how | cv2.WARP_INVERSE_MAP
+    cv2.warpAffine(plane, places, scaled.shape[1::-1], dst=scaled, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _twice(x: int, y: int) -> NDArray[np.float32]:

@@ -1,9 +1,12 @@
 """How long a runtime may take, and which of its calls have not come back."""
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+SLICE: Final = 0.5  # seconds between two looks at whether who waits is to end
 MOST_WEDGED: Final = 3  # threads that hang in a vendor's library; each holds a model, and perhaps a processor
 Isolate = Literal["auto", "always", "never"]
 
@@ -42,9 +45,30 @@ class Watch:
         open_timeout: Seconds for loading, and for the first inference; None: as long as what is opened needs.
         isolate: Whether it is to run in a process of its own.
         wedged: Where calls that do not come back are counted.
+        on_open: Called before a file is opened, with the seconds that it may take until it has answered.
+        is_ending: Tells whether nothing is to be waited for any longer. Both are called from any thread.
     """
 
     timeout: float
     open_timeout: float | None
     isolate: Isolate
     wedged: Wedged
+    on_open: Callable[[float], None] = lambda _: None
+    is_ending: Callable[[], bool] = lambda: False
+
+    def wait(self, ask: Callable[[float], bool], within: float) -> bool:
+        """Wait for something that takes up to `within` seconds; tell whether it came.
+
+        Args:
+            ask: Waits for it for so many seconds, and tells whether it came.
+            within: Seconds.
+        """
+        deadline = time.monotonic() + within
+        while not ask(max(0.0, min(SLICE, deadline - time.monotonic()))):
+            if self.is_ending() or time.monotonic() >= deadline:
+                return False
+        return True
+
+    def missed(self, what: str) -> str:
+        """Give `what` is to be said where nothing came in time, or that it was not waited for."""
+        return "was not waited for: Edgecam is ending" if self.is_ending() else what

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.registry import load
+from appliance.inference.runtimes import RUN_BY_CAMERA
 from appliance.inference.watch import Isolate, Watch
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ VENDORS_FORMATS: Final = frozenset({"hef"})
 """Formats whose runtime is a vendor's library with a driver behind it."""
 VENDORS_PROVIDERS: Final = frozenset({"tensorrt", "cuda", "openvino", "qnn"})
 """Providers of ONNX Runtime, likewise. Others are kernels for the CPU; Core ML's Mac has no way to isolate."""
-CAMERAS_FORMATS: Final = frozenset({"rpk"})
-"""Formats whose network a camera runs: nothing is run here that could be isolated."""
 OPENING, BUILDING = 60.0, 600.0  # seconds; NVIDIA tells of minutes for an engine, so it has ten
 _CLOSING = 1.0  # seconds that closing may take
 
@@ -36,7 +35,7 @@ def is_isolated(isolate: Isolate, kind: str, plan: "Plan") -> bool:
         kind: The file's format.
         plan: How it is to be run.
     """
-    if isolate == "never" or kind in CAMERAS_FORMATS:
+    if isolate == "never" or kind in RUN_BY_CAMERA:  # there is nothing here to be isolated
         return False
     if isolate == "always":
         return True
@@ -76,6 +75,7 @@ def open_watched(
             f"{name} is not opened: {watch.wedged.count} earlier calls still hang in their runtimes; restart edgecam"
         )
     within, bare = opening_time(watch, plan), replace(plan, watch=None)
+    watch.on_open(2 * within)  # loading, and the first inference
     if is_isolated(watch.isolate, kind, plan):
         from appliance.inference.isolated import IsolatedSession  # noqa: PLC0415 - memory, where nothing is isolated
 
@@ -148,11 +148,13 @@ class WatchedSession:
 
     def _call(self, function: Callable[[], T], within: float, what: str) -> T:
         job = _Job(function)
-        if not self._line.do(job, within):
+        self._line.do(job)
+        if not self._watch.wait(job.done.wait, within):
             self._is_closed = True
             self._line.end(self._let_go, 0.0)
             self._watch.wedged.add(self._line.thread)
-            raise UnavailableError(f"{self._name} {what} within {within:g} s: its runtime hangs")
+            why = self._watch.missed(f"{what} within {within:g} s: its runtime hangs")
+            raise UnavailableError(f"{self._name} {why}")
         if job.error is not None:
             raise job.error
         if not job.results:
@@ -188,10 +190,9 @@ class _Line:
         self.thread = threading.Thread(target=self._run, name=f"model:{Path(name).name}", daemon=True)
         self.thread.start()
 
-    def do(self, job: "_Job[Any]", within: float) -> bool:
-        """Have a job done; tell whether it was, in time."""
+    def do(self, job: "_Job[Any]") -> None:
+        """Have a job done."""
         self._jobs.put(job)
-        return job.done.wait(within)
 
     def end(self, last: Callable[[], None], within: float) -> bool:
         """Have a last job done; tell whether it was, in time."""

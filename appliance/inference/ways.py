@@ -85,6 +85,11 @@ def _providers(artifact: Artifact | None, here: Sequence[str]) -> list[tuple[Pro
     return [*first, *accelerated] or [()]
 
 
+def is_for_one_process(artifact: Artifact) -> bool:
+    """Tell whether a file needs an accelerator that one process alone can have: a Hailo, or what a delegate drives."""
+    return artifact.format == "hef" or artifact.delegate is not None
+
+
 def thread_counts(processors: int) -> tuple[int, ...]:
     """Give the numbers of threads worth measuring on so many processors: 1, 2, 4 and so on, and all of them."""
     counts = [1 << power for power in range(7) if 1 << power <= processors]

@@ -24,6 +24,11 @@ class Area:
         self._seen: NDArray[np.bool_] = np.zeros(len(labels), np.bool_)
         self._told: NDArray[np.float64] | None = None
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether the shares that were told last say that a label covers anything."""
+        return self._told is not None and bool((self._told[self._wanted] >= LEAST_TOLD).any())
+
     def is_worth_telling(self, shares: NDArray[np.float64]) -> bool:
         """Tell whether a share has changed by a step since it was told last, or nothing has been told yet.
 
@@ -79,6 +84,11 @@ class Shares:
         return self._picture.tell(picture), {name: area.tell(zones[name]) for name, area in self._zones.items()}
 
     def finish(self) -> tuple[dict[str, float], dict[str, dict[str, float]]] | None:
-        """Tell that nothing covers anything any more: the camera shows nothing; None: that was told last."""
+        """Tell that nothing covers anything any more: the camera shows nothing; None: that was told last.
+
+        It is told however small the change: the message is retained, and nothing comes after it.
+        """
+        if not any(area.is_covered for area in (self._picture, *self._zones.values())):
+            return None
         nothing = np.zeros(self._classes)
-        return self.step(nothing, dict.fromkeys(self._zones, nothing))
+        return self._picture.tell(nothing), {name: area.tell(nothing) for name, area in self._zones.items()}

@@ -73,9 +73,10 @@ class Showing:
         allowed = np.where(self._wanted, scores, np.float32(-1.0))
         best = int(allowed.argmax())
         here = self.class_id
-        if here is not None and scores[here] >= self._min_score * STAY and allowed[best] <= scores[here] * LEAD:
-            return here
-        return best if allowed[best] >= self._min_score else None
+        rival = best if allowed[best] >= self._min_score else None
+        if here is None or scores[here] < self._min_score * STAY:
+            return rival
+        return rival if rival is not None and scores[rival] > scores[here] * LEAD else here
 
     def _turn(self, class_id: int | None, score: float, mono_ns: int) -> Turn:
         since_ns = mono_ns if self.since_ns is None else self.since_ns

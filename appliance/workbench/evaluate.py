@@ -364,7 +364,7 @@ def _show(found: "Judgement") -> None:
 
     from appliance.workbench.confusion import describe
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a label may have brackets
     accuracy, confusion = found.accuracy, found.confusion
     console.print(f"{accuracy.model} {accuracy.digest[:12]} on {accuracy.dataset}: {accuracy.pictures} pictures")
     table = Table(box=None, pad_edge=False)

@@ -21,6 +21,7 @@ class Served:
         wrong_range: Parts are given from another place than was asked.
         redirects: ``/file`` leads here; ``/loop`` to itself.
         status: In place of 200.
+        reason: What is said beside it; None: the usual.
         asked: Path and Range of each request.
     """
 
@@ -32,6 +33,7 @@ class Served:
     wrong_range: bool = False
     redirects: str = ""
     status: int = 200
+    reason: str | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -69,7 +71,7 @@ def answer(handler: BaseHTTPRequestHandler, served: Served) -> None:
         handler.end_headers()
         return
     if served.status != 200:
-        handler.send_error(served.status)
+        handler.send_error(served.status, served.reason)
         return
     start = int(found[1]) if (found := re.fullmatch(r"bytes=(\d+)-", wanted)) and served.has_ranges else 0
     if handler.headers.get("If-Range", served.tag) != served.tag:

@@ -12,7 +12,7 @@ from tests.simulators.subscriber import Subscriber
 from tests.system.fleet_device import FOOTAGE, daemon, ended, publish, seen_by
 from tests.system.process import wait_for
 
-pytestmark = [needs(FOOTAGE), pytest.mark.timeout(300)]
+pytestmark = [needs(FOOTAGE), pytest.mark.timeout(600)]
 
 
 def test_a_release_is_brought_tried_and_committed_while_frames_go_on_and_stays_after_a_restart(
@@ -21,7 +21,7 @@ def test_a_release_is_brought_tried_and_committed_while_frames_go_on_and_stays_a
     with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
         wait_for(lambda: seen_by(subscriber, "0.2.0"), 40, "the factory model")
         publish(fleet, released(tmp_path / "v9", "9"), 9)
-        committed = ended(subscriber, "9", 90)
+        committed = ended(subscriber, "9", 200)
         assert (committed["outcome"], committed["code"]) == ("committed", None)
         wait_for(lambda: seen_by(subscriber, "9"), 10, "messages that name the new version")
         status = edgecam.status()

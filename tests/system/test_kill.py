@@ -1,8 +1,9 @@
 """A daemon whose model fails while it runs, in every way: it sees again within seconds, says why, and climbs back."""
 
 import json
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ kind = "synthetic"
 fps = 10
 """
 FALL = 5.0  # seconds, the promise
+STILL = 2.0  # seconds that the camera may give no frame; a hang alone lasts for one, and opening a file about as long
 CLIMB = 15.0  # seconds: what doubled from 0.5 with each failure, and the trial itself
 EXPECTED = {
     "error": "failed to run: out of memory",
@@ -70,13 +72,40 @@ def sees_with(file: str, after: int = 0) -> Any:
     )
 
 
-def strike(edgecam: EdgecamProcess, fault: Path, word: str, why: str) -> None:
+class Gaze:
+    """Asks a question of each state, and keeps for how long the camera stood still.
+
+    Attributes:
+        longest: Seconds between two looks at which the number of its frames had grown.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._frames, self._grown = -1, time.monotonic()
+
+    def at(self, question: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+        """Give the same question, with a look at the camera."""
+
+        def ask(now: dict[str, Any]) -> Any:
+            camera = now["cameras"]["street"]
+            assert camera["state"] == "online", camera
+            if camera["frames"] > self._frames:
+                self.longest = max(self.longest, time.monotonic() - self._grown) if self._frames >= 0 else 0.0
+                self._frames, self._grown = camera["frames"], time.monotonic()
+            return question(now)
+
+        return ask
+
+
+def strike(edgecam: EdgecamProcess, fault: Path, word: str, why: str, *, is_isolated: bool) -> None:
     """Have the first file fail, see the daemon fall and say so; heal it, see it climb back."""
-    before = edgecam.wait_for_status(sees_with("r0.onnx"), 40, "the first file in service")["cameras"]["street"]
+    started = edgecam.wait_for_status(sees_with("r0.onnx"), 40, "the first file in service")
+    assert started["model"]["isolated"] is is_isolated
+    before, gaze = started["cameras"]["street"], Gaze()
     fault.write_text(word)
     struck = time.monotonic()
     fallen = edgecam.wait_for_status(
-        sees_with("r1.onnx", before["frames_processed"]), FALL, f"{word}: the second file in service"
+        gaze.at(sees_with("r1.onnx", before["frames_processed"])), FALL, f"{word}: the second file in service"
     )
     assert time.monotonic() - struck < FALL
     (refusal,) = fallen["model"]["refused"]
@@ -89,29 +118,40 @@ def strike(edgecam: EdgecamProcess, fault: Path, word: str, why: str) -> None:
     assert "tries it again by itself" in finding["fix"]
     fault.unlink()
     healed = edgecam.wait_for_status(
-        lambda now: sees_with("r0.onnx")(now) and not now["model"]["refused"] and "while it ran" not in json.dumps(now),
+        gaze.at(
+            lambda now: (
+                sees_with("r0.onnx")(now) and not now["model"]["refused"] and "while it ran" not in json.dumps(now)
+            )
+        ),
         CLIMB,
         f"{word}: back on the first file, and nothing said against it",
     )
-    camera = healed["cameras"]["street"]
-    assert camera["state"] == "online"
-    seconds = time.monotonic() - struck
-    # ten a second, but for what a busy machine makes of it: it never stood still for as long as a fall may take
-    assert camera["frames"] - before["frames"] > 7 * seconds - 10, "the camera stood still"
+    # ten a second, but for what a busy machine makes of it
+    assert gaze.longest < STILL, "the camera stood still"
     assert healed["restarts"] == {}
+    assert (healed["state"], _findings(healed)) == (started["state"], _findings(started))
+
+
+def _findings(state: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(one["component"], one["what"]) for one in state["findings"] if one["what"]]
 
 
 @pytest.mark.parametrize(
     ("isolate", "faults"),
-    [("never", ("error", "nan", "inf", "shape", "count", "hang")), ("auto", ("segfault", "hang", "shape", "nan"))],
+    [
+        ("never", ("error", "nan", "inf", "shape", "count", "hang")),
+        ("auto", ("segfault", "error", "hang", "shape", "nan")),
+    ],
 )
 def test_a_model_that_fails_while_it_runs_is_left_within_five_seconds_and_taken_again(
     tmp_path: Path, isolate: str, faults: Sequence[str]
 ) -> None:
     fault = tmp_path / "fault"
     with daemon(tmp_path, fault, SOUND, isolate=isolate) as edgecam:
+        is_isolated = isolate == "auto"
         for word in faults:
-            strike(edgecam, fault, word, (APART if isolate == "auto" else {}).get(word) or EXPECTED[word])
+            why = (APART if is_isolated else {}).get(word) or EXPECTED[word]
+            strike(edgecam, fault, word, why, is_isolated=is_isolated)
         assert edgecam.stop() == 0
     said = edgecam.errors() + edgecam.output()
     assert "r0.onnx failed while it ran, r1.onnx runs: " in said
@@ -131,7 +171,10 @@ def test_who_comes_later_reads_in_info_and_health_what_failed_and_that_it_is_wel
                 wait_for(
                     lambda: any(_told(info)[:1] == [("r0.onnx", True)] for info in late.bodies("/info")), CLIMB, "info"
                 )
-                wait_for(lambda: "r0.onnx failed while it ran" in json.dumps(late.bodies("/health")), CLIMB, "health")
+                assert EXPECTED["nan"] in json.dumps(late.bodies("/info")[-1]["model"]["refused"])
+                said = "r0.onnx failed while it ran, r1.onnx runs: "
+                wait_for(lambda: said in json.dumps(late.bodies("/health")), CLIMB, "health")
+                wait_for(lambda: EXPECTED["nan"] in json.dumps(late.bodies("/health")), CLIMB, "the reason in health")
                 fault.unlink()
                 wait_for(lambda: _told(late.bodies("/info")[-1]) == [], CLIMB, "info without a refusal")
                 wait_for(lambda: "while it ran" not in json.dumps(late.bodies("/health")[-1]), CLIMB, "good health")
@@ -166,6 +209,7 @@ def test_without_a_lower_file_it_says_that_it_is_blind_opens_the_same_again_and_
         )
         fault.unlink()
         seen = edgecam.wait_for_status(lambda now: now["model"]["in_service"], CLIMB, "in service again")
+        assert seen["cameras"]["street"]["frames_unanswered"] == 0, "it runs no network itself"
         edgecam.wait_for_status(
             sees_with("r0.onnx", seen["cameras"]["street"]["frames_processed"]), CLIMB, "frames worked through"
         )
@@ -179,3 +223,37 @@ def test_a_process_in_which_nothing_can_be_opened_any_more_ends_so_that_systemd_
         fault.write_text("hang")
         assert edgecam.wait(60) == ModelError.exit_code
     assert "3 calls hang in their runtimes: it takes a new process to try again" in edgecam.errors() + edgecam.output()
+
+
+def test_two_cameras_have_their_detector_in_one_process_as_an_accelerator_is_for_one(tmp_path: Path) -> None:
+    write_ladder(tmp_path / "models", SOUND)
+    config = CONFIG.format(models=tmp_path / "models", isolate="always", open_timeout=60.0)
+    config += '[cameras.door]\nkind = "synthetic"\nfps = 10\n'
+    with EdgecamProcess(tmp_path, "--broker", "none", config=config) as edgecam:
+        edgecam.wait_for_status(
+            lambda now: all(camera["frames_processed"] > 3 for camera in now["cameras"].values()), 40, "frames of both"
+        )
+        tasks = Path(f"/proc/{edgecam.pid}/task").iterdir()
+        children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+        isolated = [pid for pid in children if "isolated_child" in Path(f"/proc/{pid}/cmdline").read_text()]
+        assert len(isolated) == 1
+        assert edgecam.stop() == 0
+
+
+@pytest.mark.parametrize("isolate", ["never", "always"])
+def test_a_start_in_which_a_file_hangs_has_its_time_from_systemd_and_ends_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolate: str
+) -> None:
+    fault = tmp_path / "fault"
+    fault.write_text("hang")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(40)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with daemon(tmp_path, fault, isolate=isolate) as edgecam:
+            assert systemd.recv(4096) == b"EXTEND_TIMEOUT_USEC=180000000"  # twice its minute, and one for the rest
+            assert edgecam.stop(within=10.0) == 0
+        systemd.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            systemd.recv(4096)
+    assert "Traceback" not in edgecam.errors() + edgecam.output()

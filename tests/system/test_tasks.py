@@ -71,6 +71,7 @@ def test_a_classifier_tells_what_the_picture_shows_and_when_that_changes(tmp_pat
         wait_for(lambda: len(subscriber.bodies("hall/changes")) == 2, within=10, what="two changes")
         assert state["cameras"]["hall"]["label"] == "banana"
         assert "banana 0." in _said(edgecam, status)
+        print(f"peak memory: {edgecam.peak_memory_mb():.1f} MB")
         assert "shows banana" in _said(edgecam, events)
         assert edgecam.stop() == 0
         wait_for(lambda: len(subscriber.bodies("hall/changes")) == 3, within=10, what="the end of what was shown")
@@ -104,6 +105,8 @@ def test_a_segmentation_network_tells_shares_and_masks_of_a_clip(tmp_path: Path,
         )
         wait_for(lambda: [body for body in subscriber.bodies("hall/masks") if body["masks"]], 20, what="a mask")
         assert "person" in edgecam.status()["cameras"]["hall"]["shares"]
+        print(f"peak memory: {edgecam.peak_memory_mb():.1f} MB")
+        assert edgecam.peak_memory_mb() <= 140.0, "a detector's bound"
         assert edgecam.stop() == 0
         told, masks = subscriber.bodies("hall/segmentation"), subscriber.bodies("hall/masks")
         info = subscriber.bodies("/info")[-1]

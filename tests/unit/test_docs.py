@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cameras import CAMERAS
 from appliance.cli.reference import default_toml, markdown
 from appliance.config import parse_settings
+from appliance.core.providers import PROVIDERS
+from appliance.inference.runtimes import RUNTIMES
 from tests.simulators.schemas import mistakes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +63,28 @@ def test_the_architecture_s_tree_and_floors_have_every_room_and_no_other() -> No
     assert set(re.findall(r"(?m)^    ([a-z]+)/", tree)) == rooms
     floors = re.findall(r"(?m)^\| [1-4] \| ([a-z, ]+) \|", page)
     assert {room for floor in floors for room in floor.split(", ")} == rooms
+
+
+@pytest.mark.parametrize("room", ["inference", "tracking", "messaging", "diagnostics", "daemon"])
+def test_the_architecture_names_every_module_of_a_room(room: str) -> None:
+    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    row = page.partition("Where to look within a room")[2].partition(f"| {room} | ")[2].partition("\n")[0]
+    folder = ROOT / "appliance" / room
+    modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    modules -= {"__init__", "__main__"}
+    assert {module for module in modules if f"`{module}`" not in row and f"`{module}/`" not in row} == set()
+
+
+def test_the_hardware_page_says_of_every_camera_runtime_and_provider_how_far_it_was_run() -> None:
+    page = (ROOT / "docs/hardware.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (.+?) \| .+ \| (.*(?:run here|contract-tested|not yet run|likewise).*) \|$", page)
+    first = " ".join(name for name, _ in rows)
+    providers = {provider for provider in PROVIDERS if f"`{provider}`" not in first}
+    cameras = {camera for camera in CAMERAS if f"`{camera}`" not in first}
+    assert (providers, cameras) == (set(), set())
+    known = {"onnx": "ONNX Runtime", "tflite": "LiteRT", "hef": "HailoRT", "rpk": "IMX500"}
+    assert RUNTIMES.keys() == known.keys(), "a new runtime has a row, and its name here"
+    assert [name for name in known.values() if name not in first] == []
 
 
 def test_the_architecture_names_every_dependency() -> None:

@@ -70,6 +70,22 @@ def test_the_proofs_take_model_clip_and_minutes_and_the_second_runs_though_the_f
     ]
 
 
+def test_accuracy_is_measured_of_the_folder_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\nexit 1\n')
+    (tmp_path / "python").chmod(0o755)
+    done = subprocess.run(
+        ["make", "-s", "-o", ".venv/.dev", "accuracy", f"BIN={tmp_path}", "DATA=my data", "JSON=1"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert done.stdout == "-m tests.proof.accuracy --data my data --json\n"
+
+
 def test_the_table_of_models_and_the_loop_are_both_timed_though_a_model_is_refused(tmp_path: Path) -> None:
     for name, status in (("edgecam", 65), ("python", 0)):
         (tmp_path / name).write_text(f'#!/bin/sh\necho "$@"\nexit {status}\n')

@@ -16,7 +16,7 @@ CATALOGUE_NAME = "catalogue.toml"
 MOST_UNKNOWN = 64 << 20  # bytes of a file whose size the catalogue does not know
 _MOST_BYTES = 256 << 10
 
-Address = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=500)]
+Address = Annotated[str, Field(pattern=r"^https?://[^\s?]+\.(onnx|tflite)(\?\S*)?$", max_length=500)]
 
 
 class Entry(Part):
@@ -24,7 +24,7 @@ class Entry(Part):
 
     Attributes:
         title: One line for people.
-        url: Of its file.
+        url: Of its file, whose name ends in its format.
         sha256: Of the file.
         size: Bytes; None: not known.
         licence: SPDX expression for the weights.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.core.errors import ModelError, UnsupportedError
+from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.manifest import MANIFEST_NAME, ModelManifest, Precision
 from appliance.core.tasks import TABLES
@@ -137,7 +137,10 @@ def open_model_file(
         ModelError: It is broken, or of no known kind.
         UnsupportedError: Its runtime is not installed here, or it is of a kind that Edgecam does not run.
     """
-    located = locate_file(path)
+    try:
+        located = locate_file(path)
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix("[model] use: ")) from error
     session = located.open(threads)
     try:
         about = _about(located)

@@ -45,6 +45,8 @@ _DAMAGED = (struct.error, IndexError, TypeError, ValueError, OverflowError)  # w
 _MOST_PARTS, _MOST_TENSORS, _MOST_FILES = 64, 100_000, 32
 _DIRECTORY = struct.Struct("<4s4H2LH")  # end of a zip's directory; its comment has at most 65535 bytes
 _MOST_DIRECTORY = 64 << 10  # bytes
+_LOCATOR_64 = b"PK\x06\x07"  # before the end of a directory: another end of it counts, with numbers of its own
+_COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def read_about(model: bytes) -> About:
@@ -190,13 +192,13 @@ def _packed_files(model: bytes) -> dict[str, bytes]:
     if at < 0 or len(model) - at < _DIRECTORY.size:
         return {}
     _, _, _, _, entries, size, _, _ = _DIRECTORY.unpack_from(model, at)
-    if entries > _MOST_FILES or size > _MOST_DIRECTORY:
+    if entries > _MOST_FILES or size > _MOST_DIRECTORY or model[max(0, at - 20) :].startswith(_LOCATOR_64):
         return {}
     found: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(BytesIO(model)) as archive:
             for info in archive.infolist():
-                if info.file_size <= MOST_TEXT and not info.is_dir() and not info.flag_bits & 1:
+                if _is_small_file(info):
                     with archive.open(info) as file:
                         found[info.filename] = file.read(MOST_TEXT)
     except (
@@ -211,3 +213,9 @@ def _packed_files(model: bytes) -> dict[str, bytes]:
     ):
         return {}
     return found
+
+
+def _is_small_file(info: zipfile.ZipInfo) -> bool:
+    is_file = bool(info.filename) and not info.is_dir()
+    is_plain = info.compress_type in _COMPRESSIONS and not info.flag_bits & 1  # else encrypted
+    return is_file and is_plain and info.file_size <= MOST_TEXT

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config.toml import format_key, format_value
-from appliance.core.errors import ConfigError, ModelError, StorageError
+from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import sync_directory, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
 
@@ -49,7 +49,7 @@ def check_free(directory: Path, name: str, *, replace: bool) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         raise ConfigError(f"{directory} cannot be written to by this user; use sudo, or name another with --directory")
     if (directory / name).exists() and not replace:
-        raise ConfigError(f"{directory / name} is there already; give another --name, or --replace it")
+        raise ConfigError(f"{directory / name} is there already; --replace it, or name another --directory")
 
 
 def check_room(directory: Path, wanted: int) -> None:
@@ -105,23 +105,20 @@ def write_model(directory: Path, name: str, files: Mapping[str, bytes], *, repla
             temporary.rename(folder)
         sync_directory(directory)
     except OSError as error:
-        _remove(temporary)
         raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
-    except (ModelError, StorageError):
-        _remove(temporary)
-        raise
+    finally:
+        _remove(temporary)  # gone, if all went well; else what was begun, after Ctrl-C too
     return folder
 
 
 def _exchange(folder: Path, new: Path) -> None:
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    folder.rename(old / "model")
     try:
+        folder.rename(old / "model")
         new.rename(folder)
-    except OSError:
-        (old / "model").rename(folder)  # the one that was there is better than none
-        raise
     finally:
+        if not folder.exists():
+            (old / "model").rename(folder)  # the one that was there is better than none
         _remove(old)
 
 

@@ -1,5 +1,9 @@
 """How far two ways of running a model agree. Pure.
 
+Of classifications: the share of pictures with the same best label; a picture counts when either side is sure of it.
+
+Of label maps: the share of pixels with the same label; a pixel counts when either side has a label there.
+
 Of detections: the share of objects, of both sides, that the other side has too: same label, boxes that overlap by an
 IoU of 0.5. An object within `NEAR` of the lowest score may be missing: it would be the threshold that disagrees.
 
@@ -26,14 +30,14 @@ class Agreement:
     """A figure and what it is of.
 
     Attributes:
-        of: ``objects`` found, or ``tensors`` where no decoder is known or nothing was found.
+        of: ``objects`` found, best ``labels``, ``pixels``; ``tensors`` where no decoder is known or nothing was found.
         value: 0..1, 1: they agree.
-        compared: Objects of both sides, or numbers of the reference.
-        difference: Of objects, the mean difference of the scores of those that both have; of tensors, the largest
-            difference over the largest magnitude of the reference.
+        compared: Objects of both sides, pictures, pixels, or numbers of the reference.
+        difference: Of objects and labels, the mean difference of the scores of those that both have; of pixels 0; of
+            tensors, the largest difference over the largest magnitude of the reference.
     """
 
-    of: Literal["objects", "tensors"]
+    of: Literal["objects", "labels", "pixels", "tensors"]
     value: float
     compared: int
     difference: float
@@ -41,6 +45,11 @@ class Agreement:
     def __str__(self) -> str:
         if self.of == "objects":
             return f"{self.value:.2f} of {self.compared} objects, scores differ by {self.difference:.3f}"
+        if self.of == "labels":
+            what = f"the best labels of {self.compared} pictures"
+            return f"{self.value:.2f} of {what}, scores differ by {self.difference:.3f}"
+        if self.of == "pixels":
+            return f"{self.value:.3f} of {self.compared} pixels"
         return f"{self.value:.4f} of raw outputs, largest difference {self.difference:.2g}"
 
 
@@ -65,6 +74,49 @@ def of_objects(reference: Objects, found: Objects, min_score: float) -> Agreemen
         return None
     mean = sum(differences) / len(differences) if differences else 0.0
     return Agreement("objects", 1.0 - missing / counted, counted, mean)
+
+
+def of_labels(reference: NDArray[Any], given: NDArray[Any], min_score: float) -> Agreement | None:
+    """Compare what two classifiers say of the same pictures; None: neither is sure of any, or they have other labels.
+
+    Args:
+        reference: For each picture the score of each label, shape (pictures, labels).
+        given: Likewise.
+        min_score: Lowest score of a label that is told.
+    """
+    if reference.shape != given.shape:
+        return None
+    counted = same = 0
+    differences: list[float] = []
+    for expected, found in zip(reference, given, strict=True):
+        if max(expected.max(), found.max()) < min_score + NEAR:
+            continue
+        counted += 1
+        best = int(expected.argmax())
+        if best == int(found.argmax()):
+            same += 1
+            differences.append(abs(float(expected[best]) - float(found[best])))
+    if not counted:
+        return None
+    return Agreement("labels", same / counted, counted, sum(differences) / len(differences) if differences else 0.0)
+
+
+def of_pixels(reference: Sequence[NDArray[Any]], given: Sequence[NDArray[Any]]) -> Agreement | None:
+    """Compare label maps of the same pictures; None: neither has a label anywhere, or they are of other sizes.
+
+    Args:
+        reference: For each picture a map of class ids, shape (rows, columns); below 0: nothing that is told.
+        given: Likewise.
+    """
+    if not _are_alike(reference, given):
+        return None
+    counted = sum(int(((a >= 0) | (b >= 0)).sum()) for a, b in zip(reference, given, strict=True))
+    same = sum(int(((a >= 0) & (a == b)).sum()) for a, b in zip(reference, given, strict=True))
+    return Agreement("pixels", same / counted, counted, 0.0) if counted else None
+
+
+def _are_alike(reference: Sequence[NDArray[Any]], given: Sequence[NDArray[Any]]) -> bool:
+    return bool(reference) and [one.shape for one in reference] == [one.shape for one in given]
 
 
 def match(expected: Sequence[GoldenObject], given: Sequence[GoldenObject]) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from appliance.core.errors import ModelError
 from appliance.inference.golden import GoldenArtifact, GoldenSet, Tolerance, compare_golden, read_golden
-from appliance.inference.measuring.agreement import Agreement, Objects, of_objects, of_tensors
+from appliance.inference.measuring.agreement import Agreement, Objects, of_labels, of_objects, of_pixels, of_tensors
 from appliance.inference.measuring.rounds import Measured
 
 
@@ -66,9 +66,7 @@ def _against(reference: Measured, one: Measured) -> Compared:
         return Compared(None, is_reference=True, is_same_file=True, note=_kind(one), golden=broken)
     objects: Objects = reference.first.objects if expected is None else expected
     note = "" if expected is None else "golden frames"
-    agreement = None
-    if one.first.model and len(objects) == len(one.first.objects):
-        agreement = of_objects(objects, one.first.objects, max(reference.first.min_score, one.first.min_score))
+    agreement = _told(reference, objects, one)
     if agreement is None:
         note = _kind(one) or "nothing was found in the pictures"
         agreement = of_tensors(reference.tensors, one.tensors)
@@ -80,6 +78,19 @@ def _against(reference: Measured, one: Measured) -> Compared:
         note=note,
         golden=broken,
     )
+
+
+def _told(reference: Measured, objects: Objects, one: Measured) -> Agreement | None:
+    """Compare what two files of one model tell of the pictures; None: nothing, or nothing that can be compared."""
+    task, min_score = one.first.task, max(reference.first.min_score, one.first.min_score)
+    if not one.first.model:
+        return None
+    if task == "classify":
+        pairs = zip(reference.tensors, one.tensors, strict=False)  # one, or none where it could not be kept
+        return next((of_labels(*pair, min_score) for pair in pairs), None)
+    if task == "segment":
+        return of_pixels(reference.tensors, one.tensors)
+    return of_objects(objects, one.first.objects, min_score) if len(objects) == len(one.first.objects) else None
 
 
 def _kind(one: Measured) -> str:

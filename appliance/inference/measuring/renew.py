@@ -5,6 +5,7 @@ Takes `Renewal` as JSON on standard input, at the lowest priority; ends with the
 """
 
 import os
+import platform
 import signal
 import sys
 from contextlib import suppress
@@ -14,15 +15,16 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from appliance.config import ModelSettings
-from appliance.core.errors import EdgecamError
+from appliance.core.errors import EdgecamError, UnsupportedError
 from appliance.core.part import Part
+from appliance.inference.artifacts import find_rungs
 from appliance.inference.measuring.child import end_with_the_parent
 from appliance.inference.measuring.here import processors_here, providers_here
 from appliance.inference.measuring.rounds import Effort
 from appliance.inference.measuring.subjects import find_candidates
 from appliance.inference.measuring.tuner import tune
 from appliance.inference.tuning import Objective, write_tuning
-from appliance.inference.ways import thread_counts
+from appliance.inference.ways import is_for_one_process, thread_counts
 
 MOST_BYTES = 1 << 20
 LOWEST = 19  # nice(2)
@@ -67,14 +69,34 @@ def renew(settings: ModelSettings, objective: Objective, state_dir: Path) -> Non
     """Measure the model that the settings name, and store the best.
 
     Raises:
+        UnsupportedError: The daemon may have the accelerator that one of its files is for.
         EdgecamError: There is no such model, nothing may be chosen, or it cannot be stored.
     """
+    if files := for_one_process(settings):
+        raise UnsupportedError(
+            f"{', '.join(files)} needs an accelerator that one process alone can have, and that is the service: stop "
+            "it first, sudo systemctl stop edgecam"
+        )
     is_set = "threads" in settings.model_fields_set
     threads = (settings.threads,) if is_set else thread_counts(processors_here())
     candidates = find_candidates(settings, pictures=(), here=providers_here(), threads=threads)
     effort = Effort(rounds=_EFFORT.rounds, cache=state_dir / "compiled")
     tuning, _ = tune(settings, candidates, objective, effort=effort)
     write_tuning(state_dir, tuning)
+
+
+def for_one_process(settings: ModelSettings) -> list[str]:
+    """Give the files of a model that run on what no second process can have: beside the daemon they would be refused.
+
+    Raises:
+        EdgecamError: There is no such model.
+    """
+    rungs = find_rungs(settings)
+    if not rungs:
+        return [Path(settings.use).name] if settings.use.endswith(".hef") else []
+    here = [one.artifact for one in rungs if one.artifact is not None and one.weights and one.weights.is_file()]
+    machine = platform.machine()
+    return [one.file for one in here if is_for_one_process(one) and not one.needs.unmet(machine)]
 
 
 def _step_back() -> None:

@@ -14,6 +14,8 @@ from appliance.inference.ways import Way
 
 MOST_ANSWER_BYTES = 8 << 20
 MOST_PICTURES = 64
+MOST_PICTURE_BYTES = 32 << 20
+MOST_PICTURE_PIXELS = 50_000_000
 Name = Annotated[str, Field(max_length=4096)]
 
 
@@ -29,7 +31,7 @@ class Request(Part):
         threads: See `Way`.
         cache: Folder for what a provider compiles.
         pictures: Files of the pictures to run it on.
-        outputs: File for the raw outputs for the first picture (.npz); None: neither these nor objects are wanted.
+        outputs: File for what it tells, see `Subject` (.npz); None: neither that nor objects are wanted.
         answer: File for the answer.
         least_frames: To time at the least.
         seconds: To time at the least.
@@ -67,7 +69,7 @@ class Answer(Part):
         sha256: Of the file.
         is_quantized: The file holds 8-bit arithmetic.
         input: Width and height, pixels; of a file without a decoder zero.
-        min_score: Lowest score of a detection.
+        min_score: Lowest score of a detection or a label.
         placements: What has taken how many nodes.
         wall_ms: From the picture to the result, milliseconds, each frame.
         waited_ms: How much of it the process was ready to run, and the processor busy with others; empty where the

@@ -45,7 +45,7 @@ class Measured:
     Attributes:
         candidate: What was run.
         first: The first answer: what it is and what it found.
-        tensors: Its outputs for the first picture.
+        tensors: What it told of the pictures, else its outputs for the first one; see `Subject`.
         wall_ms: From picture to result, of each round.
         quiet_ms: The same without the time in which the processor was busy with others.
         cpu_ms: CPU time a frame, of each round.

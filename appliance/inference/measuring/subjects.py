@@ -55,7 +55,7 @@ def find_candidates(
         machine: Kind of processor; empty: this machine's.
 
     Raises:
-        ConfigError: There is no such model or file, or none of its weights are here.
+        ConfigError: There is no such model or file, none of its weights are here, or it is of no known format.
         ModelError: The manifest is not accepted.
     """
     named = Path(settings.use).expanduser()
@@ -130,6 +130,7 @@ def _of_file(
     # NAME=FILE names a manifest; without it '=' is part of the path
     path = Path(settings.use).expanduser()
     if not path.is_file():
+        manifest_named(settings)  # whose name has to be one that is known
         path = Path(settings.use.partition("=")[2]).expanduser()
     if not path.is_file():
         known = manifest_named(settings)
@@ -138,6 +139,8 @@ def _of_file(
                 f"model {known.name!r} is known, but there are no weights for it; give a file: {known.name}=FILE.onnx"
             )
         raise ConfigError(f"there is no model or file {settings.use!r}; `edgecam model list` shows the models")
+    if path.suffix.removeprefix(".") not in RUNTIMES:
+        raise ConfigError(f"{path} is of no known format; known: {', '.join(f'.{kind}' for kind in RUNTIMES)}")
     return [
         Candidate(
             model=path.stem,

@@ -21,7 +21,8 @@ FIGURES: Final = {"latency": "latency_ms", "cpu": "cpu_ms", "memory": "memory_mb
 # on photographs, YOLOX-Nano quantized as a whole, which has lost its accuracy, 0.00 and 0.02 (docs/tuning.md).
 LEAST_AGREEMENT: Final = 0.85
 MOST_SCORE_DIFFERENCE: Final = 0.15
-LEAST_OBJECTS: Final = 6  # of both sides; fewer say nothing of a file
+LEAST_OBJECTS: Final = 6  # of both sides, or pictures that a classifier is sure of; fewer say nothing of a file
+_COUNTED: Final = {"objects": "objects", "labels": "pictures with a label"}  # what has scores
 LEAST_TENSORS: Final = 0.99  # of the same file run in another way
 SAME: Final = 1.05  # within this of the best, what costs less CPU time is better
 FLOOR: Final = 1.1  # what was chosen is within this of the best that was measured
@@ -66,17 +67,18 @@ def judge(one: Measured, compared: Compared) -> str:
     if agreement is None or (agreement.of == "tensors" and not compared.is_same_file):
         why = compared.note or "other outputs"
         return f"{file} cannot be compared with {compared.reference} ({why}); give --pictures FOLDER"
-    if agreement.of == "objects" and agreement.compared < LEAST_OBJECTS and not compared.is_same_file:
-        return f"only {agreement.compared} objects to compare with {compared.reference}; give --pictures FOLDER"
+    if agreement.of in _COUNTED and agreement.compared < LEAST_OBJECTS and not compared.is_same_file:
+        what = f"{agreement.compared} {_COUNTED[agreement.of]}"
+        return f"only {what} to compare with {compared.reference}; give --pictures FOLDER"
     wanted = _wanted(agreement)
     return f"agrees with {compared.reference} in {agreement}; {wanted}" if wanted else ""
 
 
 def _wanted(agreement: Agreement) -> str:
-    least = LEAST_AGREEMENT if agreement.of == "objects" else LEAST_TENSORS
+    least = LEAST_TENSORS if agreement.of == "tensors" else LEAST_AGREEMENT
     if agreement.value < least:
         return f"at least {least:.2f} is asked for"
-    if agreement.of == "objects" and agreement.difference > MOST_SCORE_DIFFERENCE:
+    if agreement.of in _COUNTED and agreement.difference > MOST_SCORE_DIFFERENCE:
         return f"scores may differ by {MOST_SCORE_DIFFERENCE:.2f}"
     return ""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.config.toml import format_key, format_value
 from appliance.core.errors import ModelError
 from appliance.core.manifest import Artifact, InputSpec, Precision, TensorPattern
 
@@ -53,10 +54,11 @@ def artifact_text(entry: Entry, outputs: Sequence[TensorPattern] = ()) -> str:
         f"size = {len(entry.content)}",
     ]
     if entry.machines:
-        lines.append(f"needs = {{ machines = {_list(entry.machines)} }}")
+        lines.append(f"needs = {{ machines = {format_value(entry.machines)} }}")
     if entry.input is not None:
         lines.append("\n[artifacts.input]")
-        lines += [f"{key} = {_value(value)}" for key, value in entry.input.model_dump(exclude_none=True).items()]
+        told = entry.input.model_dump(mode="json", exclude_none=True)
+        lines += [f"{format_key(key)} = {format_value(value)}" for key, value in told.items()]
     if entry.pattern is not None:
         lines.append("\n[artifacts.signature]")
         lines.append(f"input = {_pattern(entry.pattern)}")
@@ -122,14 +124,4 @@ def with_content(block: str, artifact: Artifact, content: bytes) -> str:
 
 def _pattern(pattern: TensorPattern) -> str:
     dtype = "" if pattern.dtype == "float32" else f', dtype = "{pattern.dtype}"'
-    return f"{{ shape = {_list(pattern.shape)}{dtype} }}"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_value(one)}' for key, one in value.items())} }}"
-    return _list(value) if isinstance(value, tuple) else f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _list(values: Sequence[object]) -> str:
-    return f"[{', '.join(map(_value, values))}]"
+    return f"{{ shape = {format_value(pattern.shape)}{dtype} }}"

@@ -1,6 +1,10 @@
 """`edgecam bench` as an operator meets it: real processes, with small files that are made here."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from appliance.cli.bench import bench
 from appliance.core.errors import ConfigError
 from tests.shared_data import SHARED, needs
 from tests.simulators import tiny_onnx
+from tests.simulators.messaging_device import wait_until
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
 
 QUICK = ("--rounds", "1", "--seconds", "0", "--threads", "1")
@@ -37,6 +42,11 @@ def test_a_folder_of_files_is_one_table_and_a_broken_one_is_one_line_and_the_sta
     assert [line.split(" was refused: ")[0] for line in done.stderr.splitlines()] == ["edgecam: bad.onnx"]
 
 
+def test_a_file_may_be_called_anything(tmp_path: Path) -> None:
+    write_yolox(tmp_path / "[] [red].onnx", yolox_answer())
+    assert run(str(tmp_path), *QUICK).stdout.splitlines()[1].startswith("[] [red].onnx")
+
+
 def test_every_artifact_of_a_model_has_a_row_with_how_far_it_agrees_with_the_float_one(tmp_path: Path) -> None:
     blind = yolox(yolox_answer())
     folder = write_folder(tmp_path / "mine", {"int8": blind, "fp32": yolox(yolox_answer((0, 2, 0.9)))})
@@ -61,6 +71,19 @@ def test_mistakes_are_told_before_anything_is_measured(tmp_path: Path) -> None:
         run("edgecam-nano", "--pictures", str(tmp_path))
     with pytest.raises(ConfigError, match="known: "):
         run("no-such-model")
+    (tmp_path / "notes.txt").write_text("no model", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"notes\.txt is of no known format; known: \.onnx"):
+        run(str(tmp_path / "notes.txt"))
+    write_yolox(tmp_path / "a.onnx", yolox_answer())
+    with pytest.raises(ConfigError, match="'nothing'; known: "):
+        run(f"nothing={tmp_path / 'a.onnx'}")
+
+
+def test_a_file_that_is_no_picture_is_told_and_not_blamed_on_the_models(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    for named in (tmp_path, tmp_path / "a.png"):
+        with pytest.raises(ConfigError, match=r"a\.png is no picture that can be shown"):
+            run("edgecam-nano", "--pictures", str(named))
 
 
 @needs("models/nanodet_m_320_coco80.onnx", "models/nanodet_m_320_int8_qdq.onnx")
@@ -74,3 +97,28 @@ def test_eight_bits_of_a_real_detector_agree_with_its_float_file() -> None:
     assert quantized["agreement"]["compared"] >= 10
     assert quantized["agreement"]["value"] >= 0.8
     assert quantized["cpu_ms"] > 1.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_no_file_and_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "temporary").mkdir()
+    write_yolox(tmp_path / "a.onnx", yolox_answer())
+    # a suite in the background ignores SIGINT, and hands that on to what it starts
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    told = f"{heeded}; from appliance.cli.main import main; main()"
+    command = [sys.executable, "-c", told, "bench", str(tmp_path / "a.onnx")]
+    running = subprocess.Popen(
+        [*command, "--seconds", "60", "--threads", "1"],
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        # what it told of the pictures is there: it is being timed
+        wait_until(lambda: list(tmp_path.glob("temporary/edgecam-measuring-*/0.npz")), "a candidate is timed", 60.0)
+        running.send_signal(number)
+        assert running.wait(20.0) == 128 + number
+    finally:
+        running.kill()
+        running.wait(20.0)
+    assert not list((tmp_path / "temporary").glob("edgecam-measuring-*"))

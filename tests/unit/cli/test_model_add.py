@@ -81,6 +81,14 @@ def test_for_people_there_is_a_table_and_the_next_step(tmp_path: Path, models: P
     assert f"edgecam run --model {models / 'porch'}" in done.stdout
 
 
+def test_labels_with_brackets_are_shown_as_they_are(tmp_path: Path, models: Path, picture: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(yolov8())
+    (tmp_path / "labels.txt").write_text("[red]\n[/unused] :car:\ncat\n", encoding="utf-8")
+    told = ("--directory", models, "--sample", picture, "--labels", tmp_path / "labels.txt", "--yes")
+    done = add(tmp_path / "x.onnx", *told)
+    assert "[/unused] :car: 0.90" in done.stdout
+
+
 def test_what_nothing_tells_has_to_be_given_and_all_of_it_is_named_at_once(
     tmp_path: Path, models: Path, picture: Path
 ) -> None:
@@ -177,6 +185,12 @@ def test_what_cannot_become_a_model_is_one_line_and_leaves_nothing(
         add(tmp_path / name, "--directory", models, "--sample", picture, "--yes")
     assert "\n" not in str(error.value)
     assert list(models.iterdir()) == []
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path, models: Path) -> None:
+    os.mkfifo(tmp_path / "x.onnx")
+    with pytest.raises(ConfigError, match=r"^[^\[]*x\.onnx is no file$"):
+        add(tmp_path / "x.onnx", "--directory", models, "--yes")
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,9 @@ def test_a_catalogue_that_is_not_accepted_is_told(tmp_path: Path, content: str) 
     (tmp_path / "catalogue.toml").write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=r"catalogue\.toml"):
         get("--catalogue", tmp_path / "catalogue.toml")
+
+
+@pytest.mark.parametrize("url", ["https://x.org/file.exe", "https://x.org/file", "https://x.org/../a.b/../../c"])
+def test_an_address_whose_file_is_of_no_kind_that_runs_is_not_accepted(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ModelError, match=r"models\.tiny\.url"):
+        get("--catalogue", catalogue(tmp_path, url))

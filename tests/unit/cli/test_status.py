@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.text import Text
 
 from appliance.cli.status import FAILED, _sight, status
 from appliance.config import MessagingSettings, ModelSettings, Settings, SyntheticCameraSettings
@@ -152,6 +153,12 @@ def test_where_nothing_of_the_model_works_it_does_not_look_as_if_it_did(tmp_path
     assert re.search(r"runs on +nothing; last yolox\.onnx", said)
 
 
+def test_a_reason_that_names_a_section_is_told_whole(tmp_path: Path) -> None:
+    with daemon(tmp_path, "none", HealthBoard(), Tuned("off", "[model] tune is off [/]")) as path:
+        _, said = shown(path)
+    assert "off: [model] tune is off [/]" in said
+
+
 def test_what_a_model_sees_is_told_whatever_its_task() -> None:
     for camera, words in (
         ({"objects": 2}, "2"),
@@ -159,5 +166,7 @@ def test_what_a_model_sees_is_told_whatever_its_task() -> None:
         ({"label": None, "score": 0.0}, "nothing sure"),
         ({"shares": {"road": 0.5, "grass": 0.254, "sky": 0.1, "cow": 0.05}}, "road 50%, grass 25%, sky 10%"),
         ({"shares": {"road": 0.0}}, "nothing"),
+        ({"label": "[/unused]", "score": 0.5}, "[/unused] 0.50"),
+        ({"shares": {"[red]": 0.5}}, "[red] 50%"),
     ):
-        assert _sight(camera) == words
+        assert Text.from_markup(_sight(camera)).plain == words

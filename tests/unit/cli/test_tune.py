@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance.cli import configured
 from appliance.cli.tune import tune
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, StorageError
@@ -43,6 +44,13 @@ def test_the_best_that_agrees_is_stored_and_a_sabotaged_file_is_refused_with_its
     assert (tuned.state, tuned.preference.file) == ("used", "fp32.onnx")
 
 
+def test_a_folder_in_the_working_directory_is_one_whatever_it_is_called(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert run("mine", "--state-dir", str(tmp_path / "state"), *QUICK).exit_code == 0
+
+
 def test_json_has_the_choice_and_every_candidate(tmp_path: Path, folder: Path) -> None:
     done = run(str(folder), "--state-dir", str(tmp_path / "state"), "--objective", "memory", *QUICK, "--json")
     told = json.loads(done.stdout)
@@ -72,6 +80,22 @@ def test_where_it_cannot_be_stored_or_nothing_may_be_chosen_that_is_told(tmp_pat
         (folder / f"{name}.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match="nothing that was measured may be chosen for mine"):
         run(str(folder), "--state-dir", str(tmp_path / "state"), *QUICK)
+
+
+def test_a_folder_of_files_is_no_model_to_choose_for(tmp_path: Path, folder: Path) -> None:
+    (folder / "manifest.toml").unlink()
+    with pytest.raises(ConfigError, match=r"without a manifest\.toml; name a model or a file"):
+        run(str(folder), "--state-dir", str(tmp_path / "state"), *QUICK)
+
+
+def test_what_is_not_used_is_not_said_to_be(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = ("--state-dir", str(tmp_path / "state"))
+    assert "used wherever this model is run" in run(str(folder), *state, *QUICK).stdout
+    (tmp_path / "edgecam.toml").write_text(f'[model]\nuse = "{folder}"\ntune = "off"\n', encoding="utf-8")
+    monkeypatch.setattr(configured, "DEFAULT_PATH", tmp_path / "edgecam.toml")
+    assert "it is not used: [model] tune is off" in run(*state, *QUICK).stdout
+    with pytest.raises(ConfigError, match="tune is off: no choice is used"):
+        run(*state, *QUICK, "--verify")
 
 
 @needs("models/yolox_nano_416_coco80.onnx")

@@ -165,6 +165,9 @@ def test_a_redirect_is_followed_to_the_file(tmp_path: Path) -> None:
         ("http://192.0.2.1/file", "leads elsewhere: .* over https only"),
         ("ftp://127.0.0.1/file", "leads elsewhere: .* over https only"),
         ("file:///etc/passwd", "answers 302"),
+        ("https://[::1/file", "cannot be reached: Invalid IPv6"),
+        (f"https://{'a' * 70}.example/file", "cannot be reached: .*label"),
+        ("https://127.0.0.1:port/file", "cannot be reached: nonnumeric port"),
     ],
 )
 def test_a_redirect_that_leads_nowhere_good_is_not_followed(tmp_path: Path, target: str, what: str) -> None:
@@ -179,6 +182,26 @@ def test_a_redirect_that_leads_nowhere_good_is_not_followed(tmp_path: Path, targ
 def test_a_refusal_says_what_to_do(tmp_path: Path, status: int) -> None:
     with pytest.raises(UnavailableError, match=rf"answers {status} .*edgecam model add"):
         bring(Served(CONTENT, status=status), tmp_path / "model")
+
+
+def test_what_a_server_says_cannot_write_on_a_terminal_as_it_likes(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError) as raised:
+        bring(Served(CONTENT, status=503, reason="\x1b[2Jgone\x07 " + "x" * 10_000), tmp_path / "model")
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 500
+
+
+def test_a_tag_that_may_not_stand_in_a_request_is_not_sent(tmp_path: Path) -> None:
+    served = Served(CONTENT)
+    with serve(served) as url:
+        one = wanted(url)
+        for tag in ('"one"\r\nX: y', '"\u2603"', '"' + "x" * 300):
+            (tmp_path / "model.part").write_bytes(CONTENT[:1000])
+            note = {"url": url, "digest": one.digest, "tag": tag}
+            (tmp_path / "model.part.json").write_text(json.dumps(note), encoding="utf-8")
+            download(one, tmp_path / "model", lambda *_: None)
+            assert (tmp_path / "model").read_bytes() == CONTENT
+    assert {span for _, span in served.asked} == {""}
 
 
 def test_a_server_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:

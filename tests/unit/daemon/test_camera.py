@@ -1,15 +1,21 @@
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from appliance.cameras.imx500 import Imx500Camera
+from appliance.config import Imx500CameraSettings
 from appliance.core.backoff import Backoff
+from appliance.core.clock import SystemClock
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.latest import Latest
 from appliance.daemon.camera import CameraWorker
+from tests.simulators.cameras import install_picamera2
 
 FRAME = Frame(np.zeros((4, 6, 3), np.uint8), PixelLayout.BGR, 6, 4, "door", 0, datetime.now(UTC), 1)
 
@@ -120,3 +126,30 @@ def test_a_camera_that_cannot_work_as_configured_is_not_tried_again() -> None:
     assert isinstance(worker.refusal, ConfigError)
     assert states == [("offline", "wrong password")]
     assert board.state() is HealthState.FAILED
+
+
+def test_pictures_without_their_network_s_answer_are_counted_where_status_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_picamera2(monkeypatch, model="imx500", outputs=[np.zeros((2, 4))], answered=lambda number: number % 2 == 0)
+    network = tmp_path / "net.rpk"
+    network.write_bytes(b'9464{"size": [320, 240]}')
+    settings = Imx500CameraSettings(kind="imx500", network=network, fps=200)
+    slot: Latest[Frame] = Latest()
+    worker = CameraWorker(
+        name="door",
+        camera=Imx500Camera("door", settings, SystemClock()),
+        slot=slot,
+        frame_timeout=5.0,
+        on_state=lambda *_: None,
+        board=HealthBoard(),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    assert worker.frames_unanswered == 0
+    thread.start()
+    assert all(slot.take(20.0) is not None for _ in range(2))
+    stop.set()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    assert worker.frames_unanswered >= 1

@@ -127,6 +127,18 @@ def test_the_end_of_the_source_ends_what_is_shown_in_event_and_state() -> None:
     assert stage.bodies("classification")[-1]["label"] is None
 
 
+def test_at_the_end_the_state_names_no_label_though_none_was_in_place_yet() -> None:
+    stage = Stage(CAT, UNSURE, DOG)
+    for number, milliseconds in enumerate((0, 1100, 1300)):
+        stage.pipeline.step(frame(number, mono_ns=10**12 + milliseconds * 10**6))
+    assert told(stage) == [("cat", None), (None, "cat")]
+    assert [one["label"] for one in stage.bodies("classification")[-1]["labels"]] == ["dog"], "not long enough there"
+    stage.ended.set()
+    stage.pipeline.run(threading.Event())
+    assert stage.bodies("classification")[-1]["labels"] == []
+    assert len(stage.changes) == 2
+
+
 def test_a_camera_that_shows_nothing_for_long_ends_what_was_shown() -> None:
     stage, stop = Stage(CAT), threading.Event()
     worker = threading.Thread(target=stage.pipeline.run, args=(stop,))

@@ -106,6 +106,14 @@ def test_measuring_ends_when_the_machine_gets_hot_and_is_given_up_in_the_end(
     assert told[-1].endswith("the machine is too hot to measure again: improve the cooling, then: edgecam tune")
 
 
+def test_a_process_that_does_not_read_what_it_is_asked_is_not_waited_for(tmp_path: Path, model: ModelSettings) -> None:
+    long = model.model_copy(update={"labels": tuple(f"label {number:0200}" for number in range(1000))})
+    patience = Patience(after=0.0, limit=0.1, look=0.01)
+    retuner, told = worker(tmp_path, long, "import time; time.sleep(60)", patience=patience)
+    retuner.run(threading.Event())
+    assert "was not measured within 0 s" in told[-1]
+
+
 def test_it_does_not_measure_for_ever(tmp_path: Path, model: ModelSettings) -> None:
     patience = Patience(after=0.0, limit=0.1, look=0.01)
     retuner, told = worker(tmp_path, model, "import time; time.sleep(60)", patience=patience)

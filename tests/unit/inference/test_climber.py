@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
-from appliance.core.manifest import ModelManifest  # noqa: TC001 - read as what an attribute is
-from appliance.inference.climber import Climber, Rung
+from appliance.core.manifest import ModelManifest
+from appliance.inference.climber import PATIENCE, Climber, Rung
 from appliance.inference.running import Refusal, Running
 from appliance.inference.watch import MOST_WEDGED, Wedged
 from tests.simulators.models import manifest
@@ -23,13 +23,15 @@ class Eye:
 
     def __init__(self, stair: "Stair") -> None:
         self.stair = stair
-        self.manifest: ModelManifest = YOLOX
+        self.manifest: ModelManifest = stair.manifest
         self.digest = stair.file * 10
         self.running = Running(stair.file, "onnx", ())
         self.min_score = 0.25
         self.last_inference_ms = 1.0
 
     def see(self) -> str:
+        if self.stair.meanwhile is not None:
+            self.stair.meanwhile()
         if self.stair.fault is not None:
             raise self.stair.fault
         return self.stair.file
@@ -48,14 +50,18 @@ class Stair:
         lacks: What the machine lacks for it.
         open: What it gave and is not closed.
         ways: How it was opened, one after the other: as ever, or apart.
+        manifest: What it is.
+        meanwhile: What happens while it sees.
     """
 
     file: str
     fault: EdgecamError | None = None
-    will_open: EdgecamError | None = None
+    will_open: Exception | None = None
     lacks: str = ""
     open: list[Eye] = field(default_factory=list)
     ways: list[str] = field(default_factory=list)
+    manifest: ModelManifest = YOLOX
+    meanwhile: Callable[[], None] | None = None
 
     def rung(self) -> Rung[Eye]:
         return Rung(self.file, lambda: self.lacks, lambda: self._open("as ever"), lambda: self._open("apart"))
@@ -73,6 +79,7 @@ class Stage:
 
     def __init__(self, *stairs: Stair, retry: float = 0.01, first: int = 0, refused: tuple[Refusal, ...] = ()) -> None:
         self.stairs, self.changes, self.wedged = stairs, 0, Wedged()
+        self.told: list[str] = []  # whatever was to be told at a change
         rungs = [stair.rung() for stair in stairs]
         self.climber = Climber(
             rungs,
@@ -86,6 +93,7 @@ class Stage:
 
     def _count(self) -> None:
         self.changes += 1
+        self.told += self.climber.running.troubles()
 
     def see(self) -> str:
         """Look at a frame; empty when nothing is in service."""
@@ -101,6 +109,14 @@ class Stage:
             assert time.monotonic() < deadline, seen[-20:]
             seen.append(self.see())
         return seen
+
+
+def soon(question: Callable[[], bool], what: str) -> None:
+    """Wait until the answer is yes."""
+    deadline, pause = time.monotonic() + WITHIN, threading.Event()
+    while not question():
+        assert time.monotonic() < deadline, what
+        pause.wait(0.005)
 
 
 def until(file: str) -> Callable[[str], bool]:
@@ -180,9 +196,7 @@ def test_where_all_have_failed_it_comes_back_though_no_frame_comes() -> None:
     best.will_open = ModelError("no device")
     stage.see_until(lambda _: "b" in stage.climber.retries())
     plain.fault = None
-    deadline, pause = time.monotonic() + WITHIN, threading.Event()
-    while stage.climber.running.is_blind and time.monotonic() < deadline:
-        pause.wait(0.01)
+    soon(lambda: not stage.climber.running.is_blind, "in service again")
     assert stage.climber.running.file == "b"
     assert stage.see() == "b"
     stage.climber.close()
@@ -218,8 +232,19 @@ def test_one_whose_device_was_pulled_out_says_so_until_it_is_back() -> None:
     best.fault, best.lacks = ModelError("bus error"), "needs /dev/apex_0, which is not there"
     stage.see_until(lambda _: "needs /dev/apex_0" in str(stage.climber.running.refused))
     assert best.ways == ["as ever"]
+    stage.see_until(lambda _: "needs /dev/apex_0" in str(stage.told))
     best.fault, best.lacks = None, ""
     stage.see_until(until("a"))
+    assert best.ways == ["as ever", "as ever"], "it neither hung nor crashed"
+    stage.climber.close()
+
+
+def test_what_is_found_to_fall_short_in_the_first_answer_is_told_once() -> None:
+    only = Stair("a")
+    stage = Stage(only)
+    only.open[0].running = replace(only.open[0].running, shortfalls=("the camera stretches its picture",))
+    assert (stage.see(), stage.see()) == ("a", "a")
+    assert stage.told == ["the camera stretches its picture"]
     stage.climber.close()
 
 
@@ -254,3 +279,58 @@ def test_closed_in_the_middle_of_a_trial_it_leaves_nothing_open() -> None:
     best.fault = None
     assert stage.climber.close()
     assert (best.open, plain.open) == ([], [])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the log has it
+@pytest.mark.parametrize("lower", ["b", ""])
+def test_a_trial_that_fails_as_nobody_foresaw_is_told_and_the_next_one_comes_all_the_same(lower: str) -> None:
+    best = Stair("a")
+    stage = Stage(*[best, Stair("b")][: 2 if lower else 1])
+    best.fault, best.will_open = ModelError("out of memory"), ZeroDivisionError("nobody foresaw it")
+    stage.see_until(lambda seen: seen == lower and len(best.ways) > 3)
+    assert "failed in a way that nobody foresaw; the log has it" in str(stage.climber.running.troubles())
+    best.fault = best.will_open = None
+    stage.see_until(until("a"))
+    assert stage.climber.close()
+
+
+def test_what_has_passed_its_trial_takes_over_at_once_where_the_one_in_service_fails() -> None:
+    best, plain = Stair("a"), Stair("b")
+    stage = Stage(best, plain)
+    best.fault = ModelError("out of memory")
+    stage.see_until(until("b"))
+    best.fault = None
+    soon(lambda: stage.climber._wants_look, "a trial that waits for a frame")
+
+    def fail_once_the_other_has_passed() -> None:
+        soon(lambda: stage.climber._candidate is not None, "a trial that was passed")
+        plain.fault = ModelError("out of memory, too")
+
+    plain.meanwhile = fail_once_the_other_has_passed
+    assert stage.see() == ""
+    started = time.monotonic()
+    assert stage.see() == "a"
+    assert time.monotonic() - started < PATIENCE
+    stage.climber.close()
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (manifest("mobilenet"), "a is another model now, 'mobilenet' (classify)"),
+        (YOLOX.model_copy(update={"labels": YOLOX.labels[:-1]}), "another model now, 'yolox' (detect) with 79 labels"),
+    ],
+    ids=["task", "labels"],
+)
+def test_a_file_that_is_another_model_by_now_is_not_taken_for_the_one_that_was_started(
+    other: ModelManifest, told: str
+) -> None:
+    only = Stair("a")
+    stage = Stage(only)
+    only.fault, only.manifest = ModelError("out of memory"), other
+    stage.see_until(lambda _: told in str(stage.told))
+    assert "restart edgecam to run it, or put 'yolox' back" in str(stage.told)
+    only.fault, only.manifest = None, YOLOX
+    stage.see_until(until("a"))
+    assert only.open == [stage.climber._opened], "the stranger was closed"
+    stage.climber.close()

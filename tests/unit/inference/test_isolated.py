@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +47,14 @@ def opened(model: bytes, *, plan: Plan = NO_PLAN, timeout: float = 20.0, within:
 def has_ended(pid: int) -> bool:
     """Tell whether a process is gone, and reaped: a zombie still has its folder."""
     return not Path(f"/proc/{pid}").exists()
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether a process is gone, or dead and not reaped, as in a container where we come first."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
 
 
 def wait(question: Callable[[], bool], within: float = 20.0) -> bool:
@@ -164,6 +174,20 @@ def test_a_child_that_is_not_ready_in_time_is_ended() -> None:
     assert wait(lambda: children() <= before)
 
 
+def test_who_is_to_end_does_not_wait_for_a_child_that_hangs_and_ends_it() -> None:
+    before, is_ending = children(), threading.Event()
+    how = Watch(60.0, 60.0, "always", Wedged(), is_ending=is_ending.is_set)
+    session = IsolatedSession(
+        RUNTIMES, "onnx", faulty("hang", SOUND), name="m", threads=1, plan=NO_PLAN, within=60.0, watch=how
+    )
+    threading.Timer(0.1, is_ending.set).start()
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="m was not waited for: Edgecam is ending"):
+        session.run(PICTURE)
+    assert time.monotonic() - started < 20.0
+    assert wait(lambda: children() <= before)
+
+
 def test_an_input_that_the_file_has_not_or_that_is_too_large_is_refused_here() -> None:
     session = opened(SOUND)
     try:
@@ -176,22 +200,30 @@ def test_an_input_that_the_file_has_not_or_that_is_too_large_is_refused_here() -
         session.close()
 
 
+PARENT = """
+import sys
+from pathlib import Path
+from tests.unit.inference.test_isolated import PICTURE, SOUND, children, faulty, opened
+
+session = opened(faulty("hang", SOUND))
+Path(sys.argv[1]).write_text(str(max(children())))
+session.run(PICTURE)
+"""
+
+
 def test_a_child_dies_with_its_parent_even_in_the_middle_of_a_call(tmp_path: Path) -> None:
-    parent = os.fork()  # a process that is killed while its child hangs
-    if parent == 0:
-        try:
-            session = opened(faulty("hang", SOUND))
-            (tmp_path / "child").write_text(str(max(children())))
-            session.run(PICTURE)
-        finally:
-            os._exit(0)
-    assert wait(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
-    child = int((tmp_path / "child").read_text())
-    assert "isolated_child" in Path(f"/proc/{child}/cmdline").read_text()
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
-    # nobody may reap it where this test runs as a container's first process: dead is enough
-    assert wait(lambda: has_ended(child) or "State:\tZ" in Path(f"/proc/{child}/status").read_text())
+    told = tmp_path / "child"
+    # started anew: a fork of this process, which has threads, could wait for ever for what one of them held
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(told)], env=environment)
+    try:
+        assert wait(lambda: told.exists() and told.read_text() != "", within=60.0)
+        child = int(told.read_text())
+        assert "isolated_child" in Path(f"/proc/{child}/cmdline").read_text()
+    finally:
+        parent.kill()
+        parent.wait(20.0)
+    assert wait(lambda: is_dead(child))
 
 
 def test_signals_to_the_whole_service_do_not_end_the_child_before_its_parent() -> None:

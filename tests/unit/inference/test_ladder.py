@@ -14,11 +14,14 @@ import pytest
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame, PixelLayout
-from appliance.inference.artifacts import locate_model
-from appliance.inference.ladder import open_best_model, open_climbing_model
+from appliance.inference.artifacts import LocatedModel, locate_model
+from appliance.inference.ladder import find_ladder, open_best_model, open_climbing_model
+from appliance.inference.opening import AnyModel, load_model
+from appliance.inference.runtimes import NO_PLAN, Plan
+from appliance.inference.ways import Preference, Way
 from tests.simulators import tiny_onnx
 from tests.simulators.faulty_runtime import FaultyRuntime, faulty, install
-from tests.simulators.models import write_ladder, yolox_answer
+from tests.simulators.models import add_artifact, write_ladder, yolox_answer
 
 CAR = 2
 SOUND = tiny_onnx.model({"images": (1, 3, 64, 64)}, {"output": yolox_answer((9, CAR, 0.9))})
@@ -237,3 +240,18 @@ def test_what_is_broken_in_every_file_at_the_start_is_told_as_ever(tmp_path: Pat
     write_ladder(tmp_path, faulty("hang", SOUND), faulty("unsupported", SOUND))
     with pytest.raises(UnavailableError, match=r"(?s)works here:\n  r0\.onnx: .*hangs\n  r1\.onnx: nothing"):
         open_climbing_model(settings(tmp_path, open_timeout=1.0))
+
+
+def test_what_was_measured_to_be_the_best_goes_first_and_an_accelerator_s_file_is_tried_once(tmp_path: Path) -> None:
+    folder = write_ladder(tmp_path, SOUND)
+    add_artifact(folder, "r1.hef", b"weights")
+
+    def load(located: LocatedModel, plan: Plan) -> AnyModel:
+        return load_model(located, plan=plan)
+
+    def order(file: str) -> list[str]:
+        rungs = find_ladder(settings(tmp_path), load, NO_PLAN, preferred=Preference(file, Way()))
+        return [rung.file for rung in rungs]
+
+    assert order("r0.onnx") == ["r0.onnx", "r0.onnx", "r1.hef"]
+    assert order("r1.hef") == ["r1.hef", "r0.onnx"]

@@ -1,3 +1,4 @@
+import tracemalloc
 from datetime import UTC, datetime
 
 import cv2
@@ -174,7 +175,7 @@ def test_planes_give_the_picture_that_bgr_gives(layout: PixelLayout, kind: str, 
 
 
 @pytest.mark.parametrize("layout", [PixelLayout.I420, PixelLayout.NV12])
-@pytest.mark.parametrize("kind", ["letterbox-topleft", "letterbox-centre", "stretch"])
+@pytest.mark.parametrize("kind", ["letterbox-topleft", "letterbox-centre", "stretch", "crop-centre"])
 @pytest.mark.parametrize("input_size", [(65, 48), (64, 47), (65, 47)])
 def test_planes_fit_an_input_of_odd_size_too(layout: PixelLayout, kind: str, input_size: tuple[int, int]) -> None:
     one = spec(width=input_size[0], height=input_size[1], fit=kind)
@@ -186,6 +187,18 @@ def test_planes_fit_an_input_of_odd_size_too(layout: PixelLayout, kind: str, inp
         difference = np.abs(preprocessor.tensor - expected(image, one, box))
         assert difference.mean() < 2.0
         assert difference.max() < 24.0
+
+
+@pytest.mark.parametrize("side", [512, 513])
+@pytest.mark.parametrize("layout", [PixelLayout.I420, PixelLayout.NV12])
+def test_planes_never_become_a_picture_of_the_frame_s_size(layout: PixelLayout, side: int) -> None:
+    preprocessor = Preprocessor(spec(width=side, height=side, fit="stretch", layout="nhwc", dtype="uint8"))
+    seen = frame(to_planes(picture(1920, 1080), layout), layout)
+    tracemalloc.start()
+    preprocessor.write(seen)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4.5e6, "its own buffers take 2.8 MB; the frame in BGR would take 6.2 more"
 
 
 def test_the_receivers_frame_is_left_as_it_was() -> None:

@@ -79,6 +79,26 @@ def test_a_call_that_does_not_come_back_is_left_and_counted_until_it_does_and_th
     assert gone(wedged)
 
 
+def test_who_is_to_end_does_not_wait_for_what_hangs_and_says_so() -> None:
+    slow, wedged, is_ending = Slow(), Wedged(), threading.Event()
+    how = Watch(60.0, None, "never", wedged, is_ending=is_ending.is_set)
+    session = WatchedSession(lambda: slow, name="m", within=60.0, watch=how)
+    threading.Timer(0.1, is_ending.set).start()
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="m was not waited for: Edgecam is ending"):
+        session.run({})
+    assert time.monotonic() - started < 20.0
+    slow.may_answer.set()
+    assert gone(wedged)
+
+
+def test_how_long_a_file_may_take_is_told_before_it_is_opened() -> None:
+    asked: list[float] = []
+    how = Watch(60.0, 7.0, "never", Wedged(), on_open=asked.append)
+    open_watched(RUNTIMES, "onnx", SOUND, name="m", threads=1, plan=NO_PLAN, watch=how).close()
+    assert asked == [14.0], "loading, and the first answer"
+
+
 def test_the_first_answer_may_take_as_long_as_opening_and_the_next_may_not() -> None:
     slow, wedged = Slow(), Wedged()
     session = WatchedSession(lambda: slow, name="m", within=20.0, watch=watch(wedged))

@@ -49,6 +49,20 @@ def test_the_end_tells_that_nothing_is_covered_and_only_when_that_is_new() -> No
     assert shares.finish() is None
 
 
+def test_the_end_is_told_though_what_was_covered_is_less_than_a_step() -> None:
+    shares = Shares(LABELS, WANTED, {"lane": WANTED}, 0.5)
+    shares.step(covered(0.2, 0.0), {"lane": covered(0.4, 0.0)})
+    assert shares.finish() == ({"road": 0.0}, {"lane": {"road": 0.0}})
+    assert shares.finish() is None
+    only_a_zone = Shares(LABELS, WANTED, {"lane": WANTED}, 0.5)
+    only_a_zone.step(covered(0.0002, 0.0), {"lane": covered(0.1, 0.0)})
+    assert only_a_zone.finish() == ({}, {"lane": {"road": 0.0}})
+
+
+def test_a_camera_that_never_showed_anything_ends_without_a_word() -> None:
+    assert Shares(LABELS, WANTED, {}, 0.02).finish() is None
+
+
 def test_no_more_labels_are_told_than_a_message_has_room_for() -> None:
     labels = tuple(f"label {number}" for number in range(200))
     told = Shares(labels, np.ones(200, np.bool_), {}, 0.0).step(np.full(200, 1 / 200), {})

@@ -44,6 +44,13 @@ def test_a_score_on_the_border_tells_nothing() -> None:
     assert step(stage, 40, cat=0.44, dog=0.0) == Turn(None, 0.0, CAT, 30.0)
 
 
+def test_a_label_that_may_stay_goes_for_none_that_may_not_come() -> None:
+    stage = showing()
+    step(stage, 10, cat=0.5, dog=0.0)
+    assert step(stage, 20, cat=0.451, dog=0.499) is None
+    assert stage.class_id == CAT
+
+
 def test_a_flicker_is_told_once_a_second_at_most() -> None:
     stage = showing()
     turns = [step(stage, at / 30, cat=0.9 * (at % 2), dog=0.9 * (1 - at % 2)) for at in range(300)]

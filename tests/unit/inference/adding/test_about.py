@@ -1,6 +1,8 @@
 """What a file says of itself: read where it is there, and never trusted further than it is bounded."""
 
 import json
+import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -144,6 +146,25 @@ def test_an_archive_beyond_its_bounds_or_with_other_names_gives_no_labels(packed
     about = tflite_about.read_about(tflite_metadata.model(packed=packed))
     assert about.labels == ()
     assert about.title == "Finds birds"
+
+
+def test_a_file_without_a_name_or_packed_in_an_odd_way_is_left_out() -> None:
+    named = tflite_metadata.model(packed={"ZZZZ": b"x", "labels.txt": b"robin\nwren\n"})
+    nameless = named.replace(b"ZZZZ", b"\0ZZZ")  # a name ends where there is a zero
+    assert tflite_about.read_about(nameless).labels == ("robin", "wren")
+    content = bytearray(tflite_metadata.model(packed={"labels.txt": b"robin\nwren\n"}))
+    at = content.rfind(b"PK\x01\x02") + 10
+    content[at : at + 2] = zipfile.ZIP_LZMA.to_bytes(2, "little")
+    assert tflite_about.read_about(bytes(content)).labels == ()
+
+
+def test_a_directory_that_tells_its_size_elsewhere_is_not_read() -> None:
+    content = tflite_metadata.model(packed={"labels.txt": b"robin\nwren\n"})
+    at = content.rfind(b"PK\x05\x06")
+    _, _, _, _, count, size, start, _ = struct.unpack_from("<4s4H2LH", content, at)
+    end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1)  # PKWARE's APPNOTE, sections 4.3.14 and 4.3.15
+    assert tflite_about.read_about(content[:at] + end + locator + content[at:]).labels == ()
 
 
 @given(data=st.data())

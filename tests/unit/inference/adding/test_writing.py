@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +72,20 @@ def test_a_folder_that_cannot_take_it_is_told(tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         with pytest.raises(ConfigError, match="cannot be written to"):
             check_free(tmp_path, "mine", replace=False)
+
+
+class _Interrupted(dict[str, bytes]):
+    """Files of which the second is being written when Ctrl-C comes."""
+
+    def items(self) -> Any:
+        yield next(iter(super().items()))
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_interruption_leaves_everything_as_it_was(tmp_path: Path, *, is_there: bool) -> None:
+    if is_there:
+        write_model(tmp_path, "mine", FILES)
+    with pytest.raises(KeyboardInterrupt):
+        write_model(tmp_path, "mine", _Interrupted(FILES), replace=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine"] * is_there

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from appliance.inference.golden import GoldenObject
-from appliance.inference.measuring.agreement import match, of_objects, of_tensors
+from appliance.inference.measuring.agreement import match, of_labels, of_objects, of_pixels, of_tensors
 
 
 def found(label: str = "car", score: float = 0.9, left: float = 0.0) -> GoldenObject:
@@ -60,3 +60,25 @@ def test_tensors_that_are_not_finite_agree_with_nothing_and_other_shapes_are_not
     assert broken is not None
     assert broken.value == 0.0
     assert of_tensors([values], [values[:1]]) is None
+
+
+def test_of_classifiers_it_is_the_pictures_with_the_same_best_label_that_one_is_sure_of() -> None:
+    sure, other, unsure = (np.array(one, np.float32) for one in ([0.9, 0.1], [0.1, 0.8], [0.3, 0.2]))
+    found = of_labels(np.stack([sure, sure, unsure, sure]), np.stack([sure - 0.1, other, unsure, unsure]), 0.3)
+    assert found is not None
+    assert (found.of, found.compared) == ("labels", 3)
+    assert found.value == pytest.approx(2 / 3)
+    assert found.difference == pytest.approx((0.1 + 0.6) / 2)
+    assert of_labels(unsure[None], unsure[None], 0.3) is None
+    assert of_labels(sure[None], np.ones((1, 3), np.float32), 0.3) is None
+
+
+def test_of_label_maps_it_is_the_pixels_with_the_same_label_where_either_has_one() -> None:
+    first, second = np.array([[-1, -1, 1, 2]]), np.array([[-1, 1, 1, 1]])
+    found = of_pixels([first, first], [second, first])
+    assert found is not None
+    assert (found.of, found.compared) == ("pixels", 5)
+    assert found.value == pytest.approx(3 / 5)
+    nothing = np.full((1, 4), -1)
+    assert of_pixels([nothing], [nothing]) is None
+    assert of_pixels([first], [nothing[:, :2]]) is None

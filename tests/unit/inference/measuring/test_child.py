@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from appliance.core.errors import EdgecamError
-from appliance.core.manifest import TensorSpec
-from appliance.inference.measuring.child import fill, guess_task, measure, peak_memory, read_picture
+from appliance.inference.measuring.child import measure, peak_memory, read_picture
 from appliance.inference.measuring.request import Answer, Request
 from tests.simulators import tiny_onnx
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
+from tests.simulators.other_tasks import write_classifier, write_segmenter
 
 CAR = 2
 
@@ -66,37 +66,35 @@ def test_a_file_without_a_decoder_is_timed_with_input_of_its_shape(tmp_path: Pat
     assert len(answer.wall_ms) == 3
 
 
+def test_a_classifier_is_timed_with_its_preprocessing_and_tells_the_score_of_each_label(
+    tmp_path: Path, picture: Path
+) -> None:
+    folder = write_classifier(tmp_path / "pets", [9.0, 3.0, 1.0])
+    answer = measure(asked(folder, picture, artifact="model.onnx"))
+    assert (answer.model, answer.task, answer.input, answer.min_score) == ("pets", "classify", (32, 32), 0.3)
+    assert all(inner < wall for inner, wall in zip(answer.inference_ms, answer.wall_ms, strict=True))
+    with np.load(tmp_path / "o.npz") as stored:
+        scores = stored["arr_0"]
+    assert scores.shape == (1, 3)
+    assert scores[0, 0] == 0.0  # its background is not told
+    assert scores[0, 1] > scores[0, 2] > 0.0
+
+
+def test_a_segmentation_network_tells_the_label_of_each_pixel(tmp_path: Path, picture: Path) -> None:
+    folder = write_segmenter(tmp_path / "yard", np.repeat([[0], [1]], 16, axis=0) * np.ones((1, 32), np.int64))
+    answer = measure(asked(folder, picture, artifact="model.onnx"))
+    assert (answer.model, answer.task) == ("yard", "segment")
+    with np.load(tmp_path / "o.npz") as stored:
+        told = stored["arr_0"]
+    assert told.shape == (64, 64)  # as the picture
+    assert (told[0] == -1).all()
+    assert (told[-1] == 1).all()
+
+
 def test_a_provider_that_is_not_here_is_no_reason_to_time_the_cpu_under_its_name(tmp_path: Path, picture: Path) -> None:
     model = write_yolox(tmp_path / "a.onnx", yolox_answer())
     with pytest.raises(EdgecamError, match="cuda"):
         measure(asked(model, picture, providers=("cuda", "cpu")))
-
-
-def test_a_picture_fills_inputs_of_any_layout_and_type() -> None:
-    image = np.full((10, 20, 3), (10, 20, 30), np.uint8)  # BGR
-    planes = fill(TensorSpec(name="a", shape=(1, 3, 8, 8), dtype="float32"), image)
-    assert (planes.shape, planes.dtype) == ((1, 3, 8, 8), np.float32)
-    assert planes[0, :, 0, 0].tolist() == pytest.approx([30 / 127.5 - 1, 20 / 127.5 - 1, 10 / 127.5 - 1])
-    pixels = fill(TensorSpec(name="a", shape=(None, None, None, 3), dtype="uint8"), image)
-    assert (pixels.shape, pixels[0, 0, 0].tolist()) == ((1, 224, 224, 3), [30, 20, 10])
-    assert fill(TensorSpec(name="a", shape=(1, 8, 8, 3), dtype="int8"), image)[0, 0, 0].tolist() == [-98, -108, -118]
-    assert fill(TensorSpec(name="a", shape=(2, 7), dtype="int64"), image).tolist() == [[0] * 7] * 2
-
-
-@pytest.mark.parametrize(
-    ("shapes", "task"),
-    [
-        ([(1, 1001)], "classify?"),
-        ([(1, 1, 1, 1000)], "classify?"),
-        ([(1, 513, 513)], "segment?"),
-        ([(1, 65, 65, 21)], "segment?"),
-        ([(1, 1, 17, 3)], "?"),
-        ([(1, 100, 4), (1, 100)], "?"),
-    ],
-)
-def test_the_task_of_an_unknown_file_is_a_guess_and_looks_like_one(shapes: list[tuple[int, ...]], task: str) -> None:
-    outputs = [TensorSpec(name="a", shape=shape, dtype="float32") for shape in shapes]
-    assert guess_task(outputs) == task
 
 
 def test_what_is_no_picture_is_told(tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def test_a_file_without_a_decoder_says_so() -> None:
     assert (result.is_reference, result.note) == (True, "no decoder known")
 
 
+def test_files_of_a_classifier_or_a_segmentation_network_are_compared_by_what_they_tell() -> None:
+    scores, other = (np.array([[0.9, 0.1]], np.float32),), (np.array([[0.1, 0.9]], np.float32),)
+    for task, of, wrong in (("classify", "labels", other), ("segment", "pixels", (np.array([1, 0]),))):
+        files = [measured(name, task=task, objects=(), is_quantized=name == "q.onnx") for name in ("f.onnx", "q.onnx")]
+        files[0].tensors = scores if task == "classify" else (np.array([0, 1]),)
+        for tensors, value in ((files[0].tensors, 1.0), (wrong, 0.0)):
+            files[1].tensors = tensors
+            plain, quantized = compare(files)
+            assert (plain.is_reference, plain.note) == (True, "")
+            assert quantized.agreement is not None
+            assert (quantized.agreement.of, quantized.agreement.value) == (of, value)
+
+
 def test_what_failed_is_no_reference_and_has_no_agreement() -> None:
     broken = measured("a.onnx")
     broken.error = "gone"

@@ -11,10 +11,10 @@ from appliance.inference.golden import GoldenObject
 from appliance.inference.measuring.agreement import Agreement
 from appliance.inference.measuring.comparing import Compared
 from appliance.inference.measuring.request import Answer
-from appliance.inference.measuring.rounds import Effort
+from appliance.inference.measuring.rounds import Effort, Measured
 from appliance.inference.measuring.subjects import find_candidates
 from appliance.inference.measuring.tuner import FLOOR, Verdict, chosen, judge, pick, tune
-from tests.simulators.measuring import CAR, Answers, answer
+from tests.simulators.measuring import CAR, Answers, answer, candidate
 from tests.simulators.models import write_folder, yolox, yolox_answer
 
 CARS = tuple(GoldenObject(label="car", score=0.9, box=(20.0 * n, 0.0, 20.0 * n + 10.0, 10.0)) for n in range(6))
@@ -142,3 +142,23 @@ def test_a_file_is_judged_by_what_it_finds_and_a_way_also_by_the_outputs(
     verdict = judge(verdicts[0].measured, compared)
     assert (told in verdict) if told else not verdict
     assert np.isfinite(verdicts[0].value("latency"))
+
+
+@pytest.mark.parametrize(
+    ("agreement", "refusal"),
+    [
+        (Agreement("labels", 0.9, 60, 0.02), ""),
+        (Agreement("labels", 0.5, 60, 0.02), "agrees with f.onnx in 0.50 of the best labels of 60 pictures"),
+        (Agreement("labels", 1.0, 60, 0.4), "scores may differ by 0.15"),
+        (Agreement("labels", 1.0, 3, 0.0), "only 3 pictures with a label to compare with f.onnx"),
+        (Agreement("pixels", 0.97, 90_000, 0.0), ""),
+        (Agreement("pixels", 0.2, 90_000, 0.0), "agrees with f.onnx in 0.200 of 90000 pixels; at least 0.85"),
+    ],
+)
+def test_a_classifier_or_segmentation_network_that_lost_its_accuracy_is_refused(
+    agreement: Agreement, refusal: str
+) -> None:
+    one = Measured(candidate(Path("q.onnx")), first=answer())
+    told = judge(one, Compared(agreement, reference="f.onnx"))
+    assert told.startswith(refusal) or told.endswith(refusal)
+    assert bool(told) == bool(refusal)
