@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.config.fleet import FleetSettings
 from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.core.providers import ProviderName
 
@@ -360,6 +361,7 @@ class Settings(Section):
     model: ModelSettings = setting(ModelSettings())
     tracking: TrackingSettings = setting(TrackingSettings())
     messaging: MessagingSettings = setting(MessagingSettings())
+    fleet: FleetSettings = setting(FleetSettings())
 
 
 def runtime_socket(settings: DeviceSettings | None = None) -> Path:
