@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from appliance.core.witness import WITNESS, read_witness
+
 TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # made by systemd-timesyncd(8) once it has the time
 STA_UNSYNC = 0x0040  # <sys/timex.h>: the kernel does not hold the clock to be synchronised
 
@@ -47,10 +49,15 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clocks. Safe to call from any thread."""
+    """The machine's own clocks. Safe to call from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        witness: Where the kernel's word is written down for a daemon whose sandbox forbids to ask it.
+    """
+
+    def __init__(self, witness: Path = WITNESS) -> None:
         self._was_synced = False
+        self._witness = witness
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def now(self) -> Stamp:
@@ -58,12 +65,17 @@ class SystemClock:
         return Stamp(datetime.now(UTC), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
     def quality(self) -> ClockQuality:
-        """Tell how far UTC can be trusted now: the kernel's word, or timesyncd's where a sandbox forbids to ask it."""
+        """Tell how far UTC can be trusted now: the kernel's word, written down where a sandbox forbids to ask it.
+
+        Where nothing is written down, timesyncd's word counts.
+        """
         # struct timex is 208 bytes on every Linux we run on; all zero, its `modes` asks for nothing to be changed.
         buffer = ctypes.create_string_buffer(256)
         if self._libc.adjtimex(buffer) >= 0:
             # layout on 64 bit: modes, pad, offset, freq, maxerror, esterror, then int status
             is_synced = not int.from_bytes(buffer.raw[40:44], "little") & STA_UNSYNC
+        elif (witness := read_witness(self._witness)) is not None:
+            is_synced = witness.is_synced
         else:
             is_synced = TIMESYNCD.exists()
         if is_synced:

@@ -100,7 +100,8 @@ def for_one_process(settings: ModelSettings) -> list[str]:
 
 
 def _step_back() -> None:
-    os.nice(LOWEST)
+    with suppress(OSError):  # the unit's sandbox forbids it; then the daemon's pauses and limits have to do
+        os.nice(LOWEST)
     with suppress(OSError):  # no Linux, or not allowed: the daemon looks at free memory before
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
 
