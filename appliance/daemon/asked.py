@@ -43,7 +43,7 @@ class Asked:
 
     @property
     def is_to_start_anew(self) -> bool:
-        """Tell whether the daemon, having ended, is to start again: a reload was asked for, perhaps while it started."""
+        """Tell whether the daemon, having ended, is to start again: a reload was asked for, if only at the start."""
         return (self.is_reloading or self._is_to_reload) and not self._is_to_end
 
     def goes_on(self) -> bool:

@@ -1,0 +1,47 @@
+import json
+from typing import Any
+
+from appliance.daemon.failure import MOST_CHARACTERS, MOST_RECORDS, SAME_WITHIN_NS, failure_record, with_record
+
+SHOWN = "Result=watchdog\nExecMainCode=2\nExecMainStatus=9\nNRestarts=3\n"
+
+
+def _record(**changed: Any) -> dict[str, Any]:
+    return {**failure_record({}, SHOWN, "one\ntwo", "b" * 32), **changed}
+
+
+def test_a_record_says_what_systemd_shows_and_what_the_daemon_said_last() -> None:
+    record = _record()
+    assert (record["result"], record["status"], record["restarts"]) == ("watchdog", "9", "3")
+    assert record["said"] == ["one", "two"]
+
+
+def test_what_systemd_hands_over_counts_more_than_what_it_shows_later() -> None:
+    handed = {"MONITOR_SERVICE_RESULT": "exit-code", "MONITOR_EXIT_STATUS": "78"}
+    record = failure_record(handed, SHOWN, "x" * 5000, "b" * 32)
+    assert (record["result"], record["status"]) == ("exit-code", "78")
+    assert len(record["said"][0]) == MOST_CHARACTERS
+
+
+def test_records_are_kept_in_order_and_bounded() -> None:
+    content = b""
+    for number in range(MOST_RECORDS + 5):
+        content = with_record(content, _record(status=str(number))) or b""
+    kept = [json.loads(line)["status"] for line in content.splitlines()]
+    assert kept == [str(number) for number in range(5, MOST_RECORDS + 5)]
+
+
+def test_a_loop_of_the_same_failure_is_written_once_an_hour() -> None:
+    first = _record(mono_ns=0)
+    content = with_record(b"", first)
+    assert content is not None
+    assert with_record(content, _record(mono_ns=SAME_WITHIN_NS - 1)) is None
+    assert with_record(content, _record(mono_ns=SAME_WITHIN_NS)) is not None
+    assert with_record(content, _record(mono_ns=1, status="1")) is not None
+    assert with_record(content, _record(mono_ns=1, boot_id="c" * 32)) is not None
+
+
+def test_half_a_line_costs_only_itself() -> None:
+    content = with_record(b'{"status": "1"}\n{"stat', _record())
+    assert content is not None
+    assert [json.loads(line)["status"] for line in content.splitlines()] == ["1", "9"]
