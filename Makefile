@@ -9,12 +9,12 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA ARCHITECTURES
 
-.PHONY: help setup run test lint format bench prove accuracy docs lock clean
+.PHONY: help setup run test deb lint format bench prove accuracy docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -60,6 +60,9 @@ accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each agai
 docs: .venv/.runtime ## Write docs/configuration.md again from the settings' types
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+
+deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
+	@scripts/deb $$ARCHITECTURES
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -93,5 +93,5 @@ if __name__ == "__main__":
     try:
         write_witness(Path(sys.argv[1]) if len(sys.argv) > 1 else WITNESS, ask_kernel())
     except EdgecamError as trouble:
-        sys.stderr.write(f"{trouble}\n")
+        sys.stderr.write(f"<3>{trouble}\n")  # sd-daemon(3): an error
         sys.exit(trouble.exit_code)

@@ -90,7 +90,7 @@ def main(path: Path) -> int:
         if (new := with_record(content, record)) is not None:
             write_atomically(path, new, mode=0o640)
     except EdgecamError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"<3>{error}\n")  # sd-daemon(3): an error
         return error.exit_code
     return 0
 
