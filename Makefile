@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA ARCHITECTURES
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test deb lint format bench prove accuracy docs lock clean
+.PHONY: help setup run test test-system deb lint format bench prove accuracy docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
@@ -63,6 +63,11 @@ docs: .venv/.runtime ## Write docs/configuration.md again from the settings' typ
 
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
+
+test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
+##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
+	@scripts/get-mosquitto
+	@scripts/test-system
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -1,14 +1,12 @@
-"""Writes down why the daemon failed: ``python3 -m appliance.daemon.failure FILE``, started by systemd.
+"""Writes down why the daemon failed: ``python3 -m appliance.daemon.failure FILE HOW``, started by systemd.
 
 The journal of an appliance is volatile; what ended the daemon should still be known after the next boot.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,32 +21,28 @@ MOST_BYTES = 256 << 10  # of the file, when it is read again
 LINES, MOST_CHARACTERS = 15, 300  # of the journal's tail
 SAME_WITHIN_NS = 3600 * 10**9  # the same cause is written once an hour: a loop of failures must not wear the card
 _TIMEOUT = 5.0  # seconds for systemctl and journalctl each
-_PROPERTIES = {"Result": "result", "ExecMainCode": "code", "ExecMainStatus": "status", "NRestarts": "restarts"}
 
 
-def failure_record(environment: Mapping[str, str], shown: str, said: str, boot_id: str) -> dict[str, Any]:
+def failure_record(how: str, shown: str, said: str, boot_id: str) -> dict[str, Any]:
     """Give what is to be written down, JSON types only.
 
     Args:
-        environment: Systemd's ``MONITOR_…`` of systemd.exec(5); before version 251 there are none.
-        shown: Output of ``systemctl show``, which may already be of the next start.
+        how: ``RESULT:CODE:STATUS``, as systemd.exec(5) has them for ExecStopPost=.
+        shown: Output of ``systemctl show --property=NRestarts --value``; empty: not known.
         said: The journal's last lines.
         boot_id: Of the kernel.
     """
-    record: dict[str, Any] = {
+    result, code, status = [*how[:100].split(":"), "", ""][:3]
+    return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "mono_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         "boot_id": boot_id,
+        "result": result,
+        "code": code,
+        "status": status,
+        "restarts": int(shown) if shown.strip().isdecimal() else None,
+        "said": [line[:MOST_CHARACTERS] for line in said.splitlines()[-LINES:]],
     }
-    for line in shown.splitlines():
-        name, _, value = line.partition("=")
-        if name in _PROPERTIES:
-            record[_PROPERTIES[name]] = value[:100]
-    for name, key in (("SERVICE_RESULT", "result"), ("EXIT_CODE", "code"), ("EXIT_STATUS", "status")):
-        if told := environment.get(f"MONITOR_{name}"):
-            record[key] = told[:100]
-    record["said"] = [line[:MOST_CHARACTERS] for line in said.splitlines()[-LINES:]]
-    return record
 
 
 def with_record(content: bytes, record: dict[str, Any]) -> bytes | None:
@@ -77,11 +71,11 @@ def _output(*command: str) -> str:
     return done.stdout[-MOST_BYTES:].decode("utf-8", "replace")
 
 
-def main(path: Path) -> int:
+def main(path: Path, how: str) -> int:
     """Write the record and give the exit status."""
-    shown = _output("systemctl", "show", UNIT, *(f"--property={name}" for name in _PROPERTIES))
+    shown = _output("systemctl", "show", "--property=NRestarts", "--value", UNIT)
     said = _output("journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={LINES}", f"--unit={UNIT}")
-    record = failure_record(os.environ, shown, said, read_boot_id())
+    record = failure_record(how, shown, said, read_boot_id())
     try:
         content = path.read_bytes()
     except OSError:
@@ -96,4 +90,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

@@ -3,23 +3,20 @@ from typing import Any
 
 from appliance.daemon.failure import MOST_CHARACTERS, MOST_RECORDS, SAME_WITHIN_NS, failure_record, with_record
 
-SHOWN = "Result=watchdog\nExecMainCode=2\nExecMainStatus=9\nNRestarts=3\n"
+
+def _record(how: str = "watchdog:killed:ABRT", **changed: Any) -> dict[str, Any]:
+    return {**failure_record(how, "3\n", "one\ntwo", "b" * 32), **changed}
 
 
-def _record(**changed: Any) -> dict[str, Any]:
-    return {**failure_record({}, SHOWN, "one\ntwo", "b" * 32), **changed}
-
-
-def test_a_record_says_what_systemd_shows_and_what_the_daemon_said_last() -> None:
+def test_a_record_says_how_it_ended_and_what_the_daemon_said_last() -> None:
     record = _record()
-    assert (record["result"], record["status"], record["restarts"]) == ("watchdog", "9", "3")
+    assert [record[key] for key in ("result", "code", "status", "restarts")] == ["watchdog", "killed", "ABRT", 3]
     assert record["said"] == ["one", "two"]
 
 
-def test_what_systemd_hands_over_counts_more_than_what_it_shows_later() -> None:
-    handed = {"MONITOR_SERVICE_RESULT": "exit-code", "MONITOR_EXIT_STATUS": "78"}
-    record = failure_record(handed, SHOWN, "x" * 5000, "b" * 32)
-    assert (record["result"], record["status"]) == ("exit-code", "78")
+def test_what_cannot_be_known_is_left_out_and_lines_are_cut() -> None:
+    record = failure_record("resources", "", "x" * 5000, "b" * 32)
+    assert [record[key] for key in ("result", "code", "status", "restarts")] == ["resources", "", "", None]
     assert len(record["said"][0]) == MOST_CHARACTERS
 
 
@@ -44,4 +41,4 @@ def test_a_loop_of_the_same_failure_is_written_once_an_hour() -> None:
 def test_half_a_line_costs_only_itself() -> None:
     content = with_record(b'{"status": "1"}\n{"stat', _record())
     assert content is not None
-    assert [json.loads(line)["status"] for line in content.splitlines()] == ["1", "9"]
+    assert [json.loads(line)["status"] for line in content.splitlines()] == ["1", "ABRT"]
