@@ -15,6 +15,7 @@ from appliance.config.cameras import (
 from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, public_address, setting
 from appliance.config.labels import check_labels, check_places
 from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
+from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.config.settings import (
     DEFAULT_PATH,
     DeviceSettings,
@@ -36,11 +37,14 @@ __all__ = [
     "CameraSettings",
     "DeviceSettings",
     "FileCameraSettings",
+    "FrigateSettings",
+    "HomeAssistantSettings",
     "Imx500CameraSettings",
     "Line",
     "MessagingSettings",
     "ModelSettings",
     "Name",
+    "OnvifSettings",
     "OutboxSettings",
     "Picamera2CameraSettings",
     "Point",

@@ -4,7 +4,6 @@ The call that tells whether UTC is synchronised is the one that sets it, adjtime
 `edgecam-clock.timer` runs this module beside the daemon once a minute: ``python3 -m appliance.core.witness FILE``.
 """
 
-import ctypes
 import sys
 import time
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from pathlib import Path
 
 from appliance.core.errors import EdgecamError, UnavailableError
 from appliance.core.files import write_atomically
+from appliance.core.kernel_clock import KernelClock
 
 WITNESS = Path("/run/edgecam-clock/witness")
 FRESH_NS = 180 * 10**9  # of a witness: three turns of the timer
 MOST_BYTES = 128  # of a witness: four numbers
-STA_UNSYNC, STA_NANO = 0x0040, 0x2000  # <sys/timex.h>
 MAX_DRIFT = 500e-6  # seconds in a second; the kernel lets `maxerror` grow by it, "MAXFREQ" in <linux/timex.h>
 
 
@@ -27,26 +26,27 @@ class Witness:
     Attributes:
         mono_ns: When, CLOCK_BOOTTIME in nanoseconds.
         is_synced: Whether it holds UTC to be disciplined by NTP, PTP or GPS.
+        offset_ns: UTC minus CLOCK_BOOTTIME then, nanoseconds: another one since says that UTC was set.
         error_ns: By how much UTC may be off now, nanoseconds: what was told, and what came since.
     """
 
     mono_ns: int
     is_synced: bool
+    offset_ns: int
     error_ns: int
 
 
-class _Timex(ctypes.Structure):
-    """The head of ``struct timex``; all zero, its `modes` asks for nothing to be changed."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
+def utc_offset() -> tuple[int, int]:
+    """Give CLOCK_BOOTTIME and UTC minus CLOCK_BOOTTIME, nanoseconds: the best of three, as we may be interrupted."""
+    tries = []
+    for _ in range(3):
+        first = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        utc = time.time_ns()
+        last = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        middle = (first + last) // 2
+        tries.append((last - first, middle, utc - middle))
+    _, mono_ns, offset_ns = min(tries)
+    return mono_ns, offset_ns
 
 
 def read_witness(path: Path = WITNESS) -> Witness | None:
@@ -54,13 +54,13 @@ def read_witness(path: Path = WITNESS) -> Witness | None:
     try:
         with path.open("rb") as file:
             fields = file.read(MOST_BYTES).decode("ascii").split()
-        mono_ns, is_synced, error_ns = (int(field) for field in fields)
+        mono_ns, is_synced, offset_ns, error_ns = (int(field) for field in fields)
     except (OSError, ValueError):
         return None
     age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - mono_ns
     if not 0 <= age_ns <= FRESH_NS or error_ns < 0:
         return None
-    return Witness(mono_ns, is_synced == 1, error_ns + int(age_ns * MAX_DRIFT))
+    return Witness(mono_ns, is_synced == 1, offset_ns, error_ns + int(age_ns * MAX_DRIFT))
 
 
 def ask_kernel() -> Witness:
@@ -69,14 +69,11 @@ def ask_kernel() -> Witness:
     Raises:
         UnavailableError: A sandbox forbids it.
     """
-    timex = _Timex()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.adjtimex(ctypes.byref(timex)) < 0:
+    told = KernelClock().told()
+    if told is None:
         raise UnavailableError("the kernel may not be asked for its clock here; see ProtectClock= in systemd.exec(5)")
-    # what is still to be slewed is told in nanoseconds or microseconds
-    pending_ns = abs(timex.offset) * (1 if timex.status & STA_NANO else 1000)
-    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return Witness(now_ns, not timex.status & STA_UNSYNC, timex.maxerror * 1000 + pending_ns)
+    mono_ns, offset_ns = utc_offset()
+    return Witness(mono_ns, told.is_synced, offset_ns, told.error_ns + abs(told.pending_ns))
 
 
 def write_witness(path: Path, witness: Witness) -> None:
@@ -85,7 +82,7 @@ def write_witness(path: Path, witness: Witness) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    line = f"{witness.mono_ns} {int(witness.is_synced)} {witness.error_ns}\n"
+    line = f"{witness.mono_ns} {int(witness.is_synced)} {witness.offset_ns} {witness.error_ns}\n"
     write_atomically(path, line.encode("ascii"))
 
 

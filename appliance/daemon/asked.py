@@ -32,7 +32,7 @@ class Asked:
         self._is_to_end = self._is_to_reload = False
 
     def end(self, *_: object) -> None:
-        """Ask for the end; a signal's handler."""
+        """Ask for the end; a signal's handler, and for any thread."""
         self._is_to_end = True
         self.wake.set()
 

@@ -51,7 +51,7 @@ PROBES: dict[str, Callable[[], object]] = {
     "write to /usr": lambda: Path("/usr/lib/edgecam/app/probe").write_text("x"),
     "write to /var/lib": lambda: Path("/var/lib/probe").write_text("x"),
     "write to /run": lambda: Path("/run/probe").write_text("x"),
-    "write what the clock is told by": lambda: Path("/run/edgecam-clock/witness").write_text("0 1 0"),
+    "write what the clock is told by": lambda: Path("/run/edgecam-clock/witness").write_text("0 1 0 0"),
     "read a home": lambda: Path("/home/somebody/diary").read_text(),
     "list homes": lambda: next(Path("/home").iterdir()),
     "read the shadow file": lambda: Path("/etc/shadow").read_text(),

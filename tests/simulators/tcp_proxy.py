@@ -3,15 +3,25 @@
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
+Watch = Callable[[bytes], None]
+"""Is given what goes through in one direction of one connection, before it goes on."""
+
 
 class TcpProxy:
-    """Forwards to `port`. Modes: ``pass``, ``stall`` (connections stay, nothing goes through), ``refuse``."""
+    """Forwards to `port`. Modes: ``pass``, ``stall`` (connections stay, nothing goes through), ``refuse``.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: On loopback.
+        watch: Gives for each connection who sees what goes to `port`, and what comes from there.
+    """
+
+    def __init__(self, port: int, watch: Callable[[], tuple[Watch, Watch]] | None = None) -> None:
         self.mode = "pass"
+        self._watch = watch or (lambda: (lambda _: None, lambda _: None))
         self.connections = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -68,16 +78,18 @@ class TcpProxy:
                 continue
             far.settimeout(None)
             self._pairs += [near, far]
-            for one, other in ((near, far), (far, near)):
-                thread = threading.Thread(target=self._pump, args=(one, other), daemon=True)
+            up, down = self._watch()
+            for one, other, watch in ((near, far, up), (far, near, down)):
+                thread = threading.Thread(target=self._pump, args=(one, other, watch), daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, watch: Watch) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 with self._flows:
                     self._flows.wait_for(lambda: self.mode != "stall" or self._is_over)
+                watch(data)
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):
