@@ -30,7 +30,7 @@ run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, prin
 
 test: .venv/.dev ## Run all tests, with a real mosquitto, fetched into .tools when there is none (ARGS="-k outbox")
 	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest $$ARGS
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $$ARGS
 
 lint: .venv/.dev ## Check style, format, types and which room imports which
 	$(BIN)/ruff check
