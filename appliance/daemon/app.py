@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Worker
+from appliance.daemon.asked import Asked
 from appliance.daemon.broker import DemoBroker
 from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
@@ -56,7 +56,7 @@ class App:
 
     Args:
         options: What was asked for.
-        wake: Set when the daemon is to end.
+        asked: What signals ask for.
         on_built: Called when every part is built and before any is started.
 
     Attributes:
@@ -64,9 +64,9 @@ class App:
         all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
     """
 
-    def __init__(self, options: Options, wake: threading.Event, on_built: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, options: Options, asked: Asked, on_built: Callable[[], None] = lambda: None) -> None:
         self.all_ended, self.is_to_restart = True, False
-        self._options, self._settings, self._wake, self._on_built = options, options.settings, wake, on_built
+        self._options, self._settings, self._asked, self._on_built = options, options.settings, asked, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
@@ -76,7 +76,7 @@ class App:
         self._is_starting = True
 
     def run(self) -> None:
-        """Run until `wake` is set or the work is done.
+        """Run until something else is asked for or the work is done.
 
         Raises:
             EdgecamError: It cannot start, a part failed for good, or a camera can never work as it is configured.
@@ -88,16 +88,28 @@ class App:
                 return
             self._supervisor.start()
             self._is_starting = False
-            self._notifier.tell("READY=1")
+            self._notifier.is_ready()
             self._announce()
             try:
-                self._supervisor.watch(self._wake, self._is_over)
+                self._watch()
             finally:
-                self._notifier.tell("STOPPING=1", "STATUS=stopping")
+                self._tell_ending()
                 self.all_ended = self._supervisor.stop() and self._close_models()
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
+
+    def _watch(self) -> None:
+        self._supervisor.watch(self._asked.wake, self._is_over)
+        while self._asked.wake.is_set() and self._asked.goes_on():
+            self._supervisor.watch(self._asked.wake, self._is_over)
+
+    def _tell_ending(self) -> None:
+        if self._asked.is_reloading:
+            self._notifier.is_reloading()
+            self._notifier.allow(START_MARGIN)
+        else:
+            self._notifier.tell("STOPPING=1", "STATUS=stopping")
 
     def _is_built(self, stack: ExitStack) -> bool:
         """Build every part, unless the daemon is to end before that is done."""
@@ -112,12 +124,12 @@ class App:
 
     def _is_ending(self) -> bool:
         """Tell whether the start is to be broken off; later, what runs has its own time to end."""
-        return self._is_starting and self._wake.is_set()
+        return self._is_starting and self._asked.wake.is_set()
 
     def _ask_for_time(self, seconds: float) -> None:
         """Tell systemd how long a model may take to load; while we run, that would put off its watchdog."""
         if self._is_starting:
-            self._notifier.tell(f"EXTEND_TIMEOUT_USEC={int((seconds + START_MARGIN) * 1e6)}")
+            self._notifier.allow(seconds + START_MARGIN)
 
     def _build(self, stack: ExitStack) -> None:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
@@ -211,7 +223,7 @@ class App:
 
     def _restart(self) -> None:
         self.is_to_restart = True
-        self._wake.set()
+        self._asked.end()
 
     def _find_fleet(self) -> "FleetModels | None":
         """Give what takes models from a fleet, where the configuration names one; its types take memory."""
@@ -291,7 +303,7 @@ class App:
         broker = DemoBroker(self._settings.device.state_dir)
         stack.callback(broker.stop)
         self._supervisor.add(broker)
-        return messaging.model_copy(update={"broker": broker.start(self._wake)})
+        return messaging.model_copy(update={"broker": broker.start(self._asked.wake)})
 
     def _announce(self) -> None:
         self._tell_info()
