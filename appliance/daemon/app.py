@@ -43,6 +43,7 @@ from appliance.messaging.worker import Messaging
 
 if TYPE_CHECKING:
     from appliance.daemon.fleet import FleetModels
+    from appliance.updates.updater import Updater
 
 START_MARGIN = 60.0  # seconds for the rest of the start, beside loading a model
 CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
@@ -182,8 +183,9 @@ class App:
         self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
-        self._add_fleet(fleet, server)
-        self._supervisor.add(*self._obey())  # last: it stops first
+        updater = self._updater(fleet, server)
+        self._supervisor.add(*(() if updater is None else (updater,)))
+        self._supervisor.add(*self._obey(fleet, updater))  # last: it stops first
 
     def _build_chains(self, models: dict[str, Any], publish: Callable[[Message], None]) -> None:
         run = os.urandom(3).hex()
@@ -201,7 +203,7 @@ class App:
                 tell=self._tell,
             )
 
-    def _obey(self) -> tuple[Worker, ...]:
+    def _obey(self, fleet: "FleetModels | None", updater: "Updater | None") -> tuple[Worker, ...]:
         """Take commands where the owner allows them; give the worker for that."""
         if not self._settings.messaging.commands:
             return ()
@@ -210,6 +212,8 @@ class App:
         control = build_control(
             self._chains,
             self._settings,
+            model=lambda: self._settings.model if fleet is None else fleet.model,
+            fleet=updater,
             publish=self._messaging.publish,
             replay=self._messaging.replay,
             restart=self._restart if self._notifier.is_heard else None,
@@ -229,10 +233,9 @@ class App:
 
         return FleetModels(self._settings, self._clock, read_boot_id())
 
-    def _add_fleet(self, fleet: "FleetModels | None", server: Server) -> None:
-        """Have models taken from a fleet, where there is one, and as the owner asks."""
-        if fleet is not None:
-            self._supervisor.add(fleet.worker(self._chains, self._messaging.publish, server.routes))
+    def _updater(self, fleet: "FleetModels | None", server: Server) -> "Updater | None":
+        """Give the worker that takes models from a fleet, where there is one, and does as the owner asks."""
+        return None if fleet is None else fleet.worker(self._chains, self._messaging, server.routes)
 
     def _open_best(self, fleet: "FleetModels | None", preferred: Preference | None) -> dict[str, Any]:
         """Open what the configuration names, or what a fleet has put in its place."""
