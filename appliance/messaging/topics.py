@@ -9,6 +9,7 @@ GAP: Final = "gap"
 AUDIT: Final = "audit"
 CMD: Final = "cmd"
 ACK: Final = "ack"
+DOCTOR: Final = "doctor"  # where `edgecam doctor` tries whether it may publish: without a payload, never retained
 
 
 def root(device: str) -> str:
