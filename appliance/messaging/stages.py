@@ -32,6 +32,13 @@ _TURN: Final = 0.1
 _AS_ROOT: Final = "run sudo edgecam doctor: it is kept from this user"
 
 
+def patterns_of(device_id: str, settings: MessagingSettings) -> list[str]:
+    """Give what a daemon with these settings subscribes to."""
+    wanted = [f"{topics.root(device_id)}/{topics.CMD}/+/+"] if settings.commands else []
+    wanted += [topics.full(device_id, topics.ACK)] if settings.ack == "end-to-end" else []
+    return [*wanted, *([settings.homeassistant.birth_topic] if settings.homeassistant.enabled else [])]
+
+
 class BrokerStages:
     """Goes the daemon's way to the broker once. Used by one thread; blocks for a bounded time.
 
@@ -44,6 +51,12 @@ class BrokerStages:
 
     def __init__(self, device_id: str, settings: MessagingSettings, patterns: Sequence[str], *, is_guest: bool) -> None:
         self._device_id, self._settings, self._patterns, self._is_guest = device_id, settings, patterns, is_guest
+
+    @property
+    def address(self) -> str:
+        """The broker, as the daemon tells it: ``mqtts://broker.local:8883``."""
+        with closing(_Wake()) as wake:
+            return str(Dialler(self._device_id, self._settings, wake.number))
 
     def look(self, known: Sequence[Outcome] = ()) -> list[Outcome]:
         """Give what every stage of `STAGES` was like; what is behind one that failed is skipped.

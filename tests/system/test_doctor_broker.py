@@ -1,5 +1,6 @@
 """The doctor's way to the broker, against a real mosquitto: each fault is named at its stage, with what to do."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ from appliance.config import MessagingSettings
 from appliance.core.checkup import CheckState, Outcome
 from appliance.core.message import Message
 from appliance.messaging import path
+from appliance.messaging.glance import check_outbox
 from appliance.messaging.stages import STAGES, BrokerStages
 from tests.simulators.authority import Authority, Pair
 from tests.simulators.broker import Mosquitto, free_port
 from tests.simulators.messaging_device import Device, wait_until
+from tests.simulators.scripted_broker import ScriptedBroker
 
+NOBODY = 65534
 # paho leaves the socket of a failed handshake to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -157,9 +161,28 @@ def test_a_password_that_is_not_there_is_told_without_it(mosquitto: Mosquitto, t
     assert "messaging.password" in told.seen
 
 
-def test_what_may_not_be_published_or_read_is_told_with_the_right_that_is_missing(
-    mosquitto: Mosquitto, tmp_path: Path
-) -> None:
+def test_what_this_user_may_not_read_is_skipped_with_how_to_run_it(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("becoming a user who may not read a secret needs root")
+    mosquitto.start()
+    password = secret(tmp_path, "right")
+    (tmp_path / "state").mkdir(mode=0o700)
+    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        place.chmod(0o755)
+    look(mosquitto.url, username="door", password=password)  # loads all that another user may not even load
+    os.seteuid(NOBODY)
+    try:
+        told = look(mosquitto.url, username="door", password=password)["broker.credentials"]
+        outbox = check_outbox(tmp_path / "state")
+    finally:
+        os.seteuid(0)
+    for outcome in (told, outbox):
+        assert outcome.state is CheckState.SKIPPED
+        assert "Permission denied" in outcome.seen
+        assert "sudo edgecam doctor" in outcome.fix
+
+
+def test_what_may_not_be_published_is_told_with_the_right_that_is_missing(mosquitto: Mosquitto, tmp_path: Path) -> None:
     rights = tmp_path / "rights"
     rights.write_text("topic write edgecam/dev/#\n")
     mosquitto.configure(f"acl_file {rights}")
@@ -173,6 +196,21 @@ def test_what_may_not_be_published_or_read_is_told_with_the_right_that_is_missin
     assert outcomes["broker.publish"].state is CheckState.FAILED
     assert "not allowed to publish" in outcomes["broker.publish"].seen
     assert "edgecam/dev/" in outcomes["broker.publish"].fix
+
+
+def test_what_may_not_be_read_is_told_and_the_message_that_is_tried_is_empty_and_not_kept() -> None:
+    with ScriptedBroker() as broker:
+        broker.granted = 0x87
+        told = failed_at(look(broker.url, "edgecam/dev/cmd/+/+"), "broker.subscribe", "not allowed to subscribe")
+        assert "edgecam/dev/cmd/+/+" in told.fix
+        (published,) = broker.published
+    assert (published.topic, published.payload, published.qos) == ("edgecam/dev/doctor", b"", 1)
+
+
+@pytest.mark.parametrize(("code", "words"), [(0x8A, "banned"), (0x85, "client id"), (0x89, "busy")])
+def test_the_brokers_reason_code_is_told_in_words(code: int, words: str) -> None:
+    with ScriptedBroker(code=code) as broker:
+        failed_at(look(broker.url), "broker.mqtt", words)
 
 
 def test_a_guest_throws_nobody_out_and_leaves_nothing_behind(mosquitto: Mosquitto, tmp_path: Path) -> None:
