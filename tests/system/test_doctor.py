@@ -1,10 +1,11 @@
-"""`edgecam doctor` as an operator runs it: each fault is named."""
+"""`edgecam doctor` and `edgecam report` as an operator runs them: each fault is named, and no secret leaves."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from appliance.messaging.stages import STAGES
 from tests.simulators.broker import Mosquitto, free_port
 from tests.simulators.faked_clock import FakedClock
+from tests.simulators.programs import put_program
 from tests.system.process import EdgecamProcess
 
 CONFIG = """
@@ -32,6 +34,17 @@ start_spread = 0.0
 kind = "synthetic"
 {more}
 """
+SECRETS = {
+    "password": "Planted-Password-1",
+    "username": "planted-user-2",
+    "camera": "Planted-Camera-3",
+    "query": "PlantedQuery4",
+    "environment": "PlantedEnvironment5",
+    "journal": "PlantedJournal6",
+    "wifi": "PlantedWifi7",
+    "token": "PlantedToken8",
+    "failure": "PlantedFailure9",
+}
 
 
 def write_config(directory: Path, *, broker: str, messaging: str = "", more: str = "") -> Path:
@@ -161,3 +174,50 @@ def test_a_daemon_that_is_well_is_well_in_everything_that_is_its_own_and_a_hung_
         assert "a guest's client id" in checks["broker.mqtt"]["seen"]
         edgecam.wait_for_status(lambda status: status["messaging"]["connected"], within=20, what="still connected")
         assert edgecam.status()["messaging"]["takeovers"] == 0
+
+
+def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("password", "username", "camera"):
+        (tmp_path / name).write_text(f"{SECRETS[name]}\n")
+        (tmp_path / name).chmod(0o600)
+    messaging = f'password = {{ file = "{tmp_path}/password" }}\nusername_from = {{ file = "{tmp_path}/username" }}'
+    more = (
+        f'[cameras.gate]\nkind = "rtsp"\nurl = "rtsp://127.0.0.1:1/user=x&password={SECRETS["query"]}"\n'
+        f'password = {{ file = "{tmp_path}/camera" }}\nopen_timeout = 0.5\n'
+        f'[cameras.yard]\nkind = "rtsp"\nurl = "rtsp://127.0.0.1:1/s?token={SECRETS["query"]}"\nopen_timeout = 0.5\n'
+    )
+    write_config(tmp_path, broker="mqtt://127.0.0.1:1", messaging=messaging, more=more)
+    journal = [
+        "2026-11-22T20:00:00.000000+0000 porch edgecam[7]: the broker does not answer",
+        f"connecting to mqtt://door:{SECRETS['journal']}@broker.local",
+        f"said {SECRETS['password']} and {SECRETS['camera']} for {SECRETS['username']}",
+        f'wpa_supplicant: psk="{SECRETS["wifi"]}"',
+        f"Authorization: Bearer {SECRETS['token']}",
+    ]
+    put_program(monkeypatch, tmp_path, "journalctl", "\n".join([*journal, ""]))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "failures.jsonl").write_text(
+        json.dumps({"result": "exit-code", "said": [f"password={SECRETS['failure']}"]}) + "\n"
+    )
+    report = tmp_path / "edgecam-report.tar.gz"
+    places = ["--config", str(tmp_path / "edgecam.toml"), "--socket", str(tmp_path / "edgecam.sock")]
+    environment = {"EDGECAM_MQTT_PASSWORD": SECRETS["environment"]}
+    done = run("report", "--output", str(report), *places, environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("journal.txt") < done.stdout.index(str(report)), "what is in it is listed first"
+    with tarfile.open(report) as archive:
+        files = {entry.name.rpartition("/")[2]: archive.extractfile(entry) for entry in archive}
+        texts = {name: file.read().decode() for name, file in files.items() if file is not None}
+    whole = "\n".join([*texts.values(), done.stdout, done.stderr])
+    assert [name for name, secret in SECRETS.items() if secret in whole] == []
+    assert "the broker does not answer" in texts["journal.txt"]
+    assert str(tmp_path / "password") in texts["configuration.json"], "where a secret is kept helps"
+    assert json.loads(texts["doctor.json"])["state"] == "failed"
+    assert "numpy" in json.loads(texts["machine.json"])["packages"]
+    assert "exit-code" in texts["failures.jsonl"]
+    assert report.stat().st_mode & 0o777 == 0o600
+    again = run("report", "--output", str(report), *places)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
