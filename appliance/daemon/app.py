@@ -2,22 +2,22 @@
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from appliance.config import MessagingSettings, runtime_socket
+from appliance.config import MessagingSettings, Settings, runtime_socket
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.errors import ConfigError, EdgecamError
 from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Worker
+from appliance.daemon.asked import Asked
 from appliance.daemon.broker import DemoBroker
 from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
@@ -33,13 +33,16 @@ from appliance.daemon.systemd import Notifier
 from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.climbing import AnyClimbing, ClimbingDetector
+from appliance.inference.climbing import AnyClimbing
 from appliance.inference.ladder import open_climbing_model
 from appliance.inference.running import Refusal
-from appliance.inference.shared import DetectorHandle, SharedDetector
+from appliance.inference.shared import SharedDetector
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
+
+if TYPE_CHECKING:
+    from appliance.daemon.fleet import FleetModels
 
 START_MARGIN = 60.0  # seconds for the rest of the start, beside loading a model
 CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
@@ -52,7 +55,7 @@ class App:
 
     Args:
         options: What was asked for.
-        wake: Set when the daemon is to end.
+        asked: What signals ask for.
         on_built: Called when every part is built and before any is started.
 
     Attributes:
@@ -60,19 +63,19 @@ class App:
         all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
     """
 
-    def __init__(self, options: Options, wake: threading.Event, on_built: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, options: Options, asked: Asked, on_built: Callable[[], None] = lambda: None) -> None:
         self.all_ended, self.is_to_restart = True, False
-        self._options, self._settings, self._wake, self._on_built = options, options.settings, wake, on_built
+        self._options, self._settings, self._asked, self._on_built = options, options.settings, asked, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
-        self._climbers: list[AnyClimbing] = []
+        self._climbers: list[Any] = []
         self._is_waiting = False
         self._is_starting = True
 
     def run(self) -> None:
-        """Run until `wake` is set or the work is done.
+        """Run until something else is asked for or the work is done.
 
         Raises:
             EdgecamError: It cannot start, a part failed for good, or a camera can never work as it is configured.
@@ -84,16 +87,28 @@ class App:
                 return
             self._supervisor.start()
             self._is_starting = False
-            self._notifier.tell("READY=1")
+            self._notifier.is_ready()
             self._announce()
             try:
-                self._supervisor.watch(self._wake, self._is_over)
+                self._watch()
             finally:
-                self._notifier.tell("STOPPING=1", "STATUS=stopping")
+                self._tell_ending()
                 self.all_ended = self._supervisor.stop() and self._close_models()
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
+
+    def _watch(self) -> None:
+        self._supervisor.watch(self._asked.wake, self._is_over)
+        while self._asked.wake.is_set() and self._asked.goes_on():
+            self._supervisor.watch(self._asked.wake, self._is_over)
+
+    def _tell_ending(self) -> None:
+        if self._asked.is_reloading:
+            self._notifier.is_reloading()
+            self._notifier.allow(START_MARGIN)
+        else:
+            self._notifier.tell("STOPPING=1", "STATUS=stopping")
 
     def _is_built(self, stack: ExitStack) -> bool:
         """Build every part, unless the daemon is to end before that is done."""
@@ -108,19 +123,20 @@ class App:
 
     def _is_ending(self) -> bool:
         """Tell whether the start is to be broken off; later, what runs has its own time to end."""
-        return self._is_starting and self._wake.is_set()
+        return self._is_starting and self._asked.wake.is_set()
 
     def _ask_for_time(self, seconds: float) -> None:
         """Tell systemd how long a model may take to load; while we run, that would put off its watchdog."""
         if self._is_starting:
-            self._notifier.tell(f"EXTEND_TIMEOUT_USEC={int((seconds + START_MARGIN) * 1e6)}")
+            self._notifier.allow(seconds + START_MARGIN)
 
     def _build(self, stack: ExitStack) -> None:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
         stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
-        models = self._open_models(stored.preference)
+        fleet = self._find_fleet()
+        models = self._open_best(fleet, stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -166,11 +182,10 @@ class App:
         self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
+        self._add_fleet(fleet, server)
         self._supervisor.add(*self._obey())  # last: it stops first
 
-    def _build_chains(
-        self, models: dict[str, AnyClimbing | DetectorHandle], publish: Callable[[Message], None]
-    ) -> None:
+    def _build_chains(self, models: dict[str, Any], publish: Callable[[Message], None]) -> None:
         run = os.urandom(3).hex()
         for name, model in models.items():
             self._chains[name] = build_chain(
@@ -204,10 +219,37 @@ class App:
 
     def _restart(self) -> None:
         self.is_to_restart = True
-        self._wake.set()
+        self._asked.end()
 
-    def _open_models(self, preferred: Preference | None) -> dict[str, AnyClimbing | DetectorHandle]:
-        """Open a model for every enabled camera, one for all where it is a detector; they live as long as we do."""
+    def _find_fleet(self) -> "FleetModels | None":
+        """Give what takes models from a fleet, where the configuration names one; its types take memory."""
+        if not self._settings.fleet.url:
+            return None
+        from appliance.daemon.fleet import FleetModels  # noqa: PLC0415
+
+        return FleetModels(self._settings, self._clock, read_boot_id())
+
+    def _add_fleet(self, fleet: "FleetModels | None", server: Server) -> None:
+        """Have models taken from a fleet, where there is one, and as the owner asks."""
+        if fleet is not None:
+            self._supervisor.add(fleet.worker(self._chains, self._messaging.publish, server.routes))
+
+    def _open_best(self, fleet: "FleetModels | None", preferred: Preference | None) -> dict[str, Any]:
+        """Open what the configuration names, or what a fleet has put in its place."""
+        if fleet is None:
+            return self._open_models(self._settings, preferred)
+        return fleet.open(lambda settings: self._open_models(settings, None, fleet.hosted), self._is_ending)
+
+    def _open_models(
+        self, settings: Settings, preferred: Preference | None, hosted: Callable[[AnyClimbing], Any] = lambda one: one
+    ) -> dict[str, Any]:
+        """Open a model for every enabled camera, one for all where it is a detector; they live as long as we do.
+
+        Args:
+            settings: Whose ``[model]`` section names it.
+            preferred: What was measured to be the best here.
+            hosted: Gives what looks at frames in its place.
+        """
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -216,9 +258,9 @@ class App:
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
 
-        def climb(*, has_network: bool, refused: tuple[Refusal, ...] = ()) -> AnyClimbing:
+        def climb(*, has_network: bool, refused: tuple[Refusal, ...] = ()) -> Any:
             climber = open_climbing_model(
-                self._settings.model,
+                settings.model,
                 min_score=low,
                 cache=cache,
                 refused=refused,
@@ -227,16 +269,17 @@ class App:
                 on_open=self._ask_for_time,
                 is_ending=self._is_ending,
             )
-            self._climbers.append(climber)
-            return climber
+            model = climber if has_network else hosted(climber)
+            self._climbers.append(model)
+            return model
 
         own = [name for name in enabled if self._settings.cameras[name].kind == "imx500"]
-        models: dict[str, AnyClimbing | DetectorHandle] = {name: climb(has_network=True) for name in own}
+        models: dict[str, Any] = {name: climb(has_network=True) for name in own}
         others = [name for name in enabled if name not in own]
         refused: tuple[Refusal, ...] = ()
         for name in others:
             model = climb(has_network=False, refused=refused)
-            if isinstance(model, ClimbingDetector) and len(others) > 1:
+            if model.manifest.task == "detect" and len(others) > 1:
                 shared = SharedDetector(model)
                 self._supervisor.add(shared)
                 return models | {each: shared.handle(each) for each in others}
@@ -257,7 +300,7 @@ class App:
         broker = DemoBroker(self._settings.device.state_dir)
         stack.callback(broker.stop)
         self._supervisor.add(broker)
-        return messaging.model_copy(update={"broker": broker.start(self._wake)})
+        return messaging.model_copy(update={"broker": broker.start(self._asked.wake)})
 
     def _announce(self) -> None:
         self._tell_info()
