@@ -24,6 +24,7 @@ from appliance.diagnostics.doctor.utc import check_clock
 BROKER_TIMEOUT: Final = 90.0  # seconds for all stages; each has a shorter time of its own
 CAMERA_TIMEOUT: Final = 40.0
 MODEL_TIMEOUT: Final = 90.0
+FLEET_TIMEOUT: Final = 60.0
 _HANDED: Final = Path("/run/credentials/edgecam.service")  # where systemd keeps them while the unit runs
 _STORES: Final = tuple(Path(folder) for folder in ("/etc/credstore", "/run/credstore", "/usr/lib/credstore"))
 _NO_CONFIG: Final = "the configuration comes first"
@@ -97,6 +98,7 @@ def _on_settings(situation: Situation, settings: Settings) -> list[Check]:
         Check("model", lambda: tried_out.check_model(settings), MODEL_TIMEOUT),
         Check("runtime", lambda: _runtime(situation, settings), MODEL_TIMEOUT),
         Check("broker", lambda: _broker(situation, settings), BROKER_TIMEOUT),
+        *([Check("fleet", lambda: tried_out.try_fleet(settings), FLEET_TIMEOUT)] if settings.fleet.url else []),
     ]
 
 

@@ -6,10 +6,11 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from appliance.cli.situation import Situation
-from appliance.config import AnyCamera, Secret, Settings, check_labels
+from appliance.config import AnyCamera, Secret, Settings, check_labels, public_address
 from appliance.core.checkup import CheckState, Outcome
 from appliance.core.errors import ConfigError, EdgecamError, ModelError
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 SERVICE_USER: Final = "edgecam"  # systemd/edgecam.service
 FRAME_TIMEOUT: Final = 10.0  # seconds for the first frame of a camera that is open
 OPEN_TIMEOUT: Final = 60.0  # seconds for a model to be loaded; the daemon may wait for longer
+FLEET_TIMEOUT: Final = 20.0  # seconds for one file of a fleet's metadata
+_FIXES: Final = {
+    "model": "correct [model] use; edgecam model list shows what is there",
+    "runtime": "edgecam model list",
+    "fleet": "check clock, network and [fleet] url and root; if they are right, tell the fleet's owner",
+}
 _RESTART: Final = "sudo systemctl restart edgecam"
 _AS_ROOT: Final = "run sudo edgecam doctor: it is kept from this user"
 
@@ -123,6 +130,35 @@ def try_model(settings: Settings) -> list[Outcome]:
     return [Outcome("runtime", CheckState.OK, f"{running} (the daemon is not running)")]
 
 
+def try_fleet(settings: Settings) -> list[Outcome]:
+    """Ask the fleet for its signed metadata and verify it, as at a first start; nothing of it is kept."""
+    from appliance.updates.checking import read_root
+    from appliance.updates.fetcher import MetadataFetcher
+    from appliance.updates.places import address, local_path
+    from appliance.updates.trust import Trust
+
+    fleet = settings.fleet
+    if not fleet.url or fleet.root is None:
+        return [Outcome("fleet", CheckState.SKIPPED, "[fleet] is off")]
+    url = address(fleet.url).rstrip("/")
+    try:
+        root, fetcher = read_root(fleet.root), MetadataFetcher(FLEET_TIMEOUT, local_path(url))
+        with TemporaryDirectory(prefix="edgecam-") as folder:
+            trust = Trust(Path(folder), f"{url}/metadata/", f"{url}/targets/", root, fetcher=fetcher)
+            trust.refresh()
+            name = fleet.model or settings.model.use.partition("=")[0]
+            rollout = trust.find(f"rollout/{fleet.channel}/{name}.json")
+    except EdgecamError as error:
+        return [_refused("fleet", error)]
+    except OSError as error:
+        return [Outcome("fleet", CheckState.SKIPPED, f"no folder to look with: {error.strerror}", "see disk")]
+    told = f"{public_address(fleet.url)}: signed at {trust.issued or 'a time that is not told'}"
+    if rollout is None:
+        fix = "ask the fleet's owner, or correct [fleet] channel and model"
+        return [Outcome("fleet", CheckState.WARNING, f"{told}; no rollout of {name} in channel {fleet.channel}", fix)]
+    return [Outcome("fleet", CheckState.OK, f"{told}; there is a rollout of {name} in channel {fleet.channel}")]
+
+
 def _refused(identity: str, error: EdgecamError) -> Outcome:
     """Tell an error; what this user may not see is no trouble."""
     if isinstance(error.__cause__, PermissionError) and os.geteuid() != 0:
@@ -130,8 +166,7 @@ def _refused(identity: str, error: EdgecamError) -> Outcome:
     told = Outcome.of_error(identity, error)
     if identity == "config":
         return Outcome(identity, CheckState.FAILED, " ".join(str(error).split()), "edgecam config check")
-    fixes = {"model": "correct [model] use; edgecam model list shows what is there", "runtime": "edgecam model list"}
-    fix = told.fix or fixes.get(identity, "edgecam camera list shows what is attached")
+    fix = told.fix or _FIXES.get(identity, "edgecam camera list shows what is attached")
     return Outcome(identity, CheckState.FAILED, told.seen, fix)
 
 

@@ -2,17 +2,19 @@
 
 import os
 import pwd
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from appliance.cli.checks import credentials_at_hand
 from appliance.cli.situation import Situation, is_locked
-from appliance.cli.tried_out import check_access
+from appliance.cli.tried_out import check_access, try_fleet
 from appliance.config import Settings, parse_settings
 from appliance.core.checkup import CheckState
 from appliance.daemon.lock import locked
 from appliance.diagnostics.doctor.unit import Unit
+from tests.simulators.fleet import Fleet, served
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="files of another user need root")
 NOBODY = "nobody"
@@ -80,3 +82,38 @@ def test_a_credential_of_a_unit_that_is_down_is_read_from_where_the_unit_has_it(
     assert "CREDENTIALS_DIRECTORY" not in os.environ
     assert not made.exists()
     assert source.read_text() == "planted\n"
+
+
+def fleet_settings(fleet: Fleet, url: str, **more: str) -> Settings:
+    return parse_settings({"fleet": {"url": url, "root": str(fleet.root), "model": "persons", **more}}, "test")
+
+
+def test_a_fleet_is_asked_and_its_signatures_are_verified(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.roll_out("persons")
+    fleet.sign()
+    with served(fleet.folder) as web:
+        told = try_fleet(fleet_settings(fleet, web.url))[0]
+        other = try_fleet(fleet_settings(fleet, web.url, channel="beta"))[0]
+    assert told.state is CheckState.OK
+    assert "rollout of persons in channel stable" in told.seen
+    assert other.state is CheckState.WARNING
+    assert "[fleet] channel" in other.fix
+
+
+def test_a_fleet_that_is_gone_expired_or_signed_by_others_is_told(tmp_path: Path) -> None:
+    fleet, stranger = Fleet(tmp_path / "fleet"), Fleet(tmp_path / "stranger")
+    fleet.sign(timestamp=datetime.now(UTC) - timedelta(days=1))
+    with served(fleet.folder) as web:
+        expired = try_fleet(fleet_settings(fleet, web.url))[0]
+        foreign = try_fleet(fleet_settings(stranger, web.url))[0]
+    gone = try_fleet(fleet_settings(fleet, web.url))[0]
+    assert [each.state for each in (expired, foreign, gone)] == [CheckState.FAILED] * 3
+    assert "expired" in expired.seen
+    assert "sign" in foreign.seen
+    assert "refused" in gone.seen
+    assert all(each.fix for each in (expired, foreign, gone))
+
+
+def test_without_a_fleet_nothing_is_asked() -> None:
+    assert try_fleet(Settings())[0].state is CheckState.SKIPPED
