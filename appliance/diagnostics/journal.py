@@ -16,7 +16,8 @@ LEVELS: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 """From which priority on entries are shown (syslog(3))."""
 
 _MOST_SHOWN: Final = 4000  # characters of a message
-_OWN: Final = frozenset({"MESSAGE", "PRIORITY", "LOGGER", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY"})
+_OWN: Final = frozenset({"MESSAGE", "PRIORITY", "LOGGER", "TID", "INVOCATION_ID"})
+_OWNERS: Final = ("_", "CODE_", "SYSLOG_")  # of journald, and of where in a program it was written
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def parse_entry(line: bytes) -> Entry | None:
     fields = {
         name.lower(): _shown(value)
         for name, value in told.items()
-        if not name.startswith("_") and name not in _OWN and told.get("SYSLOG_IDENTIFIER") == "edgecam"
+        if not name.startswith(_OWNERS) and name not in _OWN and told.get("SYSLOG_IDENTIFIER") == "edgecam"
     }
     source = _shown(told.get("SYSLOG_IDENTIFIER", "")) or "edgecam"
     # without python3-systemd the daemon's lines come by its standard error, under the program's name

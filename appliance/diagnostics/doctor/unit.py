@@ -44,7 +44,7 @@ _STATUSES: Final = {
     "70": ("a defect, or nothing that this machine can run", f"{_LOOK}; then edgecam report"),
     "74": ("the disk is full, read-only or broken", "see disk below"),
     "75": ("a command asked for a restart", ""),
-    "78": ("the configuration is not accepted", "edgecam config check names each mistake"),
+    "78": ("the configuration is not accepted", f"edgecam config check names each mistake; then {_START}"),
 }
 """What the daemon's exit statuses say (docs/ARCHITECTURE.md, "Errors"), and what to do."""
 _RESULTS: Final = {

@@ -15,6 +15,9 @@ OWN = {
     "PRIORITY": "4",
     "SYSLOG_IDENTIFIER": "edgecam",
     "LOGGER": "appliance.daemon.camera",
+    "CODE_FILE": "/usr/lib/edgecam/app/appliance/daemon/logs.py",
+    "CODE_LINE": "66",
+    "SYSLOG_PID": "7",
     "CAMERA": "door",
     "MESSAGE": "the camera gives no frames",
 }
