@@ -28,7 +28,6 @@ FLEET_TIMEOUT: Final = 60.0
 _HANDED: Final = Path("/run/credentials/edgecam.service")  # where systemd keeps them while the unit runs
 _STORES: Final = tuple(Path(folder) for folder in ("/etc/credstore", "/run/credstore", "/usr/lib/credstore"))
 _NO_CONFIG: Final = "the configuration comes first"
-_SILENT: Final = "a daemon seems to run, and does not answer: it is left alone"
 
 
 def checks_of(situation: Situation) -> list[Check]:
@@ -134,16 +133,16 @@ def _camera(situation: Situation, name: str, camera: AnyCamera) -> Sequence[Outc
         return _skipped(f"camera.{name}", "switched off in the configuration")
     if situation.status is not None:
         return [told_by_daemon.camera_outcome(name, situation.status)]
-    if situation.is_running:
-        return _skipped(f"camera.{name}", _SILENT)
+    if situation.left_alone:
+        return _skipped(f"camera.{name}", situation.left_alone)
     return tried_out.try_camera(name, camera)
 
 
 def _runtime(situation: Situation, settings: Settings) -> Sequence[Outcome]:
     if situation.status is not None:
         return [told_by_daemon.runtime_outcome(situation.status)]
-    if situation.is_running:
-        return _skipped("runtime", _SILENT)
+    if situation.left_alone:
+        return _skipped("runtime", situation.left_alone)
     return tried_out.try_model(settings)
 
 

@@ -45,6 +45,14 @@ class Situation:
             return True
         return self.settings is not None and is_locked(self.settings.device.state_dir / "lock")
 
+    @property
+    def left_alone(self) -> str:
+        """Why the daemon's own things are not touched although it does not answer; empty: none runs."""
+        if not self.is_running:
+            return ""
+        is_kept = "no permission" in self.silence
+        return "the daemon has it, and is not this user's to ask" if is_kept else "a daemon seems to run: see daemon"
+
 
 def find_situation(config: Path | None, socket: Path | None) -> Situation:
     """Read the configuration and ask systemd and the daemon; takes ten seconds at the most.

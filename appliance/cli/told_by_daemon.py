@@ -37,7 +37,7 @@ def camera_outcome(name: str, status: Mapping[str, Any]) -> Outcome:
     camera = status["cameras"].get(name)
     if camera is None:
         what = "the daemon does not know this camera: it runs with an older configuration"
-        return Outcome(f"camera.{name}", CheckState.WARNING, what, "sudo systemctl restart edgecam")
+        return Outcome(f"camera.{name}", CheckState.WARNING, what, "sudo systemctl reload edgecam")
     if camera["state"] == "online":
         seen = f"{camera['fps']:.1f} frames a second, {camera['width']}x{camera['height']}"
         return Outcome(f"camera.{name}", CheckState.OK, seen)

@@ -26,7 +26,7 @@ _FIXES: Final = {
     "runtime": "edgecam model list",
     "fleet": "check clock, network and [fleet] url and root; if they are right, tell the fleet's owner",
 }
-_RESTART: Final = "sudo systemctl restart edgecam"
+_RELOAD: Final = "sudo systemctl reload edgecam"
 _AS_ROOT: Final = "run sudo edgecam doctor: it is kept from this user"
 
 
@@ -47,7 +47,7 @@ def check_config(situation: Situation) -> list[Outcome]:
         return [_refused("config", error)]
     seen = f"{path} is good: {', '.join(settings.cameras)}; labels {labels}"
     if situation.status is not None and path.stat().st_mtime > time.time() - situation.status["uptime_s"]:
-        return [Outcome("config", CheckState.WARNING, f"{seen}; it was changed after the daemon's start", _RESTART)]
+        return [Outcome("config", CheckState.WARNING, f"{seen}; it was changed after the daemon's start", _RELOAD)]
     return [Outcome("config", CheckState.OK, seen)]
 
 
@@ -186,12 +186,14 @@ def _check_labels(settings: Settings) -> str:
 def _files(settings: Settings, config: Path) -> Iterator[tuple[Path, bool]]:
     """Give the files that the daemon has to read, and whether each is a secret."""
     yield config, False
-    name, equals, file = settings.model.use.partition("=")
-    use = Path(file if equals and "/" not in name else settings.model.use)
+    name, equals, given = settings.model.use.partition("=")
+    use = Path(given if equals and "/" not in name else settings.model.use)
     if use.is_absolute():
         yield use, False
     for secret in _secrets(settings.messaging):
         yield secret, True
+    tls = settings.messaging.tls
+    yield from ((file, False) for file in (tls.ca_file, tls.cert_file, settings.fleet.root) if file is not None)
     for camera in settings.cameras.values():
         password: Secret | None = getattr(camera, "password", None)  # of a network camera only
         if password is not None and password.file is not None:

@@ -167,8 +167,6 @@ def test_what_this_user_may_not_read_is_skipped_with_how_to_run_it(mosquitto: Mo
     mosquitto.start()
     password = secret(tmp_path, "right")
     (tmp_path / "state").mkdir(mode=0o700)
-    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        place.chmod(0o755)
     look(mosquitto.url, username="door", password=password)  # loads all that another user may not even load
     os.seteuid(NOBODY)
     try:

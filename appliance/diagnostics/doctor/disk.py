@@ -55,7 +55,8 @@ def read_disk(state_dir: Path, system: Path = Path("/sys")) -> Disk:
     Raises:
         OSError: Not even the root can be looked at.
     """
-    folder = next(one for one in (state_dir, *state_dir.parents, Path("/")) if one.is_dir())
+    state_dir = state_dir.absolute()
+    folder = next(one for one in (state_dir, *state_dir.parents) if _is_reached(one) or one == one.parent)
     room = os.statvfs(folder)
     device = folder.stat().st_dev
     block = (system / "dev" / "block" / f"{os.major(device)}:{os.minor(device)}").resolve()
@@ -114,6 +115,13 @@ def _judge_wear(disk: Disk) -> Outcome:
     if not seen:
         return Outcome("disk.wear", CheckState.SKIPPED, "the disk tells nothing of its wear; SD cards seldom do")
     return Outcome("disk.wear", CheckState.OK, seen)
+
+
+def _is_reached(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # this user may not look so far
+        return False
 
 
 def _number(path: Path) -> int | None:

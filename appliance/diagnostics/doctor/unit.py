@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,6 @@ PROPERTIES: Final = (
     "MemoryCurrent",
     "FragmentPath",
     "DropInPaths",
-    "LoadCredential",
 )
 """What is asked of systemd: nothing with an environment, which may hold secrets."""
 
@@ -68,10 +67,12 @@ class Unit:
         properties: Some of `PROPERTIES`, as ``systemctl show`` gives them.
         last_exit: How its main process ended last, as (code, status): ``("exited", "78")``, ``("killed", "SIGABRT")``;
             None: not known.
+        credentials: Where the credentials lie that it is handed, by name, as LoadCredential= has it.
     """
 
     properties: Mapping[str, str]
     last_exit: tuple[str, str] | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> str:
         return self.properties.get(name, "")
@@ -80,12 +81,6 @@ class Unit:
     def is_running(self) -> bool:
         """Whether its main process is there, or about to be."""
         return self["ActiveState"] in {"active", "activating", "reloading", "deactivating"} and self["MainPID"] != "0"
-
-    @property
-    def credentials(self) -> dict[str, str]:
-        """Where the credentials lie that it is handed, by name, as LoadCredential= has it."""
-        found = (line.partition(":") for line in self["LoadCredential"].split())
-        return {name: path for name, _, path in found if name and path}
 
 
 def read_unit(booted: Path = BOOTED) -> Unit | None:
@@ -102,9 +97,7 @@ def read_unit(booted: Path = BOOTED) -> Unit | None:
         name, _, value = line.partition("=")
         if name in PROPERTIES:  # a list has a line for each of its items
             properties[name] = f"{properties[name]} {value}" if properties.get(name) else value
-    unit = Unit(properties)
-    ended = _last_exit(unit)
-    return Unit(properties, ended)
+    return Unit(properties, _last_exit(Unit(properties)), _credentials())
 
 
 def judge_unit(unit: Unit | None, *, is_answering: bool) -> Outcome:
@@ -169,6 +162,23 @@ def _cause(unit: Unit) -> tuple[str, str]:
     if code in {"killed", "dumped"}:
         return f"ended by signal {status}", _LOOK
     return (f"result {result}" if result not in {"", "success"} else "the reason is not known"), _LOOK
+
+
+def _credentials() -> dict[str, str]:
+    """Read LoadCredential= in the unit's own files: `systemctl show` calls it unprintable (systemd 252)."""
+    found: dict[str, str] = {}
+    try:
+        lines = answer_of("systemctl", "cat", UNIT).splitlines()
+    except UnavailableError:
+        return found  # it is not installed
+    for line in lines:
+        key, _, value = line.strip().partition("=")
+        name, _, path = value.strip().partition(":")
+        if key.strip() == "LoadCredential" and path:
+            found[name] = path
+        elif key.strip() == "LoadCredential" and not name:
+            found.clear()  # systemd.syntax(7): an empty one takes back those before it
+    return found
 
 
 def _last_exit(unit: Unit) -> tuple[str, str] | None:

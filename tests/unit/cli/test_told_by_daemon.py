@@ -69,7 +69,7 @@ def test_a_camera_without_frames_tells_why_and_what_to_do(state: str) -> None:
 def test_a_camera_that_the_daemon_does_not_know_was_added_after_its_start() -> None:
     told = camera_outcome("gate", status())
     assert told.state is CheckState.WARNING
-    assert "restart" in told.fix
+    assert "reload" in told.fix
 
 
 def test_a_camera_that_is_switched_off_is_no_fault() -> None:

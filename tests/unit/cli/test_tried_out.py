@@ -2,8 +2,10 @@
 
 import os
 import pwd
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,11 +27,11 @@ def settings_with(password: Path) -> Settings:
 
 
 @pytest.fixture
-def open_path(tmp_path: Path) -> Path:
-    """A folder that every user may enter."""
-    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        place.chmod(0o755)
-    return tmp_path
+def open_path() -> Iterator[Path]:
+    """A folder that every user may enter, which pytest's own are not."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @root
@@ -72,7 +74,7 @@ def test_a_credential_of_a_unit_that_is_down_is_read_from_where_the_unit_has_it(
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     source = tmp_path / "source"
     source.write_text("planted\n")
-    unit = Unit({"LoadCredential": f"broker-password:{source} other:/none"})
+    unit = Unit({}, credentials={"broker-password": str(source), "other": "/none"})
     settings = parse_settings({"messaging": {"password": {"credential": "broker-password"}}}, "test")
     situation = Situation(tmp_path, settings, None, True, unit, "", None, "", tmp_path)
     assert settings.messaging.password is not None

@@ -49,12 +49,18 @@ def test_an_error_of_ours_is_what_was_seen_and_what_to_do() -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_defect_in_one_check_hides_nothing_of_the_others() -> None:
-    found = examine([Check("broken", lambda: 1 // 0), Check("well", lambda: [WELL])])  # type: ignore[arg-type, return-value]  # on purpose
+def test_a_defect_in_one_check_hides_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", pages.append)
+
+    def broken() -> list[Outcome]:
+        raise ZeroDivisionError
+
+    found = examine([Check("broken", broken), Check("well", lambda: [WELL])])
     assert found[0].state is CheckState.FAILED
     assert "defect" in found[0].seen
     assert found[1] == WELL
+    assert [page.exc_type for page in pages] == [ZeroDivisionError], "Python's own page tells where it was"
 
 
 def test_who_waits_is_told_for_what() -> None:

@@ -23,8 +23,15 @@ ACTIVE = {
     "StatusText": "door online 10.0 fps; broker connected; outbox 0 messages",
     "NeedDaemonReload": "no",
     "MainPID": "711",
-    "LoadCredential": "broker-password:/etc/edgecam/broker-password",
 }
+FILES = """# /usr/lib/systemd/system/edgecam.service
+[Service]
+LoadCredential=gone:/etc/gone
+# /etc/systemd/system/edgecam.service.d/override.conf
+[Service]
+LoadCredential=
+LoadCredential=broker-password:edgecam.broker-password
+"""
 FAILED = {
     **ACTIVE,
     "ActiveState": "failed",
@@ -40,7 +47,8 @@ FAILED = {
 def systemd(monkeypatch: pytest.MonkeyPatch, directory: Path, properties: dict[str, str], journal: str = "") -> Path:
     """Have `systemctl show` and `journalctl` answer so; give the folder by which a booted systemd is known."""
     shown = "".join(f"{name}={value}\n" for name, value in properties.items())
-    put_program(monkeypatch, directory, "systemctl", shown)
+    # whether it is asked to show or to cat, it gives both: neither's lines mean anything to the other
+    put_program(monkeypatch, directory, "systemctl", shown + FILES)
     put_program(monkeypatch, directory, "journalctl", journal)
     return directory
 
@@ -56,7 +64,7 @@ def test_a_unit_that_runs_is_well_and_tells_where_its_credentials_lie(
     unit = read_unit(systemd(monkeypatch, tmp_path, ACTIVE))
     assert unit is not None
     assert unit.is_running
-    assert unit.credentials == {"broker-password": "/etc/edgecam/broker-password"}
+    assert unit.credentials == {"broker-password": "edgecam.broker-password"}
     told = judge_unit(unit, is_answering=True)
     assert told.state is CheckState.OK
     assert "2026-11-22 23:00:00" in told.seen
