@@ -43,6 +43,7 @@ from appliance.messaging.worker import Messaging
 
 if TYPE_CHECKING:
     from appliance.daemon.fleet import FleetModels
+    from appliance.updates.updater import Updater
 
 START_MARGIN = 60.0  # seconds for the rest of the start, beside loading a model
 CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
@@ -60,11 +61,11 @@ class App:
 
     Attributes:
         is_to_restart: It ends because somebody commanded a restart.
-        all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
+        all_ended: It is known that no thread of ours runs any more; otherwise one may be inside a driver or a runtime.
     """
 
     def __init__(self, options: Options, asked: Asked, on_built: Callable[[], None] = lambda: None) -> None:
-        self.all_ended, self.is_to_restart = True, False
+        self.all_ended, self.is_to_restart = False, False
         self._options, self._settings, self._asked, self._on_built = options, options.settings, asked, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if is_journal_read() else Console()
@@ -83,7 +84,7 @@ class App:
         with ExitStack() as stack:
             stack.enter_context(locked(self._settings.device.state_dir))
             if not self._is_built(stack):
-                self.all_ended = self._close_models()
+                self._close_models()  # all but the one that is being opened, in a thread that nobody waits for any more
                 return
             self._supervisor.start()
             self._is_starting = False
@@ -182,8 +183,9 @@ class App:
         self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
-        self._add_fleet(fleet, server)
-        self._supervisor.add(*self._obey())  # last: it stops first
+        updater = self._updater(fleet, server)
+        self._supervisor.add(*(() if updater is None else (updater,)))
+        self._supervisor.add(*self._obey(fleet, updater))  # last: it stops first
 
     def _build_chains(self, models: dict[str, Any], publish: Callable[[Message], None]) -> None:
         run = os.urandom(3).hex()
@@ -201,7 +203,7 @@ class App:
                 tell=self._tell,
             )
 
-    def _obey(self) -> tuple[Worker, ...]:
+    def _obey(self, fleet: "FleetModels | None", updater: "Updater | None") -> tuple[Worker, ...]:
         """Take commands where the owner allows them; give the worker for that."""
         if not self._settings.messaging.commands:
             return ()
@@ -210,6 +212,8 @@ class App:
         control = build_control(
             self._chains,
             self._settings,
+            model=lambda: self._settings.model if fleet is None else fleet.model,
+            fleet=updater,
             publish=self._messaging.publish,
             replay=self._messaging.replay,
             restart=self._restart if self._notifier.is_heard else None,
@@ -229,10 +233,9 @@ class App:
 
         return FleetModels(self._settings, self._clock, read_boot_id())
 
-    def _add_fleet(self, fleet: "FleetModels | None", server: Server) -> None:
-        """Have models taken from a fleet, where there is one, and as the owner asks."""
-        if fleet is not None:
-            self._supervisor.add(fleet.worker(self._chains, self._messaging.publish, server.routes))
+    def _updater(self, fleet: "FleetModels | None", server: Server) -> "Updater | None":
+        """Give the worker that takes models from a fleet, where there is one, and does as the owner asks."""
+        return None if fleet is None else fleet.worker(self._chains, self._messaging, server.routes)
 
     def _open_best(self, fleet: "FleetModels | None", preferred: Preference | None) -> dict[str, Any]:
         """Open what the configuration names, or what a fleet has put in its place."""
