@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from appliance import __version__
 from appliance.core.checkup import CheckState, Outcome, worst
 
 WARNING, FAILED = 1, 3  # exit statuses, as of `edgecam status`; 2 is click's for a mistake on the command line
@@ -60,8 +61,8 @@ def look(config: Path | None, socket: Path | None) -> list[Outcome]:
 
 
 def as_told(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Give outcomes as JSON types: the state of all, and each check's."""
-    return {"state": worst(outcomes).value, "checks": [asdict(outcome) for outcome in outcomes]}
+    """Give outcomes as JSON types: whose they are, the state of all, and each check's."""
+    return {"version": __version__, "state": worst(outcomes).value, "checks": [asdict(outcome) for outcome in outcomes]}
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:

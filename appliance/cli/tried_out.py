@@ -127,7 +127,8 @@ def try_model(settings: Settings) -> list[Outcome]:
     opened.close()
     if troubles := running.troubles():
         return [Outcome("runtime", CheckState.WARNING, f"{running}; {'; '.join(troubles)}", FIX)]
-    return [Outcome("runtime", CheckState.OK, f"{running} (the daemon is not running)")]
+    instead = "; the daemon may have a release of the fleet in its place" if settings.fleet.url else ""
+    return [Outcome("runtime", CheckState.OK, f"{running} (the daemon is not running){instead}")]
 
 
 def try_fleet(settings: Settings) -> list[Outcome]:

@@ -33,6 +33,12 @@ def test_a_service_that_is_well_is_well_and_one_that_crashed_tells_how(device: D
     for name in ("unit", "daemon", "config", "access", "camera.street", "model", "runtime", "broker.mqtt", "outbox"):
         assert checks[name]["state"] == "ok", checks[name]
     assert "active since" in checks["unit"]["seen"]
+    done = guest.run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "edgecam", "doctor", "--json")
+    others = {check["id"]: check for check in json.loads(done.stdout)["checks"]}
+    assert others["unit"]["state"] == "ok"
+    for name in ("daemon", "config", "outbox"):
+        assert others[name]["state"] == "skipped", others[name]
+        assert "sudo" in others[name]["fix"]
     device.drop_in("RestartSec=0.2")
     guest.run("kill", "-SEGV", guest.show("MainPID"), check=True)
     wait_for(lambda: guest.show("NRestarts") == "1" and guest.show("ActiveState") == "active", 40, "the restart")
