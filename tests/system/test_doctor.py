@@ -69,7 +69,10 @@ def looked_at(
     places = ["--config", str(directory / "edgecam.toml"), "--socket", str(directory / "edgecam.sock")]
     done = run("doctor", "--json", *places, environment=environment)
     assert done.stderr == ""
-    checks = {check["id"]: check for check in json.loads(done.stdout)["checks"]}
+    told = json.loads(done.stdout)
+    checks = {check["id"]: check for check in told["checks"]}
+    assert len(checks) == len(told["checks"]), "an id stands for one outcome"
+    assert done.returncode == {"ok": 0, "warning": 1, "failed": 3}[told["state"]]
     assert [check for check in checks.values() if check["state"] in {"warning", "failed"} and not check["fix"]] == []
     assert all("\n" not in check["seen"] + check["fix"] for check in checks.values())
     return done.returncode, checks
@@ -139,6 +142,11 @@ def test_of_a_configuration_that_is_refused_every_mistake_is_told_and_the_rest_i
     assert "keepalive" in checks["config"]["seen"]
     assert "edgecam config check" in checks["config"]["fix"]
     assert {checks[name]["state"] for name in ("camera", "model", "runtime", "broker")} == {"skipped"}
+    shown = run("doctor", "--config", str(tmp_path / "edgecam.toml"), "--socket", str(tmp_path / "none.sock"))
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["config", "failed"] in [line[:2] for line in lines], "people see a table"
+    assert ["->", "edgecam", "config", "check"] in lines
+    assert lines[-1][-1] == "failed", "and a sum at its end"
 
 
 def test_a_daemon_that_is_well_is_well_in_everything_that_is_its_own_and_a_hung_one_is_told(
