@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from appliance.inference.folders import bundled_models
+from appliance.workbench.golden import golden
 
 NANO = bundled_models() / "edgecam-nano"
 WEIGHTS = "edgecam-nano-fp32.onnx"
@@ -43,6 +45,20 @@ def released(folder: Path, version: str, weights: bytes | None = None, **said: s
     golden["artifacts"][0]["sha256"] = after
     (folder / "golden/golden.json").write_text(json.dumps(golden), encoding="utf-8")
     return folder
+
+
+def with_own_golden(folder: Path) -> Path:
+    """Have what a folder's weights find be what they must find, as a publisher does who never looks at it."""
+    done = CliRunner().invoke(golden, [str(folder), "--frames", str(NANO / "golden")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def spoilt_from(frame: int, fault: str) -> bytes:
+    """Give its weights with a fault that `faulty_runtime` shows from a frame on; any other runtime finds it sound."""
+    model = onnx.load_from_string((NANO / WEIGHTS).read_bytes())
+    model.metadata_props.add(key="fault", value=f"FAULT-FROM:{frame}:{fault};")
+    return model.SerializeToString()
 
 
 def spoilt(kind: str) -> bytes:
@@ -121,7 +137,7 @@ def _slow(model: onnx.ModelProto) -> None:
     graph.node.append(helper.make_node("ReduceMax", ["before"], ["most"], keepdims=0))
     graph.node.append(helper.make_node("Mul", ["busy", "most"], ["begun"]))
     last = "begun"
-    for number in range(8):
+    for number in range(5):
         graph.node.append(helper.make_node("MatMul", [last, "busy"], [f"busy{number}"]))
         last = f"busy{number}"
     graph.node.append(helper.make_node("ReduceMax", [last], ["busiest"], keepdims=0))
