@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from appliance.core.errors import ConfigError
 
 SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'  # noqa: S105 - words about secrets
-_DEVICE_TOPICS = ("availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
+_DEVICE_TOPICS = ("audit", "availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*://)?)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _SERVER = re.compile(r"(?:\[[0-9A-Za-z:.%]*\]|[^:=&\[\]]*)(?::[0-9]*)?")
@@ -129,7 +129,7 @@ class Secret(Section):
         Raises:
             ConfigError: It is not there, empty, or others can read the file.
         """
-        path = self._path(where)
+        path = self.path(where)
         try:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
@@ -146,7 +146,12 @@ class Secret(Section):
             raise ConfigError(f"{where}: the first line of {path} is empty; write the secret there")
         return secret
 
-    def _path(self, where: str) -> Path:
+    def path(self, where: str) -> Path:
+        """Give where the secret lies.
+
+        Raises:
+            ConfigError: It is a credential, and systemd has handed over none.
+        """
         if self.file is not None:
             return self.file
         directory = os.environ.get("CREDENTIALS_DIRECTORY")

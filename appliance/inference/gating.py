@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
+from appliance.core.machine import peak_memory
 from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.core.part import Part
 from appliance.inference.faults import NumbersError, OutOfMemoryError
@@ -239,9 +240,10 @@ def _address_space() -> int:
 
 
 def _peak_mb() -> float:
-    # not getrusage's: that begins with the memory of whoever started this process, which would hide ours
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").split("\n")
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")), 0.0)
+    peak = peak_memory()
+    if peak is None:
+        raise UnsupportedError("/proc/self/status does not tell how much memory a model takes; mount /proc")
+    return peak
 
 
 if __name__ == "__main__":
