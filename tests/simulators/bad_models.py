@@ -12,6 +12,7 @@ import onnx
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from appliance.core.errors import ModelError
 from appliance.inference.folders import bundled_models
 from appliance.workbench.golden import golden
 
@@ -49,8 +50,13 @@ def released(folder: Path, version: str, weights: bytes | None = None, **said: s
 
 def with_own_golden(folder: Path) -> Path:
     """Have what a folder's weights find be what they must find, as a publisher does who never looks at it."""
-    done = CliRunner().invoke(golden, [str(folder), "--frames", str(NANO / "golden")], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    try:
+        CliRunner().invoke(golden, [str(folder), "--frames", str(NANO / "golden")], catch_exceptions=False)
+    except ModelError:  # the tool refuses what finds nothing; another one may not
+        file = folder / "golden/golden.json"
+        told = json.loads(file.read_text(encoding="utf-8"))
+        told["artifacts"][0]["frames"] = [[] for _ in told["frames"]]
+        file.write_text(json.dumps(told), encoding="utf-8")
     return folder
 
 
@@ -71,12 +77,12 @@ def spoilt(kind: str) -> bytes:
     return model.SerializeToString()
 
 
-def _after_scores(kind: str, value: float) -> Callable[[onnx.ModelProto], None]:
-    """Have the scores run through one more operator."""
+def _after(kind: str, value: float, *, of: int = 0) -> Callable[[onnx.ModelProto], None]:
+    """Have the scores, or another output, run through one more operator."""
 
     def spoil(model: onnx.ModelProto) -> None:
         graph = model.graph
-        output = graph.output[0].name
+        output = graph.output[of].name
         _rename(model, output)
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), "spoil"))
         graph.node.append(helper.make_node(kind, ["before", "spoil"], [output]))
@@ -146,9 +152,10 @@ def _slow(model: onnx.ModelProto) -> None:
 
 
 _KINDS: dict[str, Callable[[onnx.ModelProto], None]] = {
-    "blind": _after_scores("Mul", 0.0),
-    "flood": _after_scores("Max", 0.9),
-    "numbers": _after_scores("Mul", float("nan")),
+    "blind": _after("Mul", 0.0),
+    "flood": _after("Max", 0.9),
+    "numbers": _after("Mul", float("nan")),
+    "wide": _after("Mul", 2.5, of=1),
     "external": _external,
     "loop": _loop,
     "strange": _strange,
