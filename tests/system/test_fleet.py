@@ -1,65 +1,37 @@
-"""A running daemon takes what its owner publishes, and what crashes it on trial is out of service when it is back."""
+"""A running daemon brings a release from the fleet, tries it, and puts it in service between two frames."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.shared_data import needs
+from tests.simulators.bad_models import released
 from tests.simulators.broker import Mosquitto
+from tests.simulators.fleet import Fleet, Web
 from tests.simulators.subscriber import Subscriber
+from tests.system.fleet_device import FOOTAGE, daemon, ended, publish, seen_by
 from tests.system.process import wait_for
 
-pytest.importorskip("tuf", reason="needs tuf: make setup")
-pytest.importorskip("onnx", reason="needs onnx: make setup")
-
-from tests.simulators.bad_models import released, spoilt_from
-from tests.simulators.fleet import served
-from tests.simulators.fleet_owner import Owner
-from tests.system.fleet_device import (
-    FACTORY,
-    FOOTAGE,
-    GOOD,
-    TRIAL,
-    WITHIN,
-    Systemd,
-    Witness,
-    device,
-    edgecam_command,
-)
-
-pytestmark = [needs(FOOTAGE), pytest.mark.timeout(900)]
-STAGES = ["planned", "downloading", "verifying", "staged", "inspecting", "smoke", "shadow", "trial"]
-CRASHES_AT = 40  # frames, of which the gate and the trial beside the model in service see fewer
+pytestmark = [needs(FOOTAGE), pytest.mark.timeout(600)]
 
 
-def test_a_release_is_committed_and_one_that_crashes_the_daemon_ends_on_it(tmp_path: Path, broker: Mosquitto) -> None:
-    owner = Owner(tmp_path / "owner")
-    with served(owner.www) as web, Subscriber(broker.port) as subscriber:
-        edgecam = device(tmp_path / "device", owner.root, web, broker, module="tests.simulators.faulty_daemon")
-        witness = Witness(subscriber)
-        with Systemd(edgecam) as systemd:
-            wait_for(lambda: witness.sees(FACTORY), 60, "the factory model")
-            owner.release(released(tmp_path / "2", "2"))
-            owner.roll_out("2", trial=GOOD)
-            committed = witness.end_of("2")
-            assert (committed["outcome"], committed["code"]) == ("committed", None)
-            wait_for(lambda: witness.sees("2"), 10, "messages that name the new version")
-            wait_for(lambda: witness.look().models[-1]["stage"] == "idle", 10, "that nothing is under way")
-            told = list(dict.fromkeys(one["stage"] for one in witness.models if one["candidate"]))
-            assert told == [stage for stage in STAGES if stage in told]  # what is retained may skip one
-            assert {"downloading", "smoke", "shadow", "trial"} <= set(told)
-            assert edgecam.status()["cameras"]["street"]["frames_unseen"] == 0
-            frames = [at for at, _ in witness.served]
-            assert frames == sorted(frames)
-
-            owner.release(released(tmp_path / "3", "3", spoilt_from(CRASHES_AT, "segfault")))
-            owner.roll_out("3", trial=TRIAL)
-            refused = witness.end_of("3")
-            assert (refused["outcome"], refused["code"], systemd.restarts) == ("rolled_back", "E_CRASH", 1)
-            assert "the daemon ended unexpectedly in stage trial" in refused["why"]
-            assert witness.sees("3")
-            assert witness.seconds_until("2", after="3") < WITHIN
-            witness.wait_until_told("was refused here before (E_CRASH), and is not tried again")
-            history = edgecam_command(edgecam, "model", "history")
-            assert "edgecam-nano 3  rolled back: the daemon ended unexpectedly in stage trial (E_CRASH)" in history
-            assert history.startswith("in service: edgecam-nano 2;")
+def test_a_release_is_brought_tried_and_committed_while_frames_go_on_and_stays_after_a_restart(
+    tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto
+) -> None:
+    with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
+        wait_for(lambda: seen_by(subscriber, "0.2.0"), 40, "the factory model")
+        publish(fleet, released(tmp_path / "v9", "9"), 9)
+        committed = ended(subscriber, "9", 200)
+        assert (committed["outcome"], committed["code"]) == ("committed", None)
+        wait_for(lambda: seen_by(subscriber, "9"), 10, "messages that name the new version")
+        status = edgecam.status()
+        assert status["model"]["version"] == "9"
+        assert status["cameras"]["street"]["frames_unseen"] == 0
+        stages = [one["stage"] for one in subscriber.bodies("/model")]
+        order = ["planned", "downloading", "verifying", "staged", "inspecting", "smoke", "shadow", "trial", "idle"]
+        assert list(dict.fromkeys(stages[stages.index("planned") :])) == order
+        frames = [one["frame"] for one in subscriber.bodies("/detections")]
+        assert frames == sorted(frames)
+        assert edgecam.stop() == 0
+        edgecam.start()
+        edgecam.wait_for_status(lambda now: now["model"]["version"] == "9", 40, "the release again")
