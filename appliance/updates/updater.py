@@ -24,11 +24,7 @@ from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
 from appliance.updates.state import Stage, State, Update
 from appliance.updates.store import Store, StoredFile
-from appliance.updates.timekeeping import (
-    FREEZE_AFTER,
-    is_in_window,
-    until_next_try,
-)
+from appliance.updates.timekeeping import FREEZE_AFTER, is_in_window, until_next_try
 from appliance.updates.trying import Trying, after_trial
 from appliance.updates.wishes import Wish, Wishes
 
@@ -160,11 +156,12 @@ class Updater:
         return False
 
     def _obey(self) -> None:
-        """Do what the owner has asked for.
+        """Do what the owner has asked for, and heed hints.
 
         Raises:
             RefusedError: What is tried now is to be left.
         """
+        self._lookout.heed(self._state)
         while (wish := self.wishes.take()) is not None:
             log.info("updates: the owner asks: %s", wish)
             try:
