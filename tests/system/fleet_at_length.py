@@ -50,7 +50,7 @@ BAD = [
     Bad("blind", "E_GOLDEN", bad_weights("blind")),
     Bad("firing everywhere", "E_GOLDEN", bad_weights("flood")),
     Bad("NaN", "E_NUMBERS", bad_weights("numbers")),
-    Bad("more than 3 times slower", "E_LATENCY", bad_weights("slow")),
+    Bad("more than 3 times slower", "E_LATENCY", bad_weights("slow"), trial={"latency_percent": 150}),
     Bad("blind", "E_BLIND", bad_throughout("blind"), "beside", LONG),
     Bad("firing everywhere", "E_FLOOD", bad_throughout("flood"), "beside", LONG),
     Bad("boxes too wide", "E_DISAGREEMENT", bad_throughout("wide"), "beside", LONG),
