@@ -47,7 +47,7 @@ class Site:
         self.rest, self.clock = Rest(), TurnedClock(NOW)
         self.store = Store(folder / "state")
         self.ended: list[Mapping[str, Any]] = []
-        self.is_metered = False
+        self.is_metered, self.interval = False, 3600.0
         self.hints: deque[bytes] = deque()
         self.root = fleet.root
 
@@ -77,7 +77,7 @@ class Site:
             needed.Fleet(
                 Repository(url=self.web.url, root=self.root, channel="stable", model="persons"),
                 Device(Whom("door"), "9", "x86_64"),
-                interval=3600.0,
+                interval=self.interval,
                 first=first,
                 is_metered=lambda: self.is_metered,
                 hints=lambda: self.hints.popleft() if self.hints else None,
@@ -228,6 +228,13 @@ def test_what_is_cut_short_goes_on_with_what_came(site: Site) -> None:
     site.run(is_over)
     assert site.store.read().active is not None
     assert not any("manifest.toml" in path for path in site.web.asked[asked:])
+
+
+def test_an_update_goes_on_though_asking_takes_longer_than_the_interval(site: Site) -> None:
+    site.publish(2)
+    site.interval = 0.001
+    site.run(is_over)
+    assert site.store.read().active is not None
 
 
 def test_the_end_of_the_daemon_on_trial_is_no_fault_of_the_candidate(site: Site) -> None:
