@@ -10,7 +10,7 @@ from appliance.updates import stages
 from appliance.updates.orders import CheckAnswer, CheckOrder
 from appliance.updates.service import Asking, Fleet
 from appliance.updates.state import State
-from appliance.updates.store import Store
+from appliance.updates.store import TRUST, Store
 from appliance.updates.timekeeping import judged_time, until_first_check, until_next_check
 
 
@@ -73,7 +73,7 @@ class Lookout:
         quality = self._clock.quality()
         judged = judged_time(now.time, quality, state.issued)
         answer = self._asking.check(
-            CheckOrder(repository=self._fleet.repository, folder=self._store.folder / "trust", now=text_of(judged))
+            CheckOrder(repository=self._fleet.repository, folder=self._store.folder / TRUST, now=text_of(judged))
         )
         self._seen = time.monotonic()
         seen = stages.seen(state, answer.issued, answer.timestamp, elapsed)

@@ -24,12 +24,10 @@ from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
 from appliance.updates.state import Stage, State, Update
 from appliance.updates.store import Store, StoredFile
-from appliance.updates.timekeeping import (
-    FREEZE_AFTER,
-    is_in_window,
-    until_next_try,
-)
+from appliance.updates.telling import facts_of
+from appliance.updates.timekeeping import FREEZE_AFTER, until_next_try
 from appliance.updates.trying import Trying, after_trial
+from appliance.updates.waiting import too_early, too_hot
 from appliance.updates.wishes import Wish, Wishes
 
 TRIES: Final = 6
@@ -95,20 +93,7 @@ class Updater:
 
     def facts(self) -> dict[str, Any]:
         """Give what `model` says, JSON types only. Safe to call from any thread."""
-        state, under = self._state, self._under
-        update = state.update
-        return {
-            "stage": str(state.stage),
-            "active": None if state.active is None else state.active.model_dump(),
-            "previous": None if state.previous is None else state.previous.model_dump(),
-            "candidate": None if update is None else update.release.model_dump(),
-            "rollout": None if update is None else update.rollout,
-            "progress": None if under is None or not under.progress else dict(under.progress),
-            "pinned": state.is_pinned,
-            "why": self._last[0],
-            "code": self._last[1],
-            "last": state.past[-1].model_dump(mode="json") if state.past else None,
-        }
+        return facts_of(self._state, self._under, *self._last)
 
     def history(self) -> dict[str, Any]:
         """Give `facts`, with all that came to an end, newest first, and how much was asked and done. Likewise."""
@@ -131,6 +116,10 @@ class Updater:
         if update is not None and update.stage not in {*TRIED, Stage.STAGED}:
             self._keep(stages.put_off(self._state))  # what came is kept until something else is begun
             self._lookout.hasten(_LOOK)
+        try:
+            self._store.collect(self._state, keeps_incoming=True)
+        except StorageError as error:
+            self._tell(str(error), Code.DISK)
         self._report({})
         for past in self._begun.ended:
             self._report(past.model_dump(mode="json"))
@@ -197,7 +186,7 @@ class Updater:
             Stage.PLANNED: self._plan,
             Stage.DOWNLOADING: self._download,
             Stage.VERIFYING: self._verify,
-            Stage.STAGED: lambda _: not self._fleet.is_hot() and self._advance(Stage.INSPECTING),
+            Stage.STAGED: lambda _: not self._waits(too_hot(self._fleet)) and self._advance(Stage.INSPECTING),
             Stage.INSPECTING: self._inspect,
             Stage.SMOKE: self._smoke,
             Stage.SHADOW: self._shadow,
@@ -237,13 +226,12 @@ class Updater:
         begun = stages.begin(self._state, wanted.update, wanted.offer.release.security_floor)
         self._tell("", None)
         self._keep(begun)
+        self._store.collect(begun)
 
     def _plan(self, _: Update) -> bool:
         under = self._under
-        if under is None or self._fleet.is_hot():
-            return False
-        is_open = is_in_window(self._fleet.window, self._clock.now().time.astimezone())
-        if not self._is_urged and (time.monotonic() < under.begins or not is_open):
+        now = self._clock.now().time.astimezone()
+        if under is None or self._waits(too_hot(self._fleet) or too_early(self._fleet, under, now, self._is_urged)):
             return False
         needed = sum(one.size for one in files_of(under.offer).values())
         if self._store.free_bytes() < needed + ROOM + (under.offer.release.requires.disk_mb << 20):
@@ -348,7 +336,14 @@ class Updater:
             self._under.progress = progress.model_dump()
             self._report({})
 
+    def _waits(self, why: str) -> bool:
+        """Tell why nothing goes on just now, if anything keeps it."""
+        if why:
+            self._tell(why, None)
+        return bool(why)
+
     def _advance(self, stage: Stage) -> bool:
+        self._last = ("", None)
         self._keep(stages.advance(self._state, stage, self._now()))
         log.info("updates: %s", stage)
         return True

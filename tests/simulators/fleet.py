@@ -45,13 +45,13 @@ class Fleet:
 
     def __init__(self, folder: Path, now: datetime | None = None) -> None:
         self.folder, self.now, self.issued = folder, now or datetime.now(UTC), True
-        (folder / "metadata").mkdir(parents=True)
-        (folder / "targets").mkdir()
+        (folder / "metadata").mkdir(parents=True, exist_ok=True)
+        (folder / "targets").mkdir(exist_ok=True)
         self.signers = {role: CryptoSigner.generate_ed25519() for role in (*TOP, *ROLES)}
         self.targets: dict[str, dict[str, TargetFile]] = {role: {} for role in ROLES}
         self.versions = dict.fromkeys((*TOP, *ROLES), 0)
         self.lives = {"timestamp": 7}
-        self._sign_root()
+        self.renew_root()
         self.sign()
 
     @property
@@ -144,7 +144,8 @@ class Fleet:
             timestamp.unrecognized_fields["x-issued"] = text(self.now)
         self._write("timestamp", timestamp, expires)
 
-    def _sign_root(self) -> None:
+    def renew_root(self) -> None:
+        """Sign the next version of the root of trust, with the same keys."""
         root = Root(consistent_snapshot=True)
         for role in TOP:
             root.add_key(self.signers[role].public_key, role)

@@ -24,6 +24,7 @@ from appliance.updates.stages import Stage
 from appliance.updates.starting import find_model
 from appliance.updates.store import Store
 from appliance.updates.updater import Updater
+from appliance.updates.wishes import Wish
 from tests.simulators.fleet import Fleet, Web, served
 from tests.simulators.updating import Direct, Rest, TurnedClock
 
@@ -46,7 +47,8 @@ class Site:
         self.rest, self.clock = Rest(), TurnedClock(NOW)
         self.store = Store(folder / "state")
         self.ended: list[Mapping[str, Any]] = []
-        self.is_metered = False
+        self.is_metered = self.is_hot = False
+        self.window: tuple[str, str] | None = None
         self.root = fleet.root
 
     def publish(self, counter: int, *, trial: Mapping[str, Any] | None = None, **rollout: Any) -> None:
@@ -77,7 +79,9 @@ class Site:
                 Device(Whom("door"), "9", "x86_64"),
                 interval=3600.0,
                 first=first,
+                window=self.window,
                 is_metered=lambda: self.is_metered,
+                is_hot=lambda: self.is_hot,
             ),
             self.store,
             find_model(self.store, boot, lambda: text_of(self.clock.time)),
@@ -216,6 +220,55 @@ def test_a_connection_that_costs_brings_nothing_large(site: Site) -> None:
     site.fleet.sign()
     site.run(lambda facts: "the connection costs" in facts["why"])
     assert site.store.read().update is None
+
+
+def test_a_machine_that_is_too_hot_brings_and_tries_nothing_until_it_has_cooled_down(site: Site) -> None:
+    site.publish(2)
+    site.is_hot = True
+    site.run(lambda facts: "too hot" in facts["why"] and facts["stage"] == "planned")
+    assert not any("weights" in path for path in site.web.asked)
+
+    def heats_up_after_the_download(facts: dict[str, Any]) -> bool:
+        site.is_hot = facts["stage"] not in {"idle", "planned"}
+        return facts["stage"] == "staged" and "too hot" in facts["why"]
+
+    site.is_hot = False
+    site.run(heats_up_after_the_download)
+    assert site.rest.calls == []
+    site.is_hot = False
+    updater = site.run(is_over)
+    assert site.store.read().active is not None
+    assert "too hot" not in updater.facts()["why"]
+
+
+def test_an_update_begins_within_the_owner_s_window_or_when_the_owner_asks_for_it(site: Site) -> None:
+    hour = site.clock.time.astimezone().hour
+    site.window = (f"{(hour + 2) % 24:02}:00", f"{(hour + 4) % 24:02}:00")
+    site.publish(2)
+    site.run(lambda facts: f"between {site.window[0]} and" in facts["why"] if site.window else False)
+    assert not any("weights" in path for path in site.web.asked)
+    site.clock.time += timedelta(hours=3)
+    site.run(is_over)
+    assert site.store.read().active is not None
+    site.clock.time += timedelta(hours=3)
+    site.publish(3)
+    site.run(
+        lambda facts: is_over(facts) and facts["active"]["version"] == "3",
+        on_built=lambda updater: updater.wishes.ask(Wish.UPDATE),
+    )
+
+
+def test_what_finds_no_room_on_the_disk_is_not_brought_and_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.updates.updater.ROOM", 1 << 60)
+    site.publish(2)
+    site.run(lambda facts: facts["code"] == Code.DISK and facts["stage"] == "idle")
+    assert not any("weights" in path for path in site.web.asked)
+
+
+def test_devices_begin_one_after_the_other(site: Site) -> None:
+    site.publish(2, jitter_seconds=86_400)
+    site.run(lambda facts: "turn has not come" in facts["why"])
+    assert not any("weights" in path for path in site.web.asked)
 
 
 def test_an_older_counter_and_other_signatures_are_told_with_their_codes(site: Site, tmp_path: Path) -> None:
