@@ -11,11 +11,11 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE
 
-.PHONY: help setup run test lint format bench prove accuracy link powercut wear kills month delivery fleet conformance \
+.PHONY: help setup run test lint format bench prove accuracy link powercut powercut-update wear kills month delivery fleet conformance \
   docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -65,6 +65,9 @@ accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each agai
 powercut: .venv/.dev ## Cut the power of real messaging at random writes; CUTS=3000 SEED=1 (root, /dev/fuse, loop devices)
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut --cuts $${CUTS:-300} --seed $${SEED:-1} $${JSON:+--json} $${CI:+--may-skip}
+
+powercut-update: .venv/.dev ## Cut the power at random writes of a model's update; CUTS=600 SEED=1 (likewise)
+	@$(BIN)/python -m tests.powercut.updates --cuts $${CUTS:-600} --seed $${SEED:-1} $${JSON:+--json} $${CI:+--may-skip}
 
 kills: .venv/.dev ## Kill daemon and broker in random order while events flow, and audit what arrives; KILLS=200 SEED=1
 	@scripts/get-mosquitto
