@@ -73,7 +73,12 @@ class Lookout:
         quality = self._clock.quality()
         judged = judged_time(now.time, quality, state.issued)
         answer = self._asking.check(
-            CheckOrder(repository=self._fleet.repository, folder=self._store.folder / TRUST, now=text_of(judged))
+            CheckOrder(
+                repository=self._fleet.repository,
+                folder=self._store.folder / TRUST,
+                now=text_of(judged),
+                is_dated=quality is not ClockQuality.UNSYNCED,
+            )
         )
         self._seen = time.monotonic()
         seen = stages.seen(state, answer.issued, answer.timestamp, elapsed)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from appliance.core.child import StoppedError
-from appliance.core.clock import Clock
+from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
@@ -17,7 +17,7 @@ from appliance.updates.formats import Release
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
 from appliance.updates.pieces import Delivery, files_of, pieces_of, too_dear
-from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.refusals import Code, RefusedError, code_of
 from appliance.updates.rollout import start_delay, why_not_now
 from appliance.updates.service import Asking, Breath, Fleet, Gates, Service
 from appliance.updates.stages import TRIED
@@ -139,7 +139,7 @@ class Updater:
         except StoppedError:
             return False
         except (UnavailableError, ConfigError) as error:
-            self._tell(str(error), None)
+            self._tell(str(error), code_of(error))
         except StorageError as error:
             self._tell(str(error), Code.DISK)
             if self._state.update is not None and self._state.stage in {Stage.DOWNLOADING, Stage.VERIFYING}:
@@ -247,13 +247,15 @@ class Updater:
         if self._fleet.is_metered() and (dear := too_dear(pieces, under.metered)):
             self._put_off(f"the connection costs, and {dear} would come whole: it waits for another", None)
             return False
-        order = BringOrder(folder=self._store.incoming_folder(update.release.sha256), pieces=pieces)
+        is_dated = self._clock.quality() is not ClockQuality.UNSYNCED
+        folder = self._store.incoming_folder(update.release.sha256)
+        order = BringOrder(folder=folder, pieces=pieces, is_dated=is_dated)
         try:
             brought = self._errands.bring(order, self._progress)
         except UnavailableError as error:
             under.tries += 1
             if under.tries >= TRIES:
-                self._put_off(str(error), None)
+                self._put_off(str(error), code_of(error))
                 return False
             under.wait = until_next_try(under.wait, error.retry_after, self._source)
             under.due = time.monotonic() + under.wait
@@ -387,7 +389,7 @@ class Updater:
                 raise
             self._tell(error.why, error.code)
         except (UnavailableError, ConfigError) as error:
-            self._tell(str(error), None)
+            self._tell(str(error), code_of(error))
 
     def _now(self) -> str:
         return text_of(self._clock.now().time)

@@ -171,6 +171,7 @@ class Web:
         sent: Bytes of bodies.
         statuses: Answered in place of the file, by a part of its path; with the value of ``Retry-After``.
         replaced: What is sent in place of a file, likewise.
+        kind: As what that is sent: its Content-Type.
     """
 
     url: str = ""
@@ -178,6 +179,7 @@ class Web:
     sent: int = 0
     statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     replaced: dict[str, bytes] = field(default_factory=dict)
+    kind: str = "text/html"
 
 
 @contextmanager
@@ -202,7 +204,7 @@ def served(folder: Path) -> Iterator[Web]:
             for part, content in web.replaced.items():
                 if part in self.path:
                     self.send_response(200)
-                    self.send_header("Content-Type", "text/html")
+                    self.send_header("Content-Type", web.kind)
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content)
