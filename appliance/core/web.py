@@ -19,7 +19,7 @@ from appliance.core.errors import ModelError, UnavailableError
 MOST_RETRY_AFTER: Final = 86_400.0
 """Seconds that a server can ask to be left alone for; one that asks for more is asked again all the same."""
 
-BESIDE: Final = 64 << 10
+BESIDE: Final = 32 << 10
 """Bytes of an answer beside its content: its head, and how the content is cut into chunks."""
 
 _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, <openssl/x509_vfy.h>

@@ -1,8 +1,11 @@
 """A TCP proxy on loopback that breaks connections after so many bytes, and counts what goes over the wire."""
 
+import fcntl
 import socket
 import struct
+import termios
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -41,11 +44,13 @@ class BreakingProxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for end in list(self._open):
+        for end in self._open:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5.0)
+        for end in self._open:
+            end.close()
 
     @property
     def url(self) -> str:
@@ -76,6 +81,7 @@ class BreakingProxy:
                 with self._lock:
                     self.carried += len(data)
                 if sent == bound:
+                    _wait_until_acknowledged(sink)  # else what was counted would never be on the wire
                     self.broken += 1
                     # a reset, as of a router that has forgotten the connection
                     sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -85,3 +91,9 @@ class BreakingProxy:
                 end.shutdown(socket.SHUT_RDWR)
         if bound and sent == bound:
             sink.close()
+
+
+def _wait_until_acknowledged(connection: socket.socket) -> None:
+    deadline, waiting = time.monotonic() + 5.0, threading.Event()
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0] and time.monotonic() < deadline:
+        waiting.wait(0.001)

@@ -307,6 +307,6 @@ def test_trouble_crosses_the_border_of_the_process_as_what_it_is(
     fleet: Fleet, web: Web, errands: Errands, tmp_path: Path
 ) -> None:
     web.statuses["timestamp"] = (503, "120")
-    with pytest.raises(UnavailableError, match="503") as unavailable:
+    with pytest.raises(UnreachedError, match="503") as unreached:
         errands.check(order(fleet, web.url, tmp_path / "trust"))
-    assert unavailable.value.retry_after == 120
+    assert (unreached.value.retry_after, unreached.value.code) == (120, Code.SERVER)

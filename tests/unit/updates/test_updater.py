@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,7 +16,7 @@ from appliance.updates import service as needed
 from appliance.updates.choosing import Device
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
-from appliance.updates.orders import Repository
+from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, CheckOrder, Progress, Repository
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
 from appliance.updates.service import Breath
@@ -49,6 +49,7 @@ class Site:
         self.ended: list[Mapping[str, Any]] = []
         self.is_metered = self.is_hot = False
         self.window: tuple[str, str] | None = None
+        self.errands = Direct()
         self.root = fleet.root
 
     def publish(self, counter: int, *, trial: Mapping[str, Any] | None = None, **rollout: Any) -> None:
@@ -90,7 +91,7 @@ class Site:
             clock=self.clock,
             boot=boot,
             report=report,
-            errands=Direct(),
+            errands=self.errands,
             breath=breath,
         )
         thread = threading.Thread(target=updater.run, args=(stop,))
@@ -295,6 +296,37 @@ def test_a_device_without_a_clock_is_updated_and_notices_a_frozen_fleet(site: Si
     site.run(lambda facts: facts["code"] == Code.FREEZE)
     site.fleet.sign()
     site.run(lambda facts: facts["why"].endswith("in service"))
+
+
+@pytest.mark.parametrize(("how", "is_dated"), [(ClockQuality.UNSYNCED, False), (ClockQuality.HOLDOVER, True)])
+def test_certificates_are_held_against_the_clock_only_where_that_can_be_trusted(
+    site: Site,
+    how: ClockQuality,
+    is_dated: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    class Noting(Direct):
+        asked: ClassVar[list[bool]] = []
+
+        def check(self, wanted: CheckOrder) -> CheckAnswer:
+            self.asked.append(wanted.is_dated)
+            return super().check(wanted)
+
+        def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+            self.asked.append(wanted.is_dated)
+            return super().bring(wanted, tell)
+
+    site.clock, site.errands = TurnedClock(NOW, how), Noting()
+    site.publish(2)
+    site.run(is_over)
+    assert Noting.asked == [is_dated, is_dated]
+
+
+def test_why_the_fleet_cannot_be_had_is_told_with_a_code(site: Site) -> None:
+    site.web.statuses["timestamp"] = (503, "")
+    site.run(lambda facts: facts["code"] == Code.SERVER and "503" in facts["why"])
+    site.web.statuses.clear()
+    site.web.replaced["timestamp"] = b"<html>"
+    site.run(lambda facts: facts["code"] == Code.PORTAL)
 
 
 def test_a_clock_that_is_right_sees_that_a_fleet_has_expired(site: Site) -> None:
