@@ -21,6 +21,7 @@ from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
+from appliance.daemon.metered import Metered
 from appliance.inference.artifacts import locate_model
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
@@ -257,7 +258,7 @@ class FleetModels:
             interval=fleet.interval,
             first=fleet.first,
             window=fleet.window,
-            is_metered=lambda: fleet.metered,
+            is_metered=Metered(fleet.metered),
             is_hot=lambda: (read_machine(self._settings.device.state_dir).temperature_c or 0.0) > _HOT_C,
         )
 

@@ -244,8 +244,9 @@ class Updater:
         if under is None or time.monotonic() < under.due:
             return False
         pieces = pieces_of(under.offer, self._store)
-        if self._fleet.is_metered() and (dear := too_dear(pieces, under.metered)):
-            self._put_off(f"the connection costs, and {dear} would come whole: it waits for another", None)
+        under.dear = too_dear(pieces, under.metered)
+        if under.dear and self._fleet.is_metered():
+            self._put_off(f"the connection costs, and {under.dear} would come whole: it waits for another", None)
             return False
         is_dated = self._clock.quality() is not ClockQuality.UNSYNCED
         folder = self._store.incoming_folder(update.release.sha256)
@@ -337,6 +338,8 @@ class Updater:
         if self._under is not None:
             self._under.progress = progress.model_dump()
             self._report({})
+            if self._under.dear and self._fleet.is_metered():
+                raise UnavailableError(f"the connection costs now, and {self._under.dear} comes whole: it waits")
 
     def _waits(self, why: str) -> bool:
         """Tell why nothing goes on just now, if anything keeps it."""

@@ -1,5 +1,6 @@
 """The worker of updates: a good release is committed, and whatever goes wrong ends on what was there before."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -221,6 +222,53 @@ def test_a_connection_that_costs_brings_nothing_large(site: Site) -> None:
     site.fleet.sign()
     site.run(lambda facts: "the connection costs" in facts["why"])
     assert site.store.read().update is None
+
+
+def test_a_connection_that_begins_to_cost_ends_a_download_which_goes_on_over_another(site: Site) -> None:
+    class Changing(Direct):
+        def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+            def costs_by_then(progress: Progress) -> None:
+                site.is_metered = 0 < progress.done < progress.whole
+                tell(progress)
+
+            return super().bring(wanted, costs_by_then)
+
+    folder = model(site.folder / "large", "7")
+    (folder / "weights.onnx").write_bytes(bytes(range(250)) * 4000)
+    site.fleet.roll_out("persons", site.fleet.release(folder, 7), metered="deltas", trial=TRIAL)
+    site.fleet.sign()
+    site.errands = Changing()
+    site.run(lambda facts: "costs now, and weights.onnx" in facts["why"])
+    site.errands, site.is_metered = Direct(), True
+    site.run(lambda facts: "it waits for another" in facts["why"])
+    assert site.store.read().update is None
+    site.is_metered, sent = False, site.web.sent
+    site.run(is_over)
+    assert site.store.read().active is not None
+    assert site.web.sent > sent
+
+
+def test_a_connection_that_costs_brings_deltas_where_a_rollout_says_so(site: Site) -> None:
+    folder = model(site.folder / "large", "7")
+    (folder / "weights.onnx").write_bytes(bytes(100_000))
+    site.fleet.roll_out("persons", site.fleet.release(folder, 7), metered="all", trial=TRIAL)
+    site.fleet.sign()
+    site.is_metered = True
+    site.run(is_over)
+    bsdiff4 = pytest.importorskip("bsdiff4")
+    newer = model(site.folder / "newer", "8")
+    (newer / "weights.onnx").write_bytes(bytes(99_999) + b"x")
+    delta = bsdiff4.diff(bytes(100_000), (newer / "weights.onnx").read_bytes())
+    site.fleet.put("models", "deltas/7-8", delta)
+    base = hashlib.sha256(bytes(100_000)).hexdigest()
+    weights = {"path": "models/persons/8/weights.onnx", "deltas": [{"base": base, "path": "deltas/7-8"}]}
+    chosen = site.fleet.release(newer, 8, files={"weights.onnx": weights})
+    site.fleet.roll_out("persons", chosen, metered="deltas", trial=TRIAL)
+    site.fleet.sign()
+    site.web.asked.clear()
+    site.run(lambda facts: is_over(facts) and facts["active"]["version"] == "8")
+    assert any("deltas/" in path for path in site.web.asked)
+    assert not any("weights.onnx" in path for path in site.web.asked)
 
 
 def test_a_machine_that_is_too_hot_brings_and_tries_nothing_until_it_has_cooled_down(site: Site) -> None:
