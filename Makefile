@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS PICTURES TUF_CONFORMANCE
 
-.PHONY: help setup run test lint format bench prove accuracy link powercut powercut-update wear kills month delivery fleet conformance \
+.PHONY: help setup run test lint format bench prove accuracy link powercut powercut-update wear kills month delivery fleet fleet-cost conformance \
   docs lock clean
 
 help: ## Show this list
@@ -88,6 +88,9 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto
 	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py $$ARGS
+
+fleet-cost: .venv/.dev ## Measure what a fleet costs its web server, on the wire (JSON=1; PICTURES=folder: also a delta; minutes)
+	@$(BIN)/python -m tests.bench.fleet_cost $${PICTURES:+--pictures "$$PICTURES"} $${JSON:+--json}
 
 conformance: .venv/.dev ## Run The Update Framework's conformance suite against our client; needs faketime
 ##   TUF_CONFORMANCE=folder, a checkout of github.com/theupdateframework/tuf-conformance  ARGS="-k rollback"
