@@ -196,7 +196,7 @@ class _Bounded(io.RawIOBase):
     def _judge(self, got: int) -> None:
         self._got += got
         if self._got > self._most:
-            raise EndlessError(f"the server sends more than {self._most} bytes, and there can be {self._bounds.most}")
+            raise EndlessError(f"the server sends more than {self._bounds.most} bytes and what belongs to them")
         waited = time.monotonic() - self._begin - self._bounds.patience
         if got and self._got < self._bounds.slowest * waited:
             raise SlowError(f"the server sends less than {self._bounds.slowest:g} bytes a second; try again later")
