@@ -242,6 +242,29 @@ def test_another_part_than_was_asked_for_begins_anew_and_a_part_of_what_was_aske
         assert refused_as(f"{told.url}/weights.onnx", tmp_path / "again") is Code.NETWORK
 
 
+def test_a_fleet_is_reached_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def proxy(client: Client) -> None:
+        asked.append(client.request.split(b"\r\n")[0])
+        if client.request.startswith(b"CONNECT"):
+            client.say(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        else:
+            client.say(HEAD + b"Content-Length: 100000\r\n\r\n" + CONTENT)
+
+    monkeypatch.delenv("no_proxy", raising=False)
+    with speaking(proxy) as told:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, told.url)
+        fetched("http://fleet.example/weights.onnx", tmp_path)
+        assert MetadataFetcher().download_bytes("http://fleet.example/1.json", 200_000) == CONTENT
+        assert refused_as("https://fleet.example/weights.onnx", tmp_path / "tls") is Code.NETWORK
+    first, second, tunnel = asked
+    assert first.startswith(b"GET http://fleet.example/weights.onnx ")
+    assert second.startswith(b"GET http://fleet.example/1.json ")
+    assert tunnel.startswith(b"CONNECT fleet.example:443 ")
+
+
 class Secured:
     """A fleet behind HTTPS.
 
