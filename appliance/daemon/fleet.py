@@ -21,6 +21,7 @@ from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
+from appliance.daemon.metered import Metered
 from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.faults import Fault, fault_of
@@ -281,7 +282,7 @@ class FleetModels:
             interval=fleet.interval,
             first=fleet.first,
             window=fleet.window,
-            is_metered=lambda: fleet.metered,
+            is_metered=Metered(fleet.metered),
             hints=self._next_hint,
             hint_spread=fleet.hint_spread,
             is_hot=lambda: (read_machine(self._settings.device.state_dir).temperature_c or 0.0) > _HOT_C,
