@@ -1,7 +1,7 @@
 """Puts a release among what waits for signatures, its files among what is published, and deltas beside them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,12 +11,13 @@ from tuf.api.metadata import TargetFile, Targets
 
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import MANIFEST_NAME
-from appliance.updates.formats import Delta, Licence, Release, ReleaseFile
+from appliance.updates.formats import Delta, Licence, Plain, Release, ReleaseFile
 from appliance.workbench.progress import with_progress
 from appliance.workbench.publishing.ceremony import draft
 from appliance.workbench.publishing.deltas import Made, is_tried, make_delta
 from appliance.workbench.publishing.release import Contents
 from appliance.workbench.publishing.repository import MODELS, Repository
+from appliance.workbench.publishing.sealing import sealed
 
 CUSTOM: Final = "edgecam"
 """Under what a release stands in a target's custom metadata."""
@@ -121,6 +122,7 @@ def add(
     *,
     security_floor: int = 0,
     may_return_to: Sequence[str] = (),
+    encrypt_to: Sequence[str] = (),
 ) -> Added:
     """Stage a release.
 
@@ -130,6 +132,7 @@ def add(
         now: UTC.
         security_floor: Counter below which nothing runs any more once this release was seen.
         may_return_to: Versions that a rollout of this release may go back to.
+        encrypt_to: Public keys of age that its weights are encrypted for; empty: they are published in the clear.
 
     Raises:
         ConfigError: Its version is there already, or what it may return to is not.
@@ -148,7 +151,11 @@ def add(
             f"a security floor of {security_floor} would forbid this release itself, which is number {counter}"
         )
     folder = f"models/{name}/{version}"
+    plain: Mapping[str, Plain] = {}
+    if encrypt_to:
+        contents, plain = sealed(contents, encrypt_to)
     files, tried, deltas = _files(repository, contents, before[-BASES:], targets, folder)
+    files |= {file: files[file].model_copy(update={"plain": held}) for file, held in plain.items()}
     release = Release(
         schema=1,
         name=name,
@@ -162,6 +169,7 @@ def add(
         files=files,
         security_floor=security_floor,
         may_downgrade_to=tuple(find_release(targets, name, one).sha256 for one in may_return_to),
+        recipients=tuple(encrypt_to),
     )
     for path, content in deltas.items():
         _sign_for(targets, repository, path, content)
