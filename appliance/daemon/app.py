@@ -182,7 +182,7 @@ class App:
             return None
         from appliance.daemon.fleet import FleetModels  # noqa: PLC0415
 
-        return FleetModels(self._settings, self._clock, read_boot_id())
+        return FleetModels(self._settings, self._clock, read_boot_id(), self._board)
 
     def _add_fleet(self, fleet: "FleetModels | None", server: Server) -> None:
         """Have models taken from a fleet, where there is one, and as the owner asks."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from appliance.core.errors import ModelError
 from appliance.updates import stages
+from appliance.updates.permits import FREE, Judge, Permit
 from appliance.updates.refusals import Code
 from appliance.updates.state import Past, Stage, State
 from appliance.updates.store import Store
@@ -19,23 +20,26 @@ class Beginning:
         folder: Of the model; None: the factory model, which the configuration names.
         state: As it is kept.
         ended: What came to an end at the start, because it had been cut short or cannot be loaded.
+        permit: Whether the active release may be run now; where it may not, the factory model is loaded meanwhile.
     """
 
     folder: Path | None
     state: State
     ended: tuple[Past, ...] = ()
+    permit: Permit = FREE
 
 
-def find_model(store: Store, boot: str, now: Callable[[], str]) -> Beginning:
+def find_model(store: Store, boot: str, now: Callable[[], str], judge: Judge = lambda _: FREE) -> Beginning:
     """Decide what to load, and keep that it was begun.
 
     What was cut short is judged; the candidate on trial comes first, then the active release, the one before it, and
-    the factory model. A release whose files are not what they were is given up.
+    the factory model. A release whose files are not what they were is given up; one that may not be run now is kept.
 
     Args:
         store: Where models from the fleet lie.
         boot: The kernel's id of this boot.
         now: UTC, for the history.
+        judge: Tells whether the active release may be run now.
 
     Raises:
         StorageError: The state cannot be read or kept.
@@ -44,17 +48,22 @@ def find_model(store: Store, boot: str, now: Callable[[], str]) -> Beginning:
     state = stages.resumed(found, boot, now())
     while True:
         is_trial = state.stage is Stage.TRIAL
+        permit = FREE if is_trial else judge(state)
+        if permit.code is not None:
+            return _kept(store, found, state, None, permit)
         counted = stages.attempt(state, boot) if is_trial else stages.started(state, boot, now())
         held = counted.in_service
         if held is None:
             return _kept(store, found, counted, None)
         try:
-            return _kept(store, found, counted, store.check(held.sha256))
+            return _kept(store, found, counted, store.check(held.sha256), permit)
         except ModelError as error:
             state = without(counted, Code.HASH, str(error), now())
 
 
-def after_failure(store: Store, state: State, why: str, boot: str, now: Callable[[], str]) -> Beginning:
+def after_failure(
+    store: Store, state: State, why: str, boot: str, now: Callable[[], str], *, judge: Judge = lambda _: FREE
+) -> Beginning:
     """Decide what to load after what was begun could not be opened.
 
     Raises:
@@ -62,7 +71,7 @@ def after_failure(store: Store, state: State, why: str, boot: str, now: Callable
     """
     left = without(state, Code.STARTS, why, now())
     store.write(left)
-    return replace(find_model(store, boot, now), ended=left.past[-1:])
+    return replace(find_model(store, boot, now, judge), ended=left.past[-1:])
 
 
 def without(state: State, code: Code, why: str, now: str) -> State:
@@ -72,7 +81,7 @@ def without(state: State, code: Code, why: str, now: str) -> State:
     return stages.give_up_active(state, code, why, now)
 
 
-def _kept(store: Store, found: State, state: State, folder: Path | None) -> Beginning:
+def _kept(store: Store, found: State, state: State, folder: Path | None, permit: Permit = FREE) -> Beginning:
     if state != found:
         store.write(state)
-    return Beginning(folder, state, tuple(one for one in state.past if one not in found.past))
+    return Beginning(folder, state, tuple(one for one in state.past if one not in found.past), permit)

@@ -16,6 +16,7 @@ from appliance.updates.choosing import Wanted, choose, is_halted
 from appliance.updates.formats import Release
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
+from appliance.updates.permits import FREE, Judge, Permit
 from appliance.updates.pieces import Delivery, files_of, pieces_of, too_dear
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import start_delay, why_not_now
@@ -24,13 +25,11 @@ from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
 from appliance.updates.state import Stage, State, Update
 from appliance.updates.store import Store, StoredFile
-from appliance.updates.timekeeping import (
-    FREEZE_AFTER,
-    is_in_window,
-    until_next_try,
-)
-from appliance.updates.trying import Trying, after_trial
+from appliance.updates.telling import facts_of
+from appliance.updates.timekeeping import FREEZE_AFTER, is_in_window, until_next_try
+from appliance.updates.trying import Trying
 from appliance.updates.wishes import Wish, Wishes
+from appliance.updates.withholding import Withholding
 
 TRIES: Final = 6
 """How often a download is begun before the update is put off until the next check."""
@@ -60,6 +59,8 @@ class Updater:
         report: Called, in this worker's thread, whenever `facts` have changed; with what came to an end, if anything.
         errands: Speaks to the fleet.
         breath: Of this worker.
+        judge: Tells whether the active release may be run now.
+        on_permit: Is told what that has found.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class Updater:
         report: Callable[[Mapping[str, Any]], None],
         errands: Asking,
         breath: Breath,
+        judge: Judge = lambda _: FREE,
+        on_permit: Callable[[Permit], None] = lambda _: None,
     ) -> None:
         self.name = "updates"
         self.pulse = breath.pulse
@@ -91,24 +94,14 @@ class Updater:
         self._seen: dict[str, float] = {}
         self._lookout = Lookout(fleet, store, clock, errands, self._source)
         self._trying = Trying(service, self._look, breath.ending)
+        self._withholding = Withholding(judge, service, store, begun.permit, on_permit)
         self._works_at = time.monotonic() + WORKS_AFTER
 
     def facts(self) -> dict[str, Any]:
         """Give what `model` says, JSON types only. Safe to call from any thread."""
-        state, under = self._state, self._under
-        update = state.update
-        return {
-            "stage": str(state.stage),
-            "active": None if state.active is None else state.active.model_dump(),
-            "previous": None if state.previous is None else state.previous.model_dump(),
-            "candidate": None if update is None else update.release.model_dump(),
-            "rollout": None if update is None else update.rollout,
-            "progress": None if under is None or not under.progress else dict(under.progress),
-            "pinned": state.is_pinned,
-            "why": self._last[0],
-            "code": self._last[1],
-            "last": state.past[-1].model_dump(mode="json") if state.past else None,
-        }
+        under = self._under
+        progress = None if under is None else under.progress
+        return facts_of(self._state, progress=progress, last=self._last, permit=self._withholding.permit)
 
     def history(self) -> dict[str, Any]:
         """Give `facts`, with all that came to an end, newest first, and how much was asked and done. Likewise."""
@@ -139,6 +132,8 @@ class Updater:
         """Do one thing; tell whether there is more to do at once."""
         try:
             self._obey()
+            if self._withholding.look(self._state):
+                self._report({})
             if self._lookout.is_due:
                 self._check()
                 return True
@@ -188,7 +183,7 @@ class Updater:
             return
         self._keep(stages.give_up_active(self._state, Code.OWNER, "the owner has taken it back", self._now()))
         self._under = None
-        after_trial(self._service, self._store, self._state)
+        self._withholding.restore(self._state)
         self._ended()
         self._store.collect(self._state)
 
@@ -298,7 +293,8 @@ class Updater:
     def _smoke(self, update: Update) -> bool:
         self._attempt()
         active = self._state.active
-        beside = self._service.factory() if active is None else self._store.check(active.sha256)
+        is_run = active is not None and self._withholding.permit.code is None
+        beside = self._store.check(active.sha256) if active is not None and is_run else self._service.factory()
         trial = update.trial
         self._gates.smoke(self._store.check(update.release.sha256), beside, trial.latency_percent, trial.memory_percent)
         is_shadowed = not update.is_return and trial.shadow_frames
@@ -334,7 +330,7 @@ class Updater:
         self._under = None
         self._tell(why, code)
         if was_in_service:
-            after_trial(self._service, self._store, self._state)
+            self._withholding.restore(self._state)
         self._ended()
         self._store.collect(self._state)
 

@@ -17,6 +17,7 @@ from appliance.updates.choosing import Device
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
+from appliance.updates.permits import Permits
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
 from appliance.updates.service import Breath
@@ -49,9 +50,16 @@ class Site:
         self.is_metered = False
         self.root = fleet.root
 
-    def publish(self, counter: int, *, trial: Mapping[str, Any] | None = None, **rollout: Any) -> None:
+    def publish(
+        self,
+        counter: int,
+        *,
+        trial: Mapping[str, Any] | None = None,
+        licence: Mapping[str, str] | None = None,
+        **rollout: Any,
+    ) -> None:
         folder = model(self.folder / f"v{counter}", str(counter))
-        chosen = self.fleet.release(folder, counter)
+        chosen = self.fleet.release(folder, counter, **({"licence": licence} if licence else {}))
         self.fleet.roll_out("persons", chosen, trial={**TRIAL, **(trial or {})}, **rollout)
         self.fleet.sign()
 
@@ -67,6 +75,8 @@ class Site:
         breath = Breath(Pulse(60.0))
         stop = threading.Event()
 
+        judge = Permits(self.store, self.clock).of_active
+
         def report(ended: Mapping[str, Any]) -> None:
             if ended:
                 self.ended.append(ended)
@@ -80,7 +90,7 @@ class Site:
                 is_metered=lambda: self.is_metered,
             ),
             self.store,
-            find_model(self.store, boot, lambda: text_of(self.clock.time)),
+            find_model(self.store, boot, lambda: text_of(self.clock.time), judge),
             gates=self.rest,
             service=self.rest,
             clock=self.clock,
@@ -88,6 +98,7 @@ class Site:
             report=report,
             errands=Direct(),
             breath=breath,
+            judge=judge,
         )
         thread = threading.Thread(target=updater.run, args=(stop,))
         thread.start()
@@ -257,3 +268,13 @@ def test_where_no_frame_comes_the_candidate_waits(site: Site) -> None:
     site.run(is_over)
     assert site.store.read().active is not None
     assert site.rest.calls.count("put in service") == 2
+
+
+def test_what_the_owner_and_the_fleet_are_told_of_a_licence_is_in_model(site: Site) -> None:
+    site.publish(2, licence={"spdx": "MIT", "expires": "2026-12-20"})
+    facts = site.run(lambda facts: is_over(facts) and facts["licence"] is not None).facts()
+    assert (facts["licence"], facts["withheld"]) == ({"expires": "2026-12-20", "days": 27}, None)
+    site.clock.time = datetime(2026, 12, 21, tzinfo=UTC)
+    facts = site.run(lambda facts: facts["withheld"] is not None, first=3600.0).facts()
+    assert facts["withheld"]["code"] == "E_LICENCE"
+    assert facts["active"]["version"] == "2"
