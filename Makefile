@@ -9,9 +9,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA TUF_CONFORMANCE
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE
 
-.PHONY: help setup run test lint format bench prove accuracy fleet conformance docs lock clean
+.PHONY: help setup run test lint format bench prove accuracy link powercut wear kills month delivery fleet conformance \
+  docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
@@ -53,9 +54,33 @@ prove: .venv/.dev ## See whether the drawn street and a clip are told rightly (M
 	echo; $(BIN)/python -m tests.proof.clip $${MODEL:+--model "$$MODEL"} $${CLIP:+--clip "$$CLIP"} || trouble=$$?; \
 	exit $$trouble
 
+link: .venv/.dev ## Find half-open links with the settings as they come, restart the broker of 500 devices; minutes
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest -s tests/proof/link_at_length.py $$ARGS
+
 accuracy: .venv/.dev ## Measure others' detectors on COCO photographs, each against its own figure (JSON=1)
 ##   DATA=folder with models/ and eval/coco_val400; else ../shared/data, and nothing is measured without it
 	@$(BIN)/python -m tests.proof.accuracy $${DATA:+--data "$$DATA"} $${JSON:+--json}
+
+powercut: .venv/.dev ## Cut the power of real messaging at random writes; CUTS=3000 SEED=1 (root, /dev/fuse, loop devices)
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.powercut --cuts $${CUTS:-300} --seed $${SEED:-1} $${JSON:+--json} $${CI:+--may-skip}
+
+kills: .venv/.dev ## Kill daemon and broker in random order while events flow, and audit what arrives; KILLS=200 SEED=1
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.proof.kills --kills $${KILLS:-200} --seed $${SEED:-1} $${JSON:+--json}
+
+month: .venv/.dev ## Put 30 days of events into the outbox without a broker, then drain it with live events between them
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.proof.month $${JSON:+--json}
+
+delivery: .venv/.dev ## Time the drain of what is on disk, and its CPU, beside bare paho with all in memory (JSON=1)
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.bench.delivery $${JSON:+--json}
+
+wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (root, /dev/fuse, loop devices; JSON=1)
+	@scripts/get-mosquitto
+	@$(BIN)/python -m tests.powercut.wear $${JSON:+--json}
 
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto
@@ -68,9 +93,10 @@ conformance: .venv/.dev ## Run The Update Framework's conformance suite against 
 	@bin="$$(realpath -s $(BIN))"; cd "$$TUF_CONFORMANCE" && PYTHONPATH="$(CURDIR)" "$$bin/python" -m pytest -p no:cacheprovider \
 	  tuf_conformance --entrypoint "$$bin/python $(CURDIR)/tests/conformance/tuf_client.py" $$ARGS
 
-docs: .venv/.dev ## Write docs/configuration.md and docs/schemas/fleet again from the types
+docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/edgecam-workbench schemas --output docs
 	@$(BIN)/python -m appliance.workbench.publishing.schemas docs/schemas/fleet
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)

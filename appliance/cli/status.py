@@ -87,6 +87,8 @@ def _sight(camera: dict[str, Any]) -> str:
     """Give what a camera's model sees in a few words, whatever its task; as markup."""
     from rich.markup import escape
 
+    if not camera["looking"]:
+        return "not looking"
     if "objects" in camera:
         return str(camera["objects"])
     if "label" in camera:

@@ -13,12 +13,13 @@ from appliance.config.cameras import (
     Zone,
 )
 from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, public_address, setting
+from appliance.config.fleet import FleetSettings
 from appliance.config.labels import check_labels, check_places
 from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
+from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.config.settings import (
     DEFAULT_PATH,
     DeviceSettings,
-    FleetSettings,
     MessagingSettings,
     ModelSettings,
     OutboxSettings,
@@ -38,11 +39,14 @@ __all__ = [
     "DeviceSettings",
     "FileCameraSettings",
     "FleetSettings",
+    "FrigateSettings",
+    "HomeAssistantSettings",
     "Imx500CameraSettings",
     "Line",
     "MessagingSettings",
     "ModelSettings",
     "Name",
+    "OnvifSettings",
     "OutboxSettings",
     "Picamera2CameraSettings",
     "Point",

@@ -151,7 +151,7 @@ class Declaration:
                 target = self._definitions[merged.pop("$ref").rpartition("/")[2]]
                 merged = {**target, **merged}
             elif "anyOf" in merged:
-                [form] = [form for form in merged.pop("anyOf") if form.get("type") != "null"]
+                [form, *_] = [form for form in merged.pop("anyOf") if form.get("type") != "null"]
                 merged = {**form, **merged}
             else:
                 return type(self)(merged, is_required, self._definitions)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from appliance.core.errors import ConfigError
 
 SECRET_FORMS = '{ file = "PATH" } or { credential = "NAME" }, never the secret itself'  # noqa: S105 - words about secrets
-_DEVICE_TOPICS = ("availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
+_DEVICE_TOPICS = ("audit", "availability", "cmd", "gap", "health", "info", "model")  # docs/ARCHITECTURE.md, "Topics"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*://)?)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _SERVER = re.compile(r"(?:\[[0-9A-Za-z:.%]*\]|[^:=&\[\]]*)(?::[0-9]*)?")
@@ -131,7 +131,7 @@ class Secret(Section):
         """
         secret = self.read_lines(where).partition("\n")[0].rstrip("\r")
         if not secret:
-            raise ConfigError(f"{where}: the first line of {self._path(where)} is empty; write the secret there")
+            raise ConfigError(f"{where}: the first line of {self.path(where)} is empty; write the secret there")
         return secret
 
     def read_lines(self, where: str) -> str:
@@ -140,7 +140,7 @@ class Secret(Section):
         Raises:
             ConfigError: It is not there, or others can read the file.
         """
-        path = self._path(where)
+        path = self.path(where)
         try:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
@@ -154,7 +154,12 @@ class Secret(Section):
         except UnicodeDecodeError as error:
             raise ConfigError(f"{where}: the secret in {path} is not UTF-8") from error
 
-    def _path(self, where: str) -> Path:
+    def path(self, where: str) -> Path:
+        """Give where the secret lies.
+
+        Raises:
+            ConfigError: It is a credential, and systemd has handed over none.
+        """
         if self.file is not None:
             return self.file
         directory = os.environ.get("CREDENTIALS_DIRECTORY")

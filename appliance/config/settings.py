@@ -10,6 +10,8 @@ from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.config.fleet import FleetSettings
+from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.core.providers import ProviderName
 
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
@@ -189,8 +191,40 @@ class OutboxSettings(Section):
     max_age: float = setting(
         30 * 86400.0, "Longest time a message is kept.", unit="seconds", ge=60.0, le=3650 * 86400.0
     )
-    commit_rows: int = setting(32, "Most messages in one commit.", unit="messages", ge=1, le=1000)
-    commit_interval: float = setting(0.25, "Longest wait before a commit.", unit="seconds", ge=0.01, le=5.0)
+    mode: Literal["strict", "grouped", "economy"] = setting(
+        "grouped",
+        "How much a power cut may take: what came in within the last commit. `strict`: every message has its own; "
+        "`grouped`: 250 ms or 32 messages; `economy`: 5 s or 128 messages, for the least wear.",
+    )
+    commit_rows: int | None = setting(
+        None, "Most messages in one commit; none: as the mode says.", unit="messages", example=32, ge=1, le=1000
+    )
+    commit_interval: float | None = setting(
+        None, "Longest wait before a commit; none: as the mode says.", unit="seconds", example=0.25, ge=0.01, le=5.0
+    )
+    replay_window: float = setting(
+        86400.0,
+        "Time for which a message that the broker has is kept, so that it can be sent again; 0: not at all.",
+        unit="seconds",
+        ge=0.0,
+        le=3650 * 86400.0,
+    )
+    replay_share: float = setting(
+        0.2,
+        "Largest part of `max_rows` and `max_bytes` that those may take; they go before any that waits.",
+        ge=0.0,
+        le=1.0,
+    )
+
+    @property
+    def rows_per_commit(self) -> int:
+        """Most messages in one commit."""
+        return self.commit_rows or {"strict": 1, "grouped": 32, "economy": 128}[self.mode]
+
+    @property
+    def seconds_per_commit(self) -> float:
+        """Longest wait before a commit, in seconds."""
+        return self.commit_interval or {"strict": 0.01, "grouped": 0.25, "economy": 5.0}[self.mode]
 
 
 class TlsSettings(Section):
@@ -202,6 +236,10 @@ class TlsSettings(Section):
     cert_file: Path | None = setting(None, "This device's certificate.", example="/etc/edgecam/tls/device.pem")
     key_file: Path | None = setting(
         None, "This device's private key, mode 0600 or stricter.", example="/etc/edgecam/tls/device.key"
+    )
+    verify: bool = setting(
+        True,
+        "Check the broker's certificate and name; false: anybody can pose as the broker, and the device is degraded.",
     )
 
     @model_validator(mode="after")
@@ -222,6 +260,12 @@ class MessagingSettings(Section):
         max_length=512,
     )
     username: str | None = setting(None, "User name.", max_length=255, example="edgecam")
+    username_from: Secret | None = setting(
+        None,
+        "Where the user name is kept, in place of `username`.",
+        accepts=SECRET_FORMS,
+        example={"credential": "broker-user"},
+    )
     password: Secret | None = setting(
         None, "Password.", accepts=SECRET_FORMS, example={"file": "/etc/edgecam/password"}
     )
@@ -229,7 +273,43 @@ class MessagingSettings(Section):
     keepalive: int = setting(
         30, "A silent link is found dead after about one and a half times this.", unit="seconds", ge=5, le=3600
     )
+    ack_timeout: float = setting(
+        20.0,
+        "A connection on which no message is acknowledged for so long is dropped and made anew.",
+        unit="seconds",
+        ge=1.0,
+        le=3600.0,
+    )
+    reconnect_spread: float = setting(
+        50.0,
+        "After the broker has ended the connection, the next begins at random within this time, so that a fleet does "
+        "not come back in one second; not with a broker on this machine. 0: at once, for a single device.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
+    start_spread: float = setting(
+        10.0,
+        "After the machine has booted, the first connection begins within this time, at a moment of this device's own.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     inflight: int = setting(64, "Most messages sent and not yet acknowledged.", unit="messages", ge=1, le=1000)
+    replay_rate: float = setting(
+        50.0,
+        "How fast what waited is sent once the broker is back; what happens now goes first; 0: as fast as it goes.",
+        unit="messages per second",
+        ge=0.0,
+        le=10_000.0,
+    )
+    replay_spread: float = setting(
+        60.0,
+        "After more than five minutes without a broker, what waited begins at random within this time.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     detections_interval: float = setting(
         1.0,
         "Least time between two `detections`, `classification`, `segmentation` or `masks` messages of a camera; "
@@ -246,60 +326,26 @@ class MessagingSettings(Section):
         le=1.0,
     )
     masks: bool = setting(False, "Of a segmentation network: publish `masks` too, outlines of what is seen.")
+    commands: bool = setting(
+        False,
+        "Obey commands below `cmd`. Whoever may publish there can blind a camera: give the broker access rights first.",
+    )
+    pictures: bool = setting(False, "Let the command `snapshot` send a picture of a camera through the broker.")
     health_interval: float = setting(60.0, "Time between two `health` messages.", unit="seconds", ge=1.0, le=3600.0)
+    ack: Literal["puback", "end-to-end"] = setting(
+        "puback",
+        "When a durable message counts as delivered: when the broker has it, or only when a subscriber says on the "
+        "topic `ack` that it is there; until then it is sent again with each connection.",
+    )
     outbox: OutboxSettings = setting(OutboxSettings())
-
-
-class FleetSettings(Section):
-    """Models from a fleet: signed, gated, tried, committed or rolled back. Off unless `url` is set."""
-
-    url: str = setting(
-        "",
-        "Where the fleet's files lie: an address, or a folder that was carried here; empty: there is no fleet.",
-        accepts="https://HOST/PATH, http://HOST/PATH or a folder's path, in quotes",
-        max_length=1024,
-        pattern=r"^((https?://[^/\s@]+(/\S*)?)|/.*)?$",
-    )
-    root: Path | None = setting(
-        None, "The fleet's root of trust, which its owner gives to each device.", example="/etc/edgecam/fleet-root.json"
-    )
-    channel: str = setting("stable", "Whose rollouts are followed.", pattern=r"^[0-9A-Za-z._+-]{1,64}$")
-    model: str | None = setting(
-        None,
-        "Name of the model whose rollouts are followed; none: of the one that [model] use names.",
-        example="edgecam-nano",
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
-    )
-    cohorts: tuple[str, ...] = setting((), "What this device counts to, for rollouts.", max_length=16)
-    use: str = setting(
-        "", "What models are used for here, where a licence allows some uses only.", max_length=64, example="commercial"
-    )
-    accelerators: tuple[str, ...] = setting((), "Accelerators that are here, for releases that need one.", max_length=8)
-    interval: float = setting(
-        6 * 3600.0, "Time between two looks at the fleet.", unit="seconds", ge=1.0, le=30 * 86400.0
-    )
-    first: float | None = setting(
-        None,
-        "Time to the first look after a start; none: 2 to 20 minutes, so that a whole site does not ask at once.",
-        unit="seconds",
-        ge=0.0,
-        le=86400.0,
-        example=10.0,
-    )
-    window: tuple[str, str] | None = setting(
-        None,
-        "Local times between which an update may begin; it may go over midnight.",
-        accepts='["HH:MM", "HH:MM"]',
-        example=["01:00", "05:00"],
-    )
-    metered: bool = setting(False, "The connection costs: only what a rollout allows for that is brought.")
+    homeassistant: HomeAssistantSettings = setting(HomeAssistantSettings())
+    frigate: FrigateSettings = setting(FrigateSettings())
+    onvif: OnvifSettings = setting(OnvifSettings())
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.url and self.root is None:
-            raise ValueError("url needs root: the root.json that the fleet's owner gives to each device")
-        if self.window is not None and not all(re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", one) for one in self.window):
-            raise ValueError('window is ["HH:MM", "HH:MM"]')
+    def _one_name(self) -> Self:
+        if self.username is not None and self.username_from is not None:
+            raise ValueError("give either `username` or `username_from`")
         return self
 
 

@@ -10,6 +10,11 @@ from typing import Protocol
 
 TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # made by systemd-timesyncd(8) once it has the time
 STA_UNSYNC = 0x0040  # <sys/timex.h>: the kernel does not hold the clock to be synchronised
+STA_NANO = 0x2000  # <sys/timex.h>: `offset` is in nanoseconds, else in microseconds
+LEAST_ERROR_NS = 25_000_000  # timesyncd tells the kernel no error at all; an answer over the Internet has some
+UNTOLD_ERROR_NS = 1_000_000_000  # where a sandbox forbids to ask the kernel
+STEADY_NS = 1_000_000  # a reading is taken again when UTC moved by more while it was taken
+TRIES = 5  # readings before a clock that is set again and again counts as not synced
 
 
 class ClockQuality(StrEnum):
@@ -18,7 +23,7 @@ class ClockQuality(StrEnum):
     SYNCED = "synced"
     """The kernel holds the clock to be disciplined by NTP, PTP or GPS."""
     HOLDOVER = "holdover"
-    """It was synced earlier in this boot and runs free now."""
+    """It ran free from a moment of the same boot at which it was synced."""
     UNSYNCED = "unsynced"
     """It was never synced in this boot; without a battery-backed clock UTC may be years off."""
 
@@ -36,6 +41,25 @@ class Stamp:
     mono_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How UTC stands to CLOCK_BOOTTIME at one moment.
+
+    The kernel slews both clocks alike, so their difference changes only when somebody sets UTC.
+
+    Attributes:
+        mono_ns: CLOCK_BOOTTIME of the moment, nanoseconds.
+        offset_ns: UTC minus CLOCK_BOOTTIME, nanoseconds; with what the kernel still has to slew, if it is synced.
+        error_ns: By how much UTC may be off, nanoseconds; says nothing unless it is synced.
+        quality: How far UTC can be trusted.
+    """
+
+    mono_ns: int
+    offset_ns: int
+    error_ns: int
+    quality: ClockQuality
+
+
 class Clock(Protocol):
     """What a component needs to tell the time; a test brings one it can turn by hand."""
 
@@ -44,6 +68,23 @@ class Clock(Protocol):
 
     def quality(self) -> ClockQuality:
         """Tell how far UTC can be trusted now."""
+
+    def reading(self) -> Reading:
+        """Tell how UTC stands to CLOCK_BOOTTIME now."""
+
+
+class _Timex(ctypes.Structure):
+    """The head of ``struct timex``, see adjtimex(2); all zero, its `modes` asks for nothing to be changed."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
 
 
 class SystemClock:
@@ -59,17 +100,50 @@ class SystemClock:
 
     def quality(self) -> ClockQuality:
         """Tell how far UTC can be trusted now: the kernel's word, or timesyncd's where a sandbox forbids to ask it."""
-        # struct timex is 208 bytes on every Linux we run on; all zero, its `modes` asks for nothing to be changed.
-        buffer = ctypes.create_string_buffer(256)
-        if self._libc.adjtimex(buffer) >= 0:
-            # layout on 64 bit: modes, pad, offset, freq, maxerror, esterror, then int status
-            is_synced = not int.from_bytes(buffer.raw[40:44], "little") & STA_UNSYNC
+        return self._judged(is_synced=self._kernel()[0])
+
+    def reading(self) -> Reading:
+        """Tell how UTC stands to CLOCK_BOOTTIME now."""
+        _, before_ns = _difference()
+        for _ in range(TRIES):
+            is_synced, error_ns, pending_ns = self._kernel()
+            mono_ns, offset_ns = _difference()
+            if abs(offset_ns - before_ns) <= STEADY_NS:
+                break
+            before_ns = offset_ns  # UTC was set meanwhile: the kernel's word may be of before or after
         else:
-            is_synced = TIMESYNCD.exists()
+            is_synced = False
+        return Reading(
+            mono_ns, offset_ns + (pending_ns if is_synced else 0), error_ns, self._judged(is_synced=is_synced)
+        )
+
+    def _kernel(self) -> tuple[bool, int, int]:
+        """Tell whether UTC is synced, by how many nanoseconds it may be off, and how many are still to be slewed."""
+        timex = _Timex()
+        if self._libc.adjtimex(ctypes.byref(timex)) < 0:
+            return TIMESYNCD.exists(), UNTOLD_ERROR_NS, 0
+        pending_ns = timex.offset if timex.status & STA_NANO else timex.offset * 1000
+        error_ns = max(LEAST_ERROR_NS, timex.maxerror * 1000)
+        return not timex.status & STA_UNSYNC, error_ns, pending_ns
+
+    def _judged(self, *, is_synced: bool) -> ClockQuality:
         if is_synced:
             self._was_synced = True
             return ClockQuality.SYNCED
         return ClockQuality.HOLDOVER if self._was_synced else ClockQuality.UNSYNCED
+
+
+def _difference() -> tuple[int, int]:
+    """Give CLOCK_BOOTTIME and UTC minus CLOCK_BOOTTIME, nanoseconds: the best of three, as we may be interrupted."""
+    tries = []
+    for _ in range(3):
+        first = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        utc = time.time_ns()
+        last = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        middle = (first + last) // 2
+        tries.append((last - first, middle, utc - middle))
+    _, mono_ns, offset_ns = min(tries)
+    return mono_ns, offset_ns
 
 
 def read_boot_id() -> str:

@@ -49,6 +49,13 @@ class HealthBoard:
             self._findings[component] = Finding(component, state, what, fix, time.monotonic())
             return True
 
+    def clear(self, component: str) -> None:
+        """Note that a component is well, if anything was said against it; else nothing is said of it at all."""
+        with self._lock:
+            is_known = component in self._findings
+        if is_known:
+            self.report(component, HealthState.OK)
+
     def findings(self) -> tuple[Finding, ...]:
         """Give the findings, worst first, then by name."""
         order = list(HealthState)

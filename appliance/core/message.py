@@ -22,8 +22,10 @@ class Message:
     """One message, before the envelope is put around it.
 
     Attributes:
-        topic: Below the device's own root: ``door/events``, ``health``.
-        body: The fields of the payload besides the envelope; JSON types only.
+        topic: Below the device's own root: ``door/events``, ``health``. With a slash before it, from the broker's
+            root: it is for another system, in that one's format.
+        body: The fields of the payload besides the envelope; JSON types only. For another system all of the payload;
+            then an empty one is an empty payload, which takes a retained message away.
         durable: Goes through the outbox: numbered, kept until the broker has acknowledged it (QoS 1).
         retain: The broker keeps it for later subscribers; the last one is sent again after a reconnect.
         qos: 0 or 1 for messages that are not durable; durable ones are always QoS 1.

@@ -17,6 +17,7 @@ from appliance.core.errors import ConfigError, EdgecamError
 from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
+from appliance.core.worker import Worker
 from appliance.daemon.broker import DemoBroker
 from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
@@ -24,6 +25,7 @@ from appliance.daemon.lock import locked
 from appliance.daemon.logs import is_journal_read
 from appliance.daemon.model import ModelReport
 from appliance.daemon.options import Options
+from appliance.daemon.outputs import build_outputs
 from appliance.daemon.reporter import Reporter
 from appliance.daemon.status import Status
 from appliance.daemon.supervisor import Supervisor
@@ -57,11 +59,12 @@ class App:
         on_built: Called when every part is built and before any is started.
 
     Attributes:
+        is_to_restart: It ends because somebody commanded a restart.
         all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
     """
 
     def __init__(self, options: Options, wake: threading.Event, on_built: Callable[[], None] = lambda: None) -> None:
-        self.all_ended = True
+        self.all_ended, self.is_to_restart = True, False
         self._options, self._settings, self._wake, self._on_built = options, options.settings, wake, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if is_journal_read() else Console()
@@ -130,20 +133,15 @@ class App:
             boot_id=read_boot_id(),
             board=self._board,
         )
-        run = os.urandom(3).hex()
-        for name, model in models.items():
-            self._chains[name] = build_chain(
-                name,
-                self._settings.cameras[name],
-                model,
-                settings=self._settings,
-                is_end_expected=self._options.once,
-                run=run,
-                clock=self._clock,
-                board=self._board,
-                publish=self._messaging.publish,
-                tell=self._tell,
-            )
+        manifests = {name: model.manifest for name, model in models.items()}
+        outputs = build_outputs(
+            self._settings,
+            manifests,
+            messaging=self._messaging,
+            board=self._board,
+            can_restart=self._notifier.is_heard,
+        )
+        self._build_chains(models, outputs.publish)
         self._model = ModelReport(tuple(self._climbers), _described, self._board)
         self._model.refresh()
         self._status = Status(
@@ -152,9 +150,9 @@ class App:
             model=self._model.now,
             info=self._model.facts,
             messaging=self._messaging.figures,
+            clock=self._messaging.clock,
             restarts=self._supervisor.restarts,
             board=self._board,
-            clock=self._clock,
             state_dir=device.state_dir,
             tuning=stored.facts,
         )
@@ -167,14 +165,49 @@ class App:
             notifier=self._notifier,
             interval=self._settings.messaging.health_interval,
         )
-        for worker in self._messaging.workers:
+        for worker in (*self._messaging.workers, server, reporter):
             self._supervisor.add(worker)
-        self._supervisor.add(server)
-        self._supervisor.add(reporter)
-        self._supervisor.add(*stored.workers)
+        self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
         self._add_fleet(fleet, server)
+        self._supervisor.add(*self._obey())  # last: it stops first
+
+    def _build_chains(self, models: dict[str, Any], publish: Callable[[Message], None]) -> None:
+        run = os.urandom(3).hex()
+        for name, model in models.items():
+            self._chains[name] = build_chain(
+                name,
+                self._settings.cameras[name],
+                model,
+                settings=self._settings,
+                is_end_expected=self._options.once,
+                run=run,
+                clock=self._clock,
+                board=self._board,
+                publish=publish,
+                tell=self._tell,
+            )
+
+    def _obey(self) -> tuple[Worker, ...]:
+        """Take commands where the owner allows them; give the worker for that."""
+        if not self._settings.messaging.commands:
+            return ()
+        from appliance.daemon.control import build_control  # noqa: PLC0415 - only for who allows commands
+
+        control = build_control(
+            self._chains,
+            self._settings,
+            publish=self._messaging.publish,
+            replay=self._messaging.replay,
+            restart=self._restart if self._notifier.is_heard else None,
+        )
+        control.announce()
+        return self._messaging.obey(control)
+
+    def _restart(self) -> None:
+        self.is_to_restart = True
+        self._wake.set()
 
     def _find_fleet(self) -> "FleetModels | None":
         """Give what takes models from a fleet, where the configuration names one; its types take memory."""

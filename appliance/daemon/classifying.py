@@ -16,7 +16,7 @@ from appliance.core.latest import Latest
 from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Classifications
-from appliance.daemon.frames import FramePipeline, Looking, without_picture
+from appliance.daemon.frames import FramePipeline, Looking, Steering, without_picture
 from appliance.inference.classification import ExponentialSmoother, rank
 from appliance.inference.opened import wanted_labels
 from appliance.messaging.payloads import ModelInfo
@@ -82,6 +82,7 @@ class ClassifyingPipeline(FramePipeline):
         super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=classifier, model=model)
         self._classifier, self._labels, self._wanted = classifier, labels, wanted
         self._min_score, self._top, self._smoother = min_score, top, smoother
+        self.steering = Steering(min_score=min_score)
         self._interval, self._lost = interval, lost_after
         self._publish, self._tell = publish, tell
         self._showing = Showing(wanted, min_score)
@@ -97,6 +98,10 @@ class ClassifyingPipeline(FramePipeline):
     @property
     def _lost_after(self) -> float:
         return self._lost
+
+    def _set_min_score(self, min_score: float) -> None:
+        self._min_score = min_score
+        self._showing.set_min_score(min_score)
 
     def _look(self, frame: Frame) -> None:
         scores = self._classifier.scores(frame)

@@ -4,7 +4,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,19 @@ from appliance.core.worker import Pulse
 from appliance.messaging.payloads import ModelInfo
 
 TAKE = 0.5  # seconds between two looks at whether to stop while no frame comes
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """What a command can change while it runs.
+
+    Attributes:
+        is_looking: The model is run; else frames are passed over, and nothing is in sight.
+        min_score: Lowest score of what is told; None: it cannot be changed for this task.
+    """
+
+    is_looking: bool = True
+    min_score: float | None = None
 
 
 class Looking(Protocol):
@@ -58,6 +71,12 @@ class FramePipeline(ABC):
         self.frames = 0
         self.frames_unseen = 0
         """Frames that no model was there for."""
+        self.steering = Steering()
+        """Replaced, never changed, by who commands; heeded from the next frame on."""
+        self.is_picture_wanted = threading.Event()
+        """Set by who wants the next frame at `pictures`."""
+        self.pictures: Latest[Frame] = Latest()
+        self._heeded = self.steering
         self._camera, self._slot, self._source_ended = camera, slot, source_ended
         self._opened, self._model = opened, model
         self._seen_ns: int | None = None  # CLOCK_BOOTTIME of the last frame; None: nothing is in sight
@@ -80,11 +99,17 @@ class FramePipeline(ABC):
         self.done.set()
 
     def step(self, frame: Frame) -> None:
-        """Work through one frame, or pass over it while nothing of the model is in service.
+        """Work through one frame, or pass over it while nothing of the model is in service or nobody wants it to look.
 
         Raises:
             ModelError: The model gave nonsense, or cannot be had back in this process.
         """
+        if self.is_picture_wanted.is_set():
+            self.is_picture_wanted.clear()
+            self.pictures.put(frame)
+        if not self._heed():
+            self._finish()
+            return
         try:
             self._look(frame)
         except UnavailableError:  # told by the one who knows why, once
@@ -96,6 +121,19 @@ class FramePipeline(ABC):
         self.inference_ms.add(self._opened.last_inference_ms)
         # a clip read as fast as possible runs ahead of the clock
         self.latency_ms.add(max(0.0, (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - frame.mono_ns) / 1e6))
+
+    def _heed(self) -> bool:
+        """Take over what was commanded; tell whether to look."""
+        steering = self.steering
+        if steering is not self._heeded:
+            self._heeded = steering
+            if steering.min_score is not None:
+                self._set_min_score(steering.min_score)
+        return steering.is_looking
+
+    def _set_min_score(self, min_score: float) -> None:
+        """Tell, from this frame on, what has this score; only where `steering` has one."""
+        raise NotImplementedError(f"{self.name} has no lowest score, and none may be in its steering ({min_score})")
 
     @property
     @abstractmethod

@@ -14,13 +14,14 @@ from appliance.daemon.options import read_options
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # <malloc.h>
 DEFECT = 70  # EX_SOFTWARE
+RESTART = 75  # EX_TEMPFAIL: the unit has systemd start it again
 LOADING, RUNNING = 64 << 10, 16 << 20  # bytes; see `keep_memory_small`
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the daemon and give its exit status: 0, or the one of the error (78: correct the configuration)."""
+    """Run the daemon and give its exit status: 0, 75 for a commanded restart, or the error's (78: see the settings)."""
     wake = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: wake.set())
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         app = App(options, wake, on_built=lambda: keep_memory_small(RUNNING))
         app.run()
-        status = 0
+        status = RESTART if app.is_to_restart else 0
     except EdgecamError as error:
         log.critical("%s", error)
         status = error.exit_code

@@ -12,7 +12,7 @@ from appliance.core.latest import Latest
 from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Detections
-from appliance.daemon.frames import FramePipeline, Looking
+from appliance.daemon.frames import FramePipeline, Looking, Steering
 from appliance.messaging.payloads import ModelInfo, counts_message, detections_message, event_message
 from appliance.tracking.scene import Scene, SceneStep
 
@@ -53,6 +53,7 @@ class Pipeline(FramePipeline):
         detections_interval: Least seconds between two `detections` messages; 0: every frame.
         publish: Takes a message; never blocks.
         tell: Takes an event and its message, for people who look on.
+        is_score_for_all: What `min_score` is changed to holds for the tracker's strong detections too.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class Pipeline(FramePipeline):
         detections_interval: float,
         publish: Callable[[Message], None],
         tell: Callable[[Event, Message], None],
+        is_score_for_all: bool = True,
     ) -> None:
         super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=detector, model=model)
         self.objects = 0
         self._detector, self._scene, self._labels = detector, scene, labels
-        self._min_score, self._interval = min_score, detections_interval
+        self._min_score, self._is_score_for_all, self._interval = min_score, is_score_for_all, detections_interval
+        self.steering = Steering(min_score=min_score)
         self._publish, self._tell = publish, tell
         self._counts: Message | None = None
         self._counts_at = self._detections_at = float("-inf")
@@ -86,6 +89,11 @@ class Pipeline(FramePipeline):
     @property
     def _lost_after(self) -> float:
         return self._scene.lost_after
+
+    def _set_min_score(self, min_score: float) -> None:
+        self._min_score = min_score
+        if self._is_score_for_all:
+            self._scene.set_high_score(min_score)
 
     def _look(self, frame: Frame) -> None:
         detections = self._detector.detect(frame)
@@ -153,6 +161,7 @@ def detecting(
         labels=manifest.labels,
         model=model,
         min_score=min_score,
+        is_score_for_all=tracking.high_score is None,
         detections_interval=settings.messaging.detections_interval,
         publish=publish,
         tell=tell,

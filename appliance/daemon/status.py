@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance import __version__
-from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.metrics import RollingFigures
 from appliance.daemon.chain import Chain
 from appliance.messaging.payloads import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from appliance.messaging.contract import device
 
 CAPABILITIES: Final = {
     "detect": ("detect", "track", "zones", "lines"),
@@ -30,9 +32,9 @@ class Status:
         model: Gives name, version, digest, file and so on, as shown.
         info: Gives the same without what changes with every look.
         messaging: Gives the figures of the outbox and the link.
+        clock: Gives what is known of UTC: its quality and so on.
         restarts: Gives how often each worker was restarted.
         board: Health board.
-        clock: Clock.
         state_dir: Where the state is kept.
         tuning: Tells what became of the way of running the model that was measured to be the best.
     """
@@ -45,14 +47,14 @@ class Status:
         model: Callable[[], Mapping[str, Any]],
         info: Callable[[], Mapping[str, Any]],
         messaging: Callable[[], Mapping[str, Any]],
+        clock: Callable[[], Mapping[str, Any]],
         restarts: Callable[[], Mapping[str, int]],
         board: HealthBoard,
-        clock: Clock,
         state_dir: Path,
         tuning: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._device_id, self._chains, self._model, self._info = device_id, chains, model, info
-        self._messaging, self._restarts, self._board, self._clock = messaging, restarts, board, clock
+        self._messaging, self._clock, self._restarts, self._board = messaging, clock, restarts, board
         self._state_dir, self._tuning = state_dir, tuning
         self._started = time.monotonic()
 
@@ -68,7 +70,7 @@ class Status:
             "model": dict(self._model()),
             "tuning": dict(self._tuning()),
             "messaging": dict(self._messaging()),
-            "clock": {"quality": self._clock.quality().value, "time": self._clock.now().time.isoformat()},
+            "clock": dict(self._clock()),
             "machine": self.machine(),
             "restarts": {name: count for name, count in self._restarts().items() if count > 0},
         }
@@ -80,8 +82,9 @@ class Status:
 
     def health(self) -> dict[str, Any]:
         """Give what a `health` message carries: the same without what other messages or its envelope tell."""
-        told_elsewhere = {"device", "model", "tuning", "version", "clock"}
-        return {name: value for name, value in self().items() if name not in told_elsewhere}
+        told_elsewhere = {"device", "model", "tuning", "version"}
+        names = {"clock": "utc"}  # the envelope has a `clock` already
+        return {names.get(name, name): value for name, value in self().items() if name not in told_elsewhere}
 
     def info(self) -> dict[str, Any]:
         """Give what an `info` message carries: what this device is."""
@@ -95,7 +98,7 @@ class Status:
             "capabilities": [*CAPABILITIES[self._model()["task"]], "outbox"],
         }
 
-    def machine(self) -> dict[str, Any]:
+    def machine(self) -> "device.Machine":
         """Give the machine's readings."""
         machine = read_machine(self._state_dir)
         return {
@@ -118,7 +121,7 @@ class Status:
         link = "connected" if figures["connected"] else "not connected"
         return f"{cameras}; broker {link}; outbox {figures['rows']} messages"
 
-    def _findings(self) -> list[dict[str, Any]]:
+    def _findings(self) -> "list[device.Finding]":
         now = time.monotonic()
         return [
             {
@@ -145,13 +148,14 @@ def _figures(chain: Chain) -> dict[str, Any]:
         "frames_unseen": pipeline.frames_unseen,
         "frames_unanswered": worker.frames_unanswered,
         "frames_dropped": worker.slot.dropped,
+        "looking": pipeline.steering.is_looking,
         **pipeline.sight,
         "latency_ms": _percentiles(pipeline.latency_ms),
         "inference_ms": _percentiles(pipeline.inference_ms),
     }
 
 
-def _percentiles(figures: RollingFigures) -> dict[str, float]:
+def _percentiles(figures: RollingFigures) -> "device.Percentiles":
     return {"p50": round(figures.percentile(50), 2), "p95": round(figures.percentile(95), 2)}
 
 

@@ -22,6 +22,11 @@ class Notifier:
         self._has_complained = False
 
     @property
+    def is_heard(self) -> bool:
+        """Whether systemd started us, and so will start us again."""
+        return bool(self._address)
+
+    @property
     def interval(self) -> float:
         """Seconds between two feeds: a quarter of the watchdog's patience, at most 1."""
         return min(1.0, self._watchdog / 4) if self._watchdog else 1.0

@@ -6,7 +6,9 @@ checkpoints.
 """
 
 import logging
+import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,15 +16,21 @@ from typing import Any, Final
 
 from appliance.core.errors import StorageError
 from appliance.core.files import sync_directory
+from appliance.messaging import quarantine
 
 PAGE_BYTES: Final = 4096
+SMALL_PAGE_BYTES: Final = 2048  # less is written for a commit of one row, and a row of 700 bytes wastes a third of it
+CHECKPOINT_PAGES: Final = 256  # after so many in the log it is brought into the file: 1 MB
+TIGHT_CHECKPOINT_PAGES: Final = 16  # likewise, while the disk is full
+RESERVE_PAGES: Final = 32  # even at its bound a file has them: without any, nothing can be deleted
+CHECK_WITHIN: Final = 2.0  # seconds for looking at a file when it is opened
+MOST_CHECKED_BYTES: Final = 64 << 20  # of larger ones the pages are looked at when they are read
 
 _PRAGMAS: Final = (
-    f"page_size={PAGE_BYTES}",
     "locking_mode=EXCLUSIVE",
     "journal_mode=WAL",
     "synchronous=FULL",
-    "wal_autocheckpoint=256",
+    f"wal_autocheckpoint={CHECKPOINT_PAGES}",
     "journal_size_limit=1048576",
     "cache_size=-1024",
     "mmap_size=0",
@@ -34,10 +42,11 @@ _WORDS: Final = {
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that {where} exists and that this user may write to it",
     sqlite3.SQLITE_PERM: "cannot be opened; check that this user may write to {where}",
     sqlite3.SQLITE_BUSY: "is in use by another process; is Edgecam running twice?",
-    sqlite3.SQLITE_CORRUPT: "is corrupt; it will be put aside and a new one begun",
+    sqlite3.SQLITE_CORRUPT: "is corrupt; it will be put aside, and what can be read of it goes into a new one",
     sqlite3.SQLITE_NOTADB: "is no outbox; it will be put aside and a new one begun",
     sqlite3.SQLITE_IOERR: "the disk gives errors ({error}); look into `dmesg`, and replace the card or disk",
 }
+_PERHAPS_READ_ONLY: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 _logger = logging.getLogger(__name__)
 
 
@@ -46,19 +55,35 @@ class Database:
 
     Args:
         path: The file; its directory is made when it is not there.
-        schema: Numbered from 1: each makes the schema of its number out of the one before.
-        most_pages: SQLite refuses to let the file grow beyond. It comes before the disk is full, and unlike then
+        schema: Scripts, numbered from 1: each makes the schema of its number out of the one before.
+        most_bytes: SQLite refuses to let the file grow beyond. It comes before the disk is full, and unlike then
             rows can still be deleted.
+        page_bytes: Of a new file; one that is there keeps the size it has.
+
+    Attributes:
+        page_bytes: Size of a page of the file.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], most_pages: int) -> None:
+    def __init__(self, path: Path, schema: Sequence[str], most_bytes: int, page_bytes: int = PAGE_BYTES) -> None:
         self.path = path
         self.commits = 0
         self.quarantined: Path | None = None
         self._schema = schema
-        self._most_pages = most_pages
+        self.page_bytes = page_bytes
+        self._new_page_bytes, self._most_bytes = page_bytes, most_bytes
         self._connection: sqlite3.Connection | None = None
         self._corrupt: sqlite3.Error | None = None
+
+    @staticmethod
+    def scripts() -> list[str]:
+        """Give the scripts of the outbox's schema, from the files beside this module."""
+        files = sorted((Path(__file__).parent / "schema").glob("*.sql"))
+        return [file.read_text(encoding="utf-8") for file in files]
+
+    @property
+    def most_pages(self) -> int:
+        """How many pages the file may have."""
+        return self._most_bytes // self.page_bytes
 
     @property
     def is_open(self) -> bool:
@@ -89,6 +114,7 @@ class Database:
             ) from error
         if self._corrupt is not None:
             self._quarantine(self._corrupt)
+        quarantine.adopt_log(self.path)
         try:
             self._connect()
         except sqlite3.Error as error:
@@ -160,6 +186,27 @@ class Database:
         """Execute a statement once for each row of values inside a transaction."""
         self._connected().executemany(statement, values)
 
+    def checkpoint(self) -> None:
+        """Bring the log into the file and cut it to nothing: on a full disk that makes room.
+
+        Raises:
+            StorageError: The disk has no room even for that, or is broken.
+        """
+        try:
+            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def tighten(self, *, is_tight: bool) -> None:
+        """Have the file grow no more and its log stay short, as the disk is full; or go back to the bounds of always.
+
+        Raises:
+            StorageError: The file cannot be read; it is closed.
+        """
+        pages = self.rows("PRAGMA page_count")[0][0] if is_tight else self.most_pages
+        self.rows(f"PRAGMA max_page_count={pages}")
+        self.rows(f"PRAGMA wal_autocheckpoint={TIGHT_CHECKPOINT_PAGES if is_tight else CHECKPOINT_PAGES}")
+
     def used_pages(self) -> int:
         """Give how many pages hold something. The file does not shrink: free pages are used again."""
         pages: int = self.rows("PRAGMA page_count")[0][0]
@@ -175,8 +222,12 @@ class Database:
         is_new = not self.path.exists()
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
         try:
-            for pragma in (*_PRAGMAS, f"max_page_count={self._most_pages}"):
+            for pragma in (f"page_size={self._new_page_bytes}", *_PRAGMAS):
                 connection.execute(f"PRAGMA {pragma}")
+            if not is_new:
+                self._check(connection)
+            self.page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+            self._bound(connection, RESERVE_PAGES)
             self._migrate(connection)
         except (sqlite3.Error, StorageError):
             connection.close()
@@ -192,31 +243,58 @@ class Database:
                 f"{self.path} was written by a newer Edgecam (schema {version}, known here: {len(self._schema)}); "
                 "install that version again, or move the file away"
             )
+        if version < len(self._schema):
+            # at its bound a file needs more to change: rows become larger. From the next start on the bound holds again
+            self._bound(connection, RESERVE_PAGES + connection.execute("PRAGMA page_count").fetchone()[0] // 4)
         for number, script in enumerate(self._schema[version:], version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
+
+    def _bound(self, connection: sqlite3.Connection, reserve: int) -> None:
+        pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        connection.execute(f"PRAGMA max_page_count={max(self.most_pages, pages - free + reserve)}")
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Look at a file's pages, for a bounded time; a page that nobody has looked at is found when it is read."""
+        if self.path.stat().st_size > MOST_CHECKED_BYTES:
+            return
+        deadline = time.monotonic() + CHECK_WITHIN
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return
+        finally:
+            connection.set_progress_handler(None, 0)
+        if found != "ok":
+            corrupt = sqlite3.DatabaseError(found)
+            corrupt.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise corrupt
 
     def _quarantine(self, error: sqlite3.Error) -> None:
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
-            number += 1
-        try:
-            for suffix in ("", "-wal", "-journal"):
-                file = self.path.with_name(self.path.name + suffix)
-                if file.exists():
-                    file.rename(aside.with_name(aside.name + suffix))
-            sync_directory(self.path.parent)
-        except OSError as failure:
-            raise StorageError(f"{self.path} is corrupt and cannot be renamed: {failure.strerror}") from failure
-        self.quarantined = aside
+        self.quarantined = quarantine.put_aside(self.path)
         self._corrupt = None
-        _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, aside)
+        _logger.error("%s is corrupt (%s); it is kept as %s, a new one is begun", self.path, error, self.quarantined)
+
+    def _is_read_only(self) -> bool:
+        try:
+            return bool(os.statvfs(self.path.parent).f_flag & os.ST_RDONLY)
+        except OSError:
+            return False
 
     def _explained(self, error: sqlite3.Error) -> StorageError:
-        # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code(error)
         if code != sqlite3.SQLITE_FULL:
             self.close()
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             self._corrupt = error
+        if code in _PERHAPS_READ_ONLY and self._is_read_only():
+            code = sqlite3.SQLITE_READONLY
         words = _WORDS.get(code, "{error}; move it away to begin a new one").format(error=error, where=self.path.parent)
         return StorageError(f"{self.path}: {words}")
+
+
+def _code(error: sqlite3.Error) -> int:
+    # the low byte; the rest is the extended code. Errors of the sqlite3 module itself carry none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -17,6 +17,7 @@ class Gap:
         last: The highest.
         runs: Exactly which; empty when there were too many runs to keep.
         reason: Why.
+        uncounted_s: Beside those, messages without a number may be lost: what came in within so many seconds.
     """
 
     count: int
@@ -24,6 +25,7 @@ class Gap:
     last: int
     runs: tuple[Run, ...]
     reason: str
+    uncounted_s: float | None = None
 
 
 def runs_of(numbers: Iterable[int]) -> list[Run]:

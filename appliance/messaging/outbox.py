@@ -1,46 +1,34 @@
-"""The store that keeps numbered messages until the broker has them."""
+"""The store that keeps numbered messages until the broker has them, and for a while after."""
 
-import json
 import logging
-import os
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from appliance.config import OutboxSettings
 from appliance.core.clock import Stamp
 from appliance.core.errors import StorageError
-from appliance.messaging import gaps, topics
-from appliance.messaging.database import PAGE_BYTES, Database
-from appliance.messaging.gaps import Gap, Run
+from appliance.messaging import header, topics
+from appliance.messaging.ballast import Ballast, Relief
+from appliance.messaging.boots import Boots
+from appliance.messaging.bounds import PARTS, Bounds, most_bytes
+from appliance.messaging.damage import Damage
+from appliance.messaging.database import PAGE_BYTES, SMALL_PAGE_BYTES, Database
+from appliance.messaging.deliveries import Deliveries
+from appliance.messaging.gaps import Gap
+from appliance.messaging.kept import Kept
+from appliance.messaging.losses import Losses
+from appliance.messaging.migration import carry_over
+from appliance.messaging.numbers import Numbers
 from appliance.messaging.payloads import nanoseconds
-from appliance.messaging.rows import Draft, Row
+from appliance.messaging.rescue import Rescue
+from appliance.messaging.rows import Draft, Row, seq_of
+from appliance.messaging.shelf import Shelf
+from appliance.messaging.stamping import Offset
 
 MOST_PAYLOAD_BYTES: Final = 128 << 10  # AWS IoT Core, quotas: the smallest limit of the large brokers
-EVICT_ROWS: Final = 200  # per transaction: on a nearly full disk a large delete itself does not fit into the WAL
-MOST_RUNS: Final = 256  # runs in one gap record: about 4 kB of JSON
-MOST_OPEN_GAPS: Final = 64  # gap records of one reason not yet sent; beyond, the oldest two are joined
 
-_SCHEMA: Final = (
-    # 1
-    """
-    CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE boot(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
-    CREATE TABLE outbox(seq INTEGER PRIMARY KEY AUTOINCREMENT, priority INTEGER NOT NULL, topic TEXT NOT NULL,
-      retain INTEGER NOT NULL, expiry_s INTEGER, boot INTEGER NOT NULL, mono_ns INTEGER NOT NULL,
-      time_ns INTEGER NOT NULL, payload BLOB NOT NULL);
-    -- only what is evicted first is indexed: an index over every row would add a page to every commit
-    CREATE INDEX evicted_first ON outbox(priority DESC, seq) WHERE priority > 1;
-    CREATE TABLE gap(seq INTEGER PRIMARY KEY, reason TEXT NOT NULL, runs TEXT NOT NULL, count INTEGER NOT NULL,
-      sealed INTEGER NOT NULL)
-    """,
-)
-_SELECT: Final = "SELECT seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload FROM outbox WHERE "
-_INSERT: Final = (
-    "INSERT INTO outbox(seq, priority, topic, retain, expiry_s, boot, mono_ns, time_ns, payload) "
-    "VALUES(?,?,?,?,?,?,?,?,?)"
-)
 _logger = logging.getLogger(__name__)
 
 
@@ -51,6 +39,8 @@ class Outbox:
     record; and none is given out twice. Every method that writes is a transaction of its own, or part of one opened
     with `transaction`; after a StorageError nothing of it was written.
 
+    What is acknowledged is kept for the replay window, and gives way to what is not.
+
     Args:
         path: The database file.
         settings: Its bounds.
@@ -58,6 +48,13 @@ class Outbox:
         boot_id: The kernel's id of this boot.
         encode_gap: Gives the payload of a gap record for a generation, a sequence number and its content.
         now: The clock.
+        is_end_to_end: What the broker has waits nevertheless until a subscriber said that it is there (`arrived`).
+
+    Attributes:
+        declared_lost: Messages that never had a row, since the start.
+        relief: What helps when the disk is full.
+        deliveries: What the broker has.
+        rescued: What became of a corrupt outbox.
     """
 
     def __init__(
@@ -69,22 +66,53 @@ class Outbox:
         boot_id: str,
         encode_gap: Callable[[str, int, Gap], bytes],
         now: Callable[[], Stamp],
+        is_end_to_end: bool = False,
     ) -> None:
-        self.gen = ""
-        self.rows = 0
-        self.evicted = 0
         self.declared_lost = 0
         self._settings = settings
-        self._most_pages = settings.max_bytes // PAGE_BYTES
-        # what is left above takes gap records and the next commit
-        self._watermark = self._most_pages - max(32, self._most_pages // 50)
-        self._db = Database(path, _SCHEMA, self._most_pages)
+        self._path = path
         self._device_id, self._boot_id = device_id, boot_id
-        self._encode_gap = encode_gap
         self._now = now
-        self._boot = 0
-        self._last_seq = 0
-        self._before = (0, 0, 0, 0)
+        # where each message has its own commit, and a commit is a page, smaller pages wear the card out less
+        page_bytes = SMALL_PAGE_BYTES if settings.rows_per_commit == 1 else PAGE_BYTES
+        self._db = Database(path, Database.scripts(), most_bytes(settings), page_bytes)
+        self.relief = Relief(self._db, Ballast(path.with_suffix(".ballast"), settings.max_bytes))
+        self._numbers = Numbers(self._db)
+        self._kept = Kept(self._db, int(settings.replay_window * 1e9) // PARTS)
+        self._boots = Boots(self._db)
+        self._shelf = Shelf(self._db, self._kept, self._boots, now)
+        self._losses = Losses(
+            self._db,
+            self._numbers,
+            encode=encode_gap,
+            insert=self._insert_gap,
+            rewrite=self._shelf.rewrite,
+            delete=lambda key: self._shelf.delete([(key, key)]),
+        )
+        self._bounds = Bounds(
+            settings,
+            db=self._db,
+            shelf=self._shelf,
+            kept=self._kept,
+            losses=self._losses,
+            numbers=self._numbers,
+            boots=self._boots,
+            now=now,
+        )
+
+        self._damage = Damage(self._shelf, self._losses, self._numbers, self.transaction)
+        self.deliveries = Deliveries(
+            self._db,
+            numbers=self._numbers,
+            shelf=self._shelf,
+            losses=self._losses,
+            transaction=self.transaction,
+            is_kept=settings.replay_window > 0,
+            is_end_to_end=is_end_to_end,
+        )
+        self.rescued = Rescue(
+            path, db=self._db, numbers=self._numbers, shelf=self._shelf, losses=self._losses, boots=self._boots
+        )
 
     @property
     def is_open(self) -> bool:
@@ -92,9 +120,44 @@ class Outbox:
         return self._db.is_open
 
     @property
+    def gen(self) -> str:
+        """The generation that new messages belong to; empty before the store was opened."""
+        return self._numbers.gen
+
+    @property
     def last_seq(self) -> int:
         """The newest number given out."""
-        return self._last_seq
+        return seq_of(self._numbers.last_key)
+
+    @property
+    def last_key(self) -> int:
+        """The key of the newest number, see `rows.key_of`: higher than that of any other message."""
+        return self._numbers.last_key
+
+    @property
+    def rows(self) -> int:
+        """How many messages are not acknowledged."""
+        return self._shelf.waiting
+
+    @property
+    def offset(self) -> Offset | None:
+        """How UTC stands to CLOCK_BOOTTIME in this boot, as it was kept last; None: nobody has kept it."""
+        return self._boots.offset
+
+    @property
+    def evicted(self) -> int:
+        """How many of them a bound pushed out, since the start."""
+        return self._bounds.evicted
+
+    @property
+    def kept(self) -> int:
+        """How many messages are kept that the broker has."""
+        return self._kept.rows
+
+    @property
+    def damaged(self) -> int:
+        """How many messages were given up since the start, for they were not any more what was written."""
+        return self._damage.rows
 
     @property
     def commits(self) -> int:
@@ -106,49 +169,70 @@ class Outbox:
         """Where a corrupt file was put when the store was opened; None when it was sound."""
         return self._db.quarantined
 
-    def open(self) -> None:
-        """Open the store, and make it when there is none.
+    def open(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Open the store, and make it when there is none; bring an older one up to date.
 
-        Reads the whole file once to count its rows (512 MB take some seconds on an SD card), so that a broken file is
-        found now. One that is corrupt is put aside (see `quarantined`) and a new generation begins.
+        One that is corrupt is put aside (see `quarantined`) and a new generation begins; `rescue` brings over what can
+        be read of it. One that was not closed in good order gets a gap record: what had no number yet is lost, and
+        nobody knows how much it was.
+
+        Args:
+            beat: Called now and then while that takes long.
 
         Raises:
             StorageError: The directory cannot be written to, the disk is full, or another process has the file.
         """
+        before = header.first_page(self._path)
         self._db.open()
         try:
-            self._begin()
+            carry_over(self._db, beat)
+            self._begin(beat)
+            header.keep(self._db, self.gen, self._numbers.place, before)
         except StorageError:
             # not half open: without generation and last number the next append would give out numbers again
+            self.rescued.close()
             self._db.close()
             raise
 
-    def _begin(self) -> None:
-        with self.transaction():
-            self._db.change("INSERT OR IGNORE INTO meta VALUES('gen', ?)", os.urandom(8).hex())
-            self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
-            self._db.change("INSERT OR IGNORE INTO boot(id) VALUES(?)", self._boot_id)
-            self._boot = self._db.rows("SELECT number FROM boot WHERE id=?", self._boot_id)[0][0]
-            self._db.change("DELETE FROM boot WHERE number<>? AND number NOT IN (SELECT boot FROM outbox)", self._boot)
-        self.gen = self._db.rows("SELECT value FROM meta WHERE key='gen'")[0][0]
-        self.rows = self._db.rows("SELECT count(*) FROM outbox")[0][0]
-        last = self._db.rows("SELECT seq FROM sqlite_sequence WHERE name='outbox'")
-        self._last_seq = last[0][0] if last else 0
+    def close(self, *, is_clean: bool = True) -> None:
+        """Close the store; safe to call twice.
 
-    def close(self) -> None:
-        """Close the store; safe to call twice."""
+        Args:
+            is_clean: Everything that came in is in it: the next start has nothing to declare.
+        """
+        if self._db.is_open and is_clean:
+            # when it fails, the next start declares more than there is
+            with suppress(StorageError), self.transaction():
+                self._db.change("UPDATE meta SET value='clean' WHERE key='end'")
+        self.rescued.close()
         self._db.close()
 
-    def transaction(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """Make everything inside one commit: all of it survives a power cut once this returns, or none of it.
 
         Raises:
             StorageError: Nothing was written: the disk is full, read-only or broken. Unless it was full the store is
                 closed; `open` it again.
         """
-        if not self._db.in_transaction:
-            self._before = (self._last_seq, self.rows, self.evicted, self.declared_lost)
-        return self._db.transaction(self._undo)
+        if self._db.in_transaction:
+            yield
+            return
+        counts = self._shelf.waiting, self._bounds.evicted, self.declared_lost
+        last, waiting = self._numbers.snapshot(), self._losses.waiting.copy()
+        kept, taken = self._kept.snapshot(), self._shelf.taken.snapshot()
+
+        def undo() -> None:
+            self._shelf.waiting, self._bounds.evicted, self.declared_lost = counts
+            self._losses.waiting = waiting
+            self._numbers.restore(last)
+            self._kept.restore(kept)
+            self._shelf.taken.restore(taken)
+            self._bounds.forget_room()
+
+        with self._db.transaction(undo):
+            yield
+            self._numbers.write()
 
     def append(self, drafts: Sequence[Draft], spare: Collection[int] = ()) -> int:
         """Number and keep messages; evict others when there is no room for them.
@@ -159,98 +243,141 @@ class Outbox:
 
         Args:
             drafts: The messages.
-            spare: Numbers that the broker has or may have: none of them is evicted.
+            spare: Keys that the broker has or may have: none of them is evicted.
         """
-        most_bytes = max(self._most_pages // 8 * PAGE_BYTES, MOST_PAYLOAD_BYTES)
-        done, size, rows = 0, 0, []
+        most = max(self._db.most_pages // 8 * self._db.page_bytes, MOST_PAYLOAD_BYTES)
+        done, size = 0, 0
+        rows: list[tuple[Any, ...]] = []
         with self.transaction():
             for draft in drafts:
                 payload, reason = self._encoded(draft)
                 size += len(payload)
-                if done and size > most_bytes:
+                if done and size > most:
                     break
                 done += 1
                 if reason:
                     self.declare_lost(1, reason)
                 else:
-                    self._last_seq += 1
-                    rows.append((self._last_seq, *self._columns(draft), payload))
-            self._make_room(size, spare)
-            self._db.change_many(_INSERT, rows)
-            self.rows += len(rows)
+                    rows.append(self._shelf.numbered(self._numbers.take(), draft, payload))
+            self._bounds.make_room(size, spare)
+            self._shelf.insert(rows)
         return done
 
     def pending(self, after_seq: int, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
-        """Give up to `limit` unacknowledged messages with numbers above `after_seq`, in the order of their numbers."""
-        unless = f"AND topic NOT IN ({','.join('?' * len(without_topics))}) " if without_topics else ""
-        query = f"{_SELECT} seq>? {unless}ORDER BY seq LIMIT ?"
-        return [
-            Row(seq, topic, bool(retain), expiry_s, boot == self._boot, mono_ns, time_ns, payload)
-            for seq, topic, retain, expiry_s, boot, mono_ns, time_ns, payload in self._db.rows(
-                query, after_seq, *without_topics, limit
-            )
-        ]
+        """Give up to `limit` unacknowledged messages with keys above `after_seq`, in the order of their keys."""
+        return self._damage.sound(lambda: self._shelf.pending(after_seq, limit, without_topics))
+
+    def urgent(self, limit: int, without_topics: Collection[str] = ()) -> list[Row]:
+        """Give up to `limit` unacknowledged gap records, in their order: what is to be sent before all else."""
+        if not self._losses.waiting or topics.GAP in without_topics:
+            return []
+        waiting = [key for key in sorted(self._losses.waiting) if any(self._shelf.taken.between(key, key))]
+        return self._damage.sound(lambda: self._shelf.some(waiting[:limit]))
 
     def oldest(self) -> Row | None:
-        """Give the oldest message; None when there is none."""
+        """Give the oldest message that waits; None when there is none."""
         rows = self.pending(0, 1)
         return rows[0] if rows else None
 
     def used_bytes(self) -> int:
         """Give the bytes of the file that hold something; the file itself does not shrink, it uses its pages again."""
-        return self._db.used_pages() * PAGE_BYTES
+        return self._db.used_pages() * self._db.page_bytes
 
     def acknowledge(self, seqs: Collection[int]) -> None:
-        """Forget messages that the broker has."""
-        with self.transaction():
-            self._delete(seqs)
+        """Note messages that the broker has; see `Deliveries`."""
+        self.deliveries.acknowledge(seqs)
+
+    def recall(self, gen: str, first: int, last: int) -> int:
+        """Have messages be sent again that the broker had and that are kept; give how many; see `Deliveries`."""
+        return self.deliveries.recall(gen, first, last)
+
+    def rescue(self) -> int | None:
+        """Bring over some rows of a corrupt outbox that this one took the place of; `rescued` tells how far that is.
+
+        Gives the lowest key of them, None when there were none.
+
+        Raises:
+            StorageError: Nothing was written, or the corrupt file cannot be read.
+        """
+        if not self.rescued.is_due:
+            return None
+        try:
+            with self.transaction():
+                lowest = self.rescued.step()
+        except StorageError:
+            self.rescued.close()
+            raise
+        self.rescued.committed()
+        return lowest
 
     def seal(self, seqs: Sequence[int]) -> None:
         """Note that gap records are about to be sent, so that nothing more is put into them."""
-        with self.transaction():
-            self._db.change_many("UPDATE gap SET sealed=1 WHERE seq=?", [(seq,) for seq in seqs])
+        if not self._losses.are_sealed(seqs):
+            with self.transaction():
+                self._losses.seal(seqs)
 
     def declare_lost(self, count: int, reason: str) -> None:
         """Give numbers to messages that were lost before they had one, and name them in a gap record."""
         with self.transaction():
-            first = self._last_seq + 1
-            self._last_seq += count
+            last = self._numbers.take(count)
             self.declared_lost += count
-            self._record_gap([(first, self._last_seq)], reason)
+            self._losses.record([(last - count + 1, last)], reason)
+
+    def keep_offset(self, offset: Offset) -> None:
+        """Keep how UTC stands to CLOCK_BOOTTIME in this boot: what was queued in it is dated by that from now on."""
+        with self.transaction():
+            self._boots.keep(offset)
 
     def probe(self) -> None:
         """Write something small, to learn whether a disk that failed works again."""
         with self.transaction():
             self._db.change("INSERT OR REPLACE INTO meta VALUES('probe', ?)", str(self._now().mono_ns))
 
-    def evict(self, *, spare: Collection[int] = (), is_clock_set: bool = True) -> int:
-        """Drop messages over the bounds, lowest priority first, then oldest, and name them in a gap record.
+    def evict(self, *, spare: Collection[int] = ()) -> int:
+        """Delete messages over the bounds: first what the broker has, then lowest priority, then oldest.
 
-        Gives how many; at most `EVICT_ROWS` for each bound: call again until it gives 0.
+        Those that it does not have are named in a gap record. Gives how many were deleted, `EVICT_ROWS` or so for each
+        bound: call again until it gives 0.
 
         Args:
-            spare: Numbers that the broker has or may have.
-            is_clock_set: UTC can be trusted: without it only messages of this boot have an age.
+            spare: Keys that the broker has or may have, beside those that are acknowledged.
         """
-        too_old = self._too_old(spare, is_clock_set=is_clock_set)
-        over = self.rows - len(too_old) - self._settings.max_rows
-        if not too_old and over <= 0 and self._db.used_pages() <= self._watermark:
+        if not self._bounds.has_excess(is_tight=self.relief.is_tight):
             return 0
         with self.transaction():
-            dropped = self._drop(too_old, "age")
-            if over > 0:
-                dropped += self._drop(self._victims(min(over, EVICT_ROWS), spare), "rows")
-            if self._db.used_pages() > self._watermark:
-                dropped += self._drop(self._victims(EVICT_ROWS, spare), "bytes")
-        return dropped
+            return self._bounds.shrink(spare, is_tight=self.relief.is_tight)
 
-    def _undo(self) -> None:
-        self._last_seq, self.rows, self.evicted, self.declared_lost = self._before
+    def give_up(self, seqs: Sequence[int], reason: str) -> int:
+        """Delete messages that the broker will never take, and name them in a gap record; give how many.
+
+        What a gap record among them names is named in another one.
+        """
+        waiting = [seq for seq in seqs if any(row.seq == seq for row in self.pending(seq - 1, 1))]
+        with self.transaction():
+            others = [seq for seq in waiting if not self._losses.renew(seq)]
+            return len(waiting) - len(others) + self._bounds.drop(others, reason)
+
+    def _begin(self, beat: Callable[[], None]) -> None:
+        is_new = not self._db.rows("SELECT 1 FROM generation")
+        place = self.rescued.find(beat) if is_new else 0
+        with self.transaction():
+            self._numbers.load(place)
+            self._boots.load(self._boot_id)
+            self.rescued.resume(beat)
+            self._shelf.load()
+            self._bounds.forget_room()
+            self._db.change("INSERT OR REPLACE INTO meta VALUES('device', ?)", self._device_id)
+            records = self._db.rows("SELECT seq FROM outbox WHERE priority=0")
+            self._losses.waiting = {key for (key,) in records if any(self._kept.between(key, key))}
+            end = self._db.rows("SELECT value FROM meta WHERE key='end'")
+            self._db.change("INSERT OR REPLACE INTO meta VALUES('end', 'none')")
+            if end == [("none",)]:
+                self._losses.note_restart(self._settings.seconds_per_commit)
 
     def _encoded(self, draft: Draft) -> tuple[bytes, str]:
         """Give the payload, or else why there is none."""
         try:
-            payload = draft.encode(self.gen, self._last_seq + 1)
+            payload = draft.encode(self.gen, self.last_seq + 1)
         except ValueError:
             _logger.exception("a message for %s cannot be encoded and is lost", draft.topic)
             return b"", "invalid"
@@ -259,99 +386,7 @@ class Outbox:
             return b"", "too_large"
         return payload, ""
 
-    def _columns(self, draft: Draft) -> tuple[int, str, int, int | None, int, int, int]:
-        retain = int(draft.retain)
-        return int(draft.priority), draft.topic, retain, draft.expiry_s, self._boot, draft.mono_ns, draft.time_ns
-
-    def _make_room(self, size: int, spare: Collection[int]) -> None:
-        needed = size * 5 // 4 // PAGE_BYTES + 8  # a page is seldom quite full, and inner pages split
-        while self._db.used_pages() + needed > self._most_pages:
-            if not self._drop(self._victims(EVICT_ROWS, spare), "bytes"):
-                return  # SQLite itself says that it is full
-
-    def _too_old(self, spare: Collection[int], *, is_clock_set: bool) -> list[int]:
+    def _insert_gap(self, key: int, payload: bytes) -> None:
         now = self._now()
-        mono_before = now.mono_ns - int(self._settings.max_age * 1e9)
-        time_before = nanoseconds(now.time) - int(self._settings.max_age * 1e9)
-
-        def is_old(boot: int, mono_ns: int, time_ns: int) -> bool:
-            return mono_ns < mono_before if boot == self._boot else is_clock_set and time_ns < time_before
-
-        # numbers rise with age, so the first that is young ends the search; mostly it is the very first
-        old: list[int] = []
-        query = "SELECT seq, boot, mono_ns, time_ns FROM outbox WHERE priority>0 ORDER BY seq LIMIT ?"
-        for limit in (1, EVICT_ROWS):
-            old = []
-            for seq, *when in self._db.rows(query, limit):
-                if not is_old(*when):
-                    break
-                old.append(seq)
-            if not old:
-                break
-        return [seq for seq in old if seq not in spare]
-
-    def _victims(self, count: int, spare: Collection[int]) -> list[int]:
-        for query in (
-            "SELECT seq FROM outbox WHERE priority>1 ORDER BY priority DESC, seq LIMIT ?",
-            "SELECT seq FROM outbox WHERE priority=1 ORDER BY seq LIMIT ?",
-        ):
-            found = [seq for (seq,) in self._db.rows(query, count + len(spare)) if seq not in spare]
-            if found:
-                return found[:count]
-        return []
-
-    def _drop(self, seqs: Sequence[int], reason: str) -> int:
-        if seqs:
-            self._delete(seqs)
-            self.evicted += len(seqs)
-            self._record_gap(gaps.runs_of(seqs), reason)
-        return len(seqs)
-
-    def _delete(self, seqs: Collection[int]) -> None:
-        for first, last in gaps.runs_of(seqs):
-            self.rows -= self._db.change("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", first, last)
-            self._db.change("DELETE FROM gap WHERE seq BETWEEN ? AND ?", first, last)
-
-    def _record_gap(self, runs: list[Run], reason: str) -> None:
-        """Name numbers in the record of this reason that was not sent yet, or in a new one."""
-        query = "SELECT seq, runs, count FROM gap WHERE reason=? AND sealed=0 ORDER BY seq DESC LIMIT 1"
-        count = gaps.count(runs)
-        for seq, before, before_count in self._db.rows(query, reason):
-            merged = gaps.merge([*_parsed(before), *runs])
-            if len(merged) <= MOST_RUNS:
-                self._write_gap(seq, merged, before_count + count, reason)
-                return
-        self._last_seq += 1
-        self._write_gap(self._last_seq, runs, count, reason)
-        self._join_oldest(reason)
-
-    def _write_gap(self, seq: int, runs: list[Run], count: int, reason: str) -> None:
-        exact = tuple(runs) if gaps.count(runs) == count else ()
-        payload = self._encode_gap(self.gen, seq, Gap(count, runs[0][0], runs[-1][1], exact, reason))
-        text = json.dumps(runs, separators=(",", ":"))
-        self._db.change("INSERT OR REPLACE INTO gap VALUES(?,?,?,?,0)", seq, reason, text, count)
-        if self._db.change("UPDATE outbox SET payload=? WHERE seq=?", payload, seq):
-            # no row was inserted, so AUTOINCREMENT has not seen the numbers that were given out with this record
-            self._db.change("UPDATE sqlite_sequence SET seq=? WHERE name='outbox'", self._last_seq)
-            return
-        now = self._now()
-        self._db.change(_INSERT, seq, 0, topics.GAP, 0, None, self._boot, now.mono_ns, nanoseconds(now.time), payload)
-        self.rows += 1
-
-    def _join_oldest(self, reason: str) -> None:
-        """Bound the records: beyond `MOST_OPEN_GAPS` the oldest two become one that says how many, not which."""
-        query = "SELECT seq, runs, count FROM gap WHERE reason=? AND sealed=0 ORDER BY seq LIMIT ?"
-        records = self._db.rows(query, reason, MOST_OPEN_GAPS + 1)
-        if len(records) <= MOST_OPEN_GAPS:
-            return
-        (first, runs, count), (second, more, more_count) = records[:2]
-        # the number of the record that goes is itself one that will never arrive
-        merged = gaps.merge([*_parsed(runs), *_parsed(more), (first, first)])
-        if len(merged) > MOST_RUNS:
-            merged = [(merged[0][0], merged[-1][1])]
-        self._delete([first])
-        self._write_gap(second, merged, count + more_count + 1, reason)
-
-
-def _parsed(runs: str) -> list[Run]:
-    return [(first, last) for first, last in json.loads(runs)]
+        draft = Draft(topics.GAP, lambda _gen, _seq: payload, nanoseconds(now.time), now.mono_ns, priority=0)
+        self._shelf.insert([self._shelf.numbered(key, draft, payload)])

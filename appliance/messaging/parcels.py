@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from appliance.core.worker import Pulse, Worker
+from appliance.messaging.inbox import Inbox
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +16,17 @@ class Parcel:
     """A message ready for the broker.
 
     Attributes:
-        topic: Below the device's root.
+        topic: Below the device's root, or all of it.
         payload: Encoded.
         qos: 0 or 1.
         retain: The broker is to keep it.
         expiry_s: Seconds after which a subscriber need not see it; None: never.
         ticket: By which its answer is told; 0 when nobody waits for one.
+        id: Of a numbered message, as in its payload; empty for others.
+        content_type: MIME type of the payload.
+        is_whole_topic: `topic` is all of it, not below the device's root: an answer, a discovery message.
+        correlation: Of an answer: what its question carried.
+        is_backlog: Of a numbered message: it waited, and goes after those that did not.
     """
 
     topic: str
@@ -26,6 +35,11 @@ class Parcel:
     retain: bool = False
     expiry_s: int | None = None
     ticket: int = 0
+    id: str = ""
+    content_type: str = JSON
+    is_whole_topic: bool = False
+    correlation: bytes | None = None
+    is_backlog: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +75,12 @@ class LinkDown:
     Attributes:
         session: Which it was.
         is_blamed: The broker, or the rules of the protocol, ended it because of something that was sent.
+        is_dropped: The broker ended it without a word: perhaps because of something that was sent.
     """
 
     session: int
     is_blamed: bool
+    is_dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +109,13 @@ class Link(Worker, Protocol):
     pulse: Pulse
 
     def send(self, session: int, parcels: Sequence[Parcel]) -> None:
-        """Send numbered parcels on this connection, in their order; each is answered, or the link goes down."""
+        """Send numbered parcels on this connection, each lane in its order; each is answered, or the link goes down."""
 
     def post(self, parcel: Parcel) -> None:
         """Send one that is not numbered: the last retained one of each topic is kept, others need a connection."""
+
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        """Have what is published under a pattern, a whole topic with or without wildcards, put into an inbox."""
 
     def figures(self) -> dict[str, object]:
         """Give figures for status and health."""

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.core.clock import ClockQuality
 from appliance.core.events import Event
@@ -13,15 +14,23 @@ from appliance.core.message import Message, Priority
 from appliance.core.results import Detections
 from appliance.messaging import topics
 
+if TYPE_CHECKING:
+    from appliance.messaging.contract import device, sights, words
+
 SCHEMA_VERSION: Final = 1
 """`v` of every payload. Fields are only ever added within a version."""
 
 RESERVED: Final = frozenset(
     {"v", "id", "gen", "seq", "boot", "time", "mono_ns", "clock", "camera", "replay", "queued_s"}
+    | {"time_source", "time_error_ms", "time_after", "time_before"}
 )
 """The envelope's own fields. `model` stands with them in the documentation, and comes with the body."""
 
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+MOST_ID_BYTES: Final = 128
+"""A device's name has up to 64 letters, digits, - and _; generation and number come to less than the rest."""
+
+_NS_IN_MS: Final = 1_000_000
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +70,16 @@ class Origin:
         mono_ns: CLOCK_BOOTTIME, nanoseconds.
         clock: How far UTC could be trusted then.
         boot: The kernel's id of the boot.
+        source: ``corrected``: UTC was not known then, and was counted back later; empty: it was known.
+        error_ms: By how much UTC may be off, milliseconds; None: nobody counted it.
     """
 
     time_ns: int
     mono_ns: int
     clock: ClockQuality
     boot: str
+    source: str = ""
+    error_ms: int | None = None
 
 
 def envelope(device: str, origin: Origin, identity: Identity | None = None, camera: str = "") -> dict[str, Any]:
@@ -87,21 +100,36 @@ def envelope(device: str, origin: Origin, identity: Identity | None = None, came
     fields["time"] = utc_text(origin.time_ns)
     fields["mono_ns"] = origin.mono_ns
     fields["clock"] = origin.clock.value
+    if origin.source:
+        fields["time_source"] = origin.source
+    if origin.error_ms is not None:
+        fields["time_error_ms"] = origin.error_ms
     if camera:
         fields["camera"] = camera
     return fields
 
 
 def render(device: str, message: Message, origin: Origin, identity: Identity | None = None) -> bytes:
-    """Give the payload of a message: its envelope, then its own fields.
+    """Give the payload of a message: its envelope, then its own fields; for another system its own fields alone.
 
     Raises:
         ValueError: It has a field that belongs to the envelope, or cannot be JSON: the builder of the message is wrong.
     """
+    if topics.is_foreign(message.topic):
+        return encode(message.body) if message.body else b""
     fields = envelope(device, origin, identity, message.camera)
     if twice := RESERVED & message.body.keys():
         raise ValueError(f"{message.topic} has fields that belong to the envelope: {', '.join(sorted(twice))}")
-    return encode({**fields, **message.body})
+    shift_ns = origin.time_ns - message.time_ns if message.time_ns else 0
+    return encode({**fields, **_shifted(message.body, shift_ns)})
+
+
+def _shifted(body: Mapping[str, Any], shift_ns: int) -> Mapping[str, Any]:
+    """Give a body whose `start_time` goes with the time of its envelope, where that is not the builder's."""
+    start = body.get("start_time")
+    if abs(shift_ns) < _NS_IN_MS or not isinstance(start, str):
+        return body
+    return {**body, "start_time": utc_text(parse_utc(start) + shift_ns)}
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -112,7 +140,7 @@ def encode(fields: Mapping[str, Any]) -> bytes:
     """
     try:
         return _ENCODER.encode(fields).encode()
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 
@@ -129,13 +157,28 @@ def encode_late(payload: bytes, queued: float | None) -> bytes:
     return payload[:-1] + b"," + encode(late)[1:]
 
 
+def id_of(payload: bytes) -> str:
+    """Give the `id` of a durable message's encoded payload; empty when it has none."""
+    begin = payload.find(b'"id":"', 0, 32)  # it stands behind the version; see `envelope`
+    end = payload.find(b'"', begin + 6, begin + 6 + MOST_ID_BYTES) if begin >= 0 else -1
+    return payload[begin + 6 : end].decode(errors="replace") if end >= 0 else ""
+
+
 def utc_text(time_ns: int) -> str:
     """Give UTC as RFC 3339 with milliseconds: ``2026-01-31T12:00:00.000Z``."""
     # whole milliseconds, cut off rather than rounded: a time must not lie after what it tells of
     milliseconds = time_ns // 1_000_000
-    # isoformat and a slice take a quarter of strftime's time, and this is done for every message
-    text = datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()
-    return f"{text[:19]}.{milliseconds % 1000:03d}Z"
+    return f"{_seconds_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)  # this is done for every message, and many come within a second
+def _seconds_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
+def parse_utc(text: str) -> int:
+    """Give the nanoseconds since 1970 of what `utc_text` gave."""
+    return nanoseconds(datetime.fromisoformat(text))
 
 
 def nanoseconds(moment: datetime) -> int:
@@ -144,10 +187,15 @@ def nanoseconds(moment: datetime) -> int:
     return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
+def model_told(model: ModelInfo) -> "words.Model":
+    """Give what messages say of a model."""
+    return {"name": model.name, "version": model.version, "digest": model.digest}
+
+
 def event_message(event: Event, model: ModelInfo) -> Message:
     """Give the durable message for one moment in the life of an object."""
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Event = {
+        "model": model_told(model),
         "type": event.type.value,
         "object_id": event.object_id,
         "label": event.label,
@@ -164,7 +212,7 @@ def event_message(event: Event, model: ModelInfo) -> Message:
         "zones": list(event.zones),
         "entered_zones": list(event.entered_zones),
         "dwell": {zone: round(seconds, 3) for zone, seconds in zip(event.zones, event.dwell, strict=False)},
-        "crossings": [asdict(crossing) for crossing in event.crossings],
+        "crossings": [{"line": one.line, "direction": one.direction} for one in event.crossings],
         "stationary": event.stationary,
         "direction": None if event.direction is None else round(event.direction, 1),
     }
@@ -193,8 +241,8 @@ def detections_message(
         inference_ms: How long the model ran, in milliseconds.
     """
     found = zip(detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Detections = {
+        "model": model_told(model),
         "frame": frame.number,
         "width": frame.width,
         "height": frame.height,
@@ -227,7 +275,20 @@ def status_message(camera: str, state: str, why: str = "") -> Message:
         state: ``online``, ``stalled``, ``offline`` or ``disabled``.
         why: One line; empty when all is well.
     """
-    return Message(topics.status(camera), {"state": state, "why": why}, retain=True, qos=1, camera=camera)
+    body: sights.Status = {"state": state, "why": why}
+    return Message(topics.status(camera), body, retain=True, qos=1, camera=camera)
+
+
+def settings_message(camera: str, *, detect: bool, min_score: float | None) -> Message:
+    """Give the retained message that says what commands can change of a camera, as it is now.
+
+    Args:
+        camera: The camera's name.
+        detect: The model is run on its frames.
+        min_score: Lowest score of what is told; None: the model's task has none.
+    """
+    body: sights.Settings = {"detect": detect, "min_score": min_score}
+    return Message(topics.settings(camera), body, retain=True, qos=1, camera=camera)
 
 
 def counts_message(
@@ -246,7 +307,7 @@ def counts_message(
         group_counts: How many per group of labels.
         zone_group_counts: How many per zone and group.
     """
-    body = {
+    body: sights.Counts = {
         "counts": dict(counts),
         "zones": {zone: dict(inside) for zone, inside in zone_counts.items()},
         "groups": dict(group_counts),
@@ -265,7 +326,15 @@ def info_message(facts: Mapping[str, Any]) -> Message:
     return Message(topics.INFO, dict(facts), retain=True, qos=1)
 
 
-def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]], reason: str) -> dict[str, Any]:
+def gap_body(
+    count: int,
+    first: int,
+    last: int,
+    ranges: Sequence[tuple[int, int]],
+    reason: str,
+    *,
+    uncounted_s: float | None = None,
+) -> "device.Gap":
     """Give the body of a gap record: numbers of this generation that will never arrive.
 
     Args:
@@ -273,15 +342,19 @@ def gap_body(count: int, first: int, last: int, ranges: Sequence[tuple[int, int]
         first: The lowest of them.
         last: The highest of them.
         ranges: Exactly which, first and last of each run; empty when there were too many runs to keep.
-        reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``.
+        reason: Why: ``rows``, ``bytes``, ``age``, ``inlet``, ``invalid``, ``too_large``, ``corrupt``, ``restart``,
+            ``refused``.
+        uncounted_s: Messages without a number may be lost as well: what came in within so many seconds.
     """
-    body: dict[str, Any] = {"from": first, "to": last, "count": count, "reason": reason}
+    body: device.Gap = {"from": first, "to": last, "count": count, "reason": reason}
     if ranges:
         body["ranges"] = [list(run) for run in ranges]
+    if uncounted_s is not None:
+        body["uncounted_s"] = uncounted_s
     return body
 
 
-def _place(box: Sequence[float], width: int, height: int) -> dict[str, list[float]]:
+def _place(box: Sequence[float], width: int, height: int) -> "words.Place":
     x1, y1, x2, y2 = box
     return {
         "box": [round(x1, 1), round(y1, 1), round(x2, 1), round(y2, 1)],

@@ -1,8 +1,7 @@
 """What messages say of pictures as a whole and of their pixels: pure builders, as in `payloads`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,18 @@ from appliance.core.message import Message, Priority
 from appliance.core.results import Classifications, Segmentation
 from appliance.core.rle import encode_mask
 from appliance.messaging import topics
-from appliance.messaging.payloads import ModelInfo, nanoseconds
+from appliance.messaging.payloads import ModelInfo, model_told, nanoseconds
+
+if TYPE_CHECKING:
+    from appliance.messaging.contract import sights
 
 MOST_MASK_BYTES: Final = 64 << 10  # of all masks of a message as JSON; a network's own borders need some kilobytes
 
 
 def change_message(change: LabelChange, model: ModelInfo) -> Message:
     """Give the durable message that says that a camera's picture shows something else now."""
-    body: dict[str, Any] = {
-        "model": asdict(model),
+    body: sights.Change = {
+        "model": model_told(model),
         "label": change.label,
         "class_id": change.class_id,
         "score": round(change.score, 4),
@@ -62,10 +64,11 @@ def classification_message(
         inference_ms: How long the model ran, in milliseconds.
     """
     ranked = zip(found.class_ids.tolist(), found.scores.tolist(), strict=True)
-    told = [{"label": labels[at], "class_id": at, "score": round(score, 4)} for at, score in ranked]
-    return _of_frame(
-        topics.classification(frame.camera), frame, model, inference_ms, {"label": label, "labels": told}, retain=True
-    )
+    told: list[sights.Ranked] = [
+        {"label": labels[at], "class_id": at, "score": round(score, 4)} for at, score in ranked
+    ]
+    body: sights.Classification = {**_of_frame(frame, model, inference_ms), "label": label, "labels": told}
+    return _message(topics.classification(frame.camera), frame, body, retain=True)
 
 
 def segmentation_message(
@@ -85,8 +88,12 @@ def segmentation_message(
         model: The model that saw it.
         inference_ms: How long the model ran, in milliseconds.
     """
-    told = {"shares": dict(shares), "zones": {name: dict(inside) for name, inside in zones.items()}}
-    return _of_frame(topics.segmentation(frame.camera), frame, model, inference_ms, told, retain=True)
+    body: sights.Segmentation = {
+        **_of_frame(frame, model, inference_ms),
+        "shares": dict(shares),
+        "zones": {name: dict(inside) for name, inside in zones.items()},
+    }
+    return _message(topics.segmentation(frame.camera), frame, body, retain=True)
 
 
 def masks_message(
@@ -112,7 +119,7 @@ def masks_message(
     """
     counts = np.bincount(segmentation.class_ids.reshape(-1), minlength=len(labels))[: len(labels)]
     present = np.flatnonzero(wanted & (counts > 0))
-    masks: list[dict[str, Any]] = []
+    masks: list[sights.Mask] = []
     left_out: list[str] = []
     room = MOST_MASK_BYTES
     for at in present[np.argsort(-counts[present], kind="stable")].tolist():
@@ -124,22 +131,26 @@ def masks_message(
         room -= size
         share = round(float(counts[at]) / segmentation.class_ids.size, 4)
         masks.append({"label": labels[at], "class_id": at, "share": share, "counts": runs})
-    size_told = [int(side) for side in segmentation.class_ids.shape]
-    told = {"size": size_told, "masks": masks, "left_out": left_out}
-    return _of_frame(topics.masks(frame.camera), frame, model, inference_ms, told, retain=False)
+    body: sights.Masks = {
+        **_of_frame(frame, model, inference_ms),
+        "size": [int(side) for side in segmentation.class_ids.shape],
+        "masks": masks,
+        "left_out": left_out,
+    }
+    return _message(topics.masks(frame.camera), frame, body, retain=False)
 
 
-def _of_frame(
-    topic: str, frame: Frame, model: ModelInfo, inference_ms: float, told: Mapping[str, Any], *, retain: bool
-) -> Message:
-    body: dict[str, Any] = {
-        "model": asdict(model),
+def _of_frame(frame: Frame, model: ModelInfo, inference_ms: float) -> "sights.OfFrame":
+    return {
+        "model": model_told(model),
         "frame": frame.number,
         "width": frame.width,
         "height": frame.height,
         "inference_ms": round(inference_ms, 2),
-        **told,
     }
+
+
+def _message(topic: str, frame: Frame, body: Mapping[str, Any], *, retain: bool) -> Message:
     return Message(
         topic=topic,
         body=body,

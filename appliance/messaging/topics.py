@@ -8,11 +8,19 @@ HEALTH: Final = "health"
 GAP: Final = "gap"
 MODEL: Final = "model"
 MODEL_EVENTS: Final = "model/events"
+AUDIT: Final = "audit"
+CMD: Final = "cmd"
+ACK: Final = "ack"
 
 
 def root(device: str) -> str:
     """Give what every topic of a device begins with, without the slash at the end."""
     return f"edgecam/{device}"
+
+
+def is_foreign(topic: str) -> bool:
+    """Tell whether a message's topic is another system's: it begins with a slash, and stands for itself."""
+    return topic.startswith("/")
 
 
 def full(device: str, topic: str) -> str:
@@ -58,3 +66,31 @@ def segmentation(camera: str) -> str:
 def masks(camera: str) -> str:
     """Which pixels of a camera's frames the labels cover, thinned; where the owner asks for it."""
     return f"{camera}/masks"
+
+
+def snapshot(camera: str) -> str:
+    """A picture of a camera, as a JPEG, when somebody commanded one."""
+    return f"{camera}/snapshot"
+
+
+def settings(camera: str) -> str:
+    """What commands can change of a camera, as it is now: retained."""
+    return f"{camera}/settings"
+
+
+def result(name: str, identity: str) -> str:
+    """What became of a command, where its sender named no other topic."""
+    return f"{CMD}/{name}/{identity}/result"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Tell whether a whole topic fits a pattern with or without wildcards (MQTT 5, section 4.7)."""
+    wanted, levels = pattern.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in {"+", "#"}:
+        return False
+    for number, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if number >= len(levels) or level not in ("+", levels[number]):
+            return False
+    return len(wanted) == len(levels)

@@ -2,19 +2,26 @@
 
 import threading
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from appliance.config import MessagingSettings
 from appliance.core.clock import Clock
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Pulse, Worker
+from appliance.messaging import topics
+from appliance.messaging.arrivals import ArrivalsInbox
 from appliance.messaging.courier import Courier
-from appliance.messaging.inlet import Arrival, Inlet
+from appliance.messaging.inbox import Inbox
+from appliance.messaging.inlet import Inlet
 from appliance.messaging.link import MqttLink
-from appliance.messaging.payloads import nanoseconds
+from appliance.messaging.pacing import Pacer
+from appliance.messaging.parcels import Parcel
+from appliance.messaging.rendering import Renderer
+from appliance.messaging.timekeeper import Timekeeper
 
-QUALITY_FOR_NS: Final = 1_000_000_000  # asking the kernel costs as much as taking a message, and it changes seldom
+if TYPE_CHECKING:
+    from appliance.messaging.commands import Commands, Performer
 
 
 class _Delivery(Protocol):
@@ -24,9 +31,17 @@ class _Delivery(Protocol):
 
     def publish(self, message: Message) -> None: ...
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None: ...
+
     def figures(self) -> dict[str, object]: ...
 
+    def clock(self) -> dict[str, object]: ...
+
     def is_drained(self) -> bool: ...
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]: ...
+
+    def replay(self, gen: str, first: int, last: int) -> int: ...
 
 
 class Messaging:
@@ -52,7 +67,7 @@ class Messaging:
         board: HealthBoard,
     ) -> None:
         self._delivery: _Delivery = (
-            _Nowhere()
+            _Nowhere(clock)
             if settings.broker == "none"
             else _Broker(device_id, settings, state_dir, clock=clock, boot_id=boot_id, board=board)
         )
@@ -66,13 +81,42 @@ class Messaging:
         """Take a message; never blocks. When too many wait it is dropped and counted, durable ones in a gap record."""
         self._delivery.publish(message)
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        """Have what others publish under a pattern, a whole topic, put into an inbox; call it before workers run."""
+        self._delivery.subscribe(pattern, inbox)
+
     def figures(self) -> dict[str, object]:
         """Give figures for status and health: JSON types only, no secrets."""
         return self._delivery.figures()
 
+    def clock(self) -> dict[str, object]:
+        """Give what is known of UTC: its quality, by how many milliseconds it may be off, how often it was set."""
+        return self._delivery.clock()
+
     def is_drained(self) -> bool:
         """Tell whether the broker has all that it takes; never while there is no connection."""
         return self._delivery.is_drained()
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]:
+        """Take commands from the broker, from the next connection on; give the worker for that, to be run as well.
+
+        Args:
+            performer: Who does what is commanded.
+        """
+        return self._delivery.obey(performer)
+
+    def replay(self, gen: str, first: int, last: int) -> int:
+        """Send again what the broker had and the outbox still keeps; give how many messages that are.
+
+        Args:
+            gen: The generation; empty: that of new messages.
+            first: The lowest sequence number.
+            last: The highest.
+
+        Raises:
+            UnavailableError: The outbox is closed or busy: ask again later.
+        """
+        return self._delivery.replay(gen, first, last)
 
 
 class _Broker:
@@ -88,8 +132,10 @@ class _Broker:
         boot_id: str,
         board: HealthBoard,
     ) -> None:
-        self._clock = clock
-        self._quality, self._quality_at = clock.quality(), clock.now().mono_ns
+        self._device_id = device_id
+        self._timekeeper = Timekeeper(clock)
+        self._renderer = Renderer(device_id, boot_id, clock, self._timekeeper)
+        self._commands: Commands | None = None
         self._inlet = Inlet()
         self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
         self._courier = Courier(
@@ -97,26 +143,54 @@ class _Broker:
             settings=settings.outbox,
             state_dir=state_dir,
             clock=clock,
+            timekeeper=self._timekeeper,
+            renderer=self._renderer,
             boot_id=boot_id,
             board=board,
             inlet=self._inlet,
             link=self._link,
             inflight=settings.inflight,
+            pacer=Pacer(settings.replay_rate, settings.replay_spread),
+            is_end_to_end=settings.ack == "end-to-end",
         )
+        if settings.ack == "end-to-end":
+            self._link.subscribe(topics.full(device_id, topics.ACK), ArrivalsInbox(self._courier.arrived))
         self.workers: tuple[Worker, ...] = (self._courier, self._link)
 
     def publish(self, message: Message) -> None:
-        now = self._clock.now()
-        if not 0 <= now.mono_ns - self._quality_at < QUALITY_FOR_NS:
-            self._quality, self._quality_at = self._clock.quality(), now.mono_ns
-        self._inlet.put(Arrival(message, nanoseconds(now.time), now.mono_ns, self._quality))
+        self._inlet.put(self._renderer.arrival(message))
+
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        self._link.subscribe(pattern, inbox)
 
     def figures(self) -> dict[str, object]:
-        mine = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
+        mine: dict[str, object] = {"waiting": self._inlet.depth, "dropped_inlet": self._inlet.dropped}
+        if self._commands is not None:
+            mine["commands"] = self._commands.figures()
         return self._link.figures() | self._courier.figures() | mine
+
+    def clock(self) -> dict[str, object]:
+        return self._timekeeper.figures()
 
     def is_drained(self) -> bool:
         return self._courier.is_drained
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]:
+        from appliance.messaging.commands import Commands  # noqa: PLC0415 - only for who allows commands
+
+        inbox = Inbox()
+        self._commands = Commands(device_id=self._device_id, inbox=inbox, performer=performer, post=self)
+        self._link.subscribe(self._commands.pattern, inbox)
+        return (self._commands,)
+
+    def post(self, parcel: Parcel) -> None:
+        self._link.post(parcel)
+
+    def render(self, message: Message) -> bytes:
+        return self._renderer.render(self._renderer.arrival(message))
+
+    def replay(self, gen: str, first: int, last: int) -> int:
+        return self._courier.replay(gen, first, last)
 
 
 class _Nowhere:
@@ -124,21 +198,37 @@ class _Nowhere:
 
     name = "mqtt"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.pulse = Pulse(limit=30.0)
         self.workers: tuple[Worker, ...] = (self,)
         self._published = 0
+        self._timekeeper = Timekeeper(clock)
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(5.0):
+            self._timekeeper.look()
             self.pulse.beat()
 
     def publish(self, message: Message) -> None:
         del message
         self._published += 1
 
+    def subscribe(self, pattern: str, inbox: Inbox) -> None:
+        del pattern, inbox  # nobody ever says anything
+
     def figures(self) -> dict[str, object]:
         return {"connected": False, "broker": "none", "published": self._published, "rows": 0}
 
+    def clock(self) -> dict[str, object]:
+        return self._timekeeper.figures()
+
     def is_drained(self) -> bool:
         return True
+
+    def obey(self, performer: "Performer") -> tuple[Worker, ...]:
+        del performer
+        return ()
+
+    def replay(self, gen: str, first: int, last: int) -> int:
+        del gen, first, last
+        return 0

@@ -206,7 +206,8 @@ class Life:
             height=last.height,
             time_ns=last.time_ns,
             mono_ns=last.mono_ns,
-            start_time_ns=first.time_ns,
+            # by the clock that never steps: UTC may have been set since the first sight
+            start_time_ns=last.time_ns - (last.mono_ns - first.mono_ns),
             duration=(last.mono_ns - first.mono_ns) / 1e9,
             changes=changes,
             zones=self.zones,

@@ -92,6 +92,10 @@ class Scene:
         """Seconds that an object may be unseen before it ends: as configured, or longer where frames are far apart."""
         return self._tracker.lost_after_ns / 1e9
 
+    def set_high_score(self, high_score: float) -> None:
+        """Let detections become objects, from the next frame on, that have this score."""
+        self._tracker.set_high_score(high_score)
+
     def step(self, detections: Detections, *, width: int, height: int, time_ns: int, mono_ns: int) -> SceneStep:
         """Take in the next frame.
 

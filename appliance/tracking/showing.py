@@ -47,6 +47,10 @@ class Showing:
         self.class_id: int | None = None
         self.since_ns: int | None = None
 
+    def set_min_score(self, min_score: float) -> None:
+        """Let a label come into place, from the next frame on, that has this score."""
+        self._min_score = min_score
+
     def step(self, scores: NDArray[np.float32], mono_ns: int) -> Turn | None:
         """Take in the next frame and tell what has changed, if anything has.
 

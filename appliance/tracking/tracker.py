@@ -77,8 +77,7 @@ class Tracker:
             kinship: Which classes are easily taken for one another. None: each stands alone.
         """
         self._settings = settings
-        self._high_score = high_score
-        self._low_score = min(high_score / 2 if settings.low_score is None else settings.low_score, high_score)
+        self.set_high_score(high_score)
         self._pace = Pace(settings.lost_after)
         self._kinship = kinship
         self._next_id = 1
@@ -101,6 +100,12 @@ class Tracker:
     def lost_after_ns(self) -> int:
         """How long a track may be doubted before it ends: as configured, or longer where frames are far apart."""
         return self._pace.lost_after_ns
+
+    def set_high_score(self, high_score: float) -> None:
+        """Match first, from the next frame on, what has this score; weak detections go down with it as configured."""
+        low_score = self._settings.low_score
+        self._high_score = high_score
+        self._low_score = min(high_score / 2 if low_score is None else low_score, high_score)
 
     def update(self, detections: Detections, mono_ns: int) -> Tracks:
         """Take in the next frame, even if nothing was found in it.

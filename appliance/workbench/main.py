@@ -4,6 +4,7 @@ import click
 
 from appliance import __version__
 from appliance.core.command import run_command
+from appliance.workbench.audit import audit
 from appliance.workbench.bundle import bundle
 from appliance.workbench.card import card
 from appliance.workbench.compare import compare
@@ -15,16 +16,32 @@ from appliance.workbench.prune import prune
 from appliance.workbench.publish import publish
 from appliance.workbench.quantize import quantize
 from appliance.workbench.rollout import rollout
+from appliance.workbench.schemas import schemas
 from appliance.workbench.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make, quantize, convert, measure and publish models on a workstation, with the device's own code."""
+    """Make, convert, measure and publish models on a workstation, and audit deliveries, with the device's own code."""
 
 
-for command in (bundle, card, compare, convert, evaluate, fleet, golden, prune, publish, quantize, rollout, train):
+for command in (
+    audit,
+    bundle,
+    card,
+    compare,
+    convert,
+    evaluate,
+    fleet,
+    golden,
+    prune,
+    publish,
+    quantize,
+    rollout,
+    schemas,
+    train,
+):
     workbench.add_command(command)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance.cameras import Camera, make_camera
 from appliance.config import AnyCamera, ModelSettings, Settings
-from appliance.core.clock import ClockQuality, Stamp
+from appliance.core.clock import ClockQuality, Reading, Stamp
 from appliance.core.errors import UnavailableError
 from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame
@@ -32,6 +32,9 @@ class StandingClock:
 
     def quality(self) -> ClockQuality:
         return ClockQuality.UNSYNCED
+
+    def reading(self) -> Reading:
+        return Reading(FIRST.mono_ns, round(FIRST.time.timestamp() * 1e9) - FIRST.mono_ns, 0, self.quality())
 
 
 def watch(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from appliance.config import MessagingSettings
-from appliance.core.clock import SystemClock, read_boot_id
+from appliance.core.clock import Clock, SystemClock, read_boot_id
 from appliance.core.health import Finding, HealthBoard
 from appliance.core.message import Message
 from appliance.messaging.worker import Messaging
@@ -25,14 +25,16 @@ def wait_until(is_so: Callable[[], Any], what: str, seconds: float = 20.0) -> No
 class Device:
     """Runs messaging until the block ends."""
 
-    def __init__(self, state_dir: Path, broker: str, **settings: Any) -> None:
+    def __init__(
+        self, state_dir: Path, broker: str, *, clock: Clock | None = None, boot_id: str = "", **settings: Any
+    ) -> None:
         self.board = HealthBoard()
         self.messaging = Messaging(
             device_id="dev",
             settings=MessagingSettings.model_validate({"broker": broker, **settings}),
             state_dir=state_dir,
-            clock=SystemClock(),
-            boot_id=read_boot_id(),
+            clock=clock or SystemClock(),
+            boot_id=boot_id or read_boot_id(),
             board=self.board,
         )
         self.stop = threading.Event()

@@ -3,18 +3,30 @@
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
+
+Watch = Callable[[bytes], None]
+"""Is given what goes through in one direction of one connection, before it goes on."""
 
 
 class TcpProxy:
     """Forwards to `port`. Modes: ``pass``, ``stall`` (connections stay, nothing goes through), ``refuse``.
 
-    `connections` were accepted, `carried` bytes went through, both ways together.
+    Args:
+        port: On loopback.
+        watch: Gives for each connection who sees what goes to `port`, and what comes from there.
+
+    Attributes:
+        mode: Of the above.
+        connections: Those that were accepted.
+        carried: Bytes that went through, both ways together.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, watch: Callable[[], tuple[Watch, Watch]] | None = None) -> None:
         self.mode = "pass"
+        self._watch = watch or (lambda: (lambda _: None, lambda _: None))
         self.connections = 0
         self.carried = 0
         self._target = port
@@ -72,17 +84,19 @@ class TcpProxy:
                 continue
             far.settimeout(None)
             self._pairs += [near, far]
-            for one, other in ((near, far), (far, near)):
-                thread = threading.Thread(target=self._pump, args=(one, other), daemon=True)
+            up, down = self._watch()
+            for one, other, watch in ((near, far, up), (far, near, down)):
+                thread = threading.Thread(target=self._pump, args=(one, other, watch), daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, watch: Watch) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 with self._flows:
                     self._flows.wait_for(lambda: self.mode != "stall" or self._is_over)
                     self.carried += len(data)
+                watch(data)
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):

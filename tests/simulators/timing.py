@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from appliance.core.clock import ClockQuality, Stamp
+from appliance.core.clock import ClockQuality, Reading, Stamp
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -34,3 +34,49 @@ class HandClock:
 
     def quality(self) -> ClockQuality:
         return ClockQuality.SYNCED
+
+    def reading(self) -> Reading:
+        now = self.now()
+        return Reading(now.mono_ns, round(now.time.timestamp() * 1e9) - now.mono_ns, 0, self.quality())
+
+
+class SetClock:
+    """A clock whose UTC is set, rightly or wrongly, while time itself goes on.
+
+    Attributes:
+        seconds: CLOCK_BOOTTIME, in seconds.
+        booted: UTC of the boot, as it really was.
+        wrong: By how many seconds UTC as it is shown is ahead of what it really is.
+        synced: The kernel holds UTC to be synchronised.
+        error_ns: By how much it says that UTC may be off.
+    """
+
+    def __init__(self, booted: datetime = START, *, wrong: float = 0.0, synced: bool = True) -> None:
+        self.seconds, self.booted, self.wrong, self.synced, self.error_ns = 10.0, booted, wrong, synced, 25_000_000
+        self.was_synced = False
+
+    @property
+    def mono_ns(self) -> int:
+        return round(self.seconds * 1e9)
+
+    @property
+    def utc_ns(self) -> int:
+        """What UTC really is."""
+        return self.booted_ns + self.mono_ns
+
+    @property
+    def booted_ns(self) -> int:
+        return int(self.booted.timestamp()) * 10**9
+
+    def now(self) -> Stamp:
+        return Stamp(self.booted + timedelta(seconds=self.seconds + self.wrong), self.mono_ns)
+
+    def quality(self) -> ClockQuality:
+        self.was_synced |= self.synced
+        if self.synced:
+            return ClockQuality.SYNCED
+        return ClockQuality.HOLDOVER if self.was_synced else ClockQuality.UNSYNCED
+
+    def reading(self) -> Reading:
+        offset_ns = self.booted_ns + round(self.wrong * 1e9)
+        return Reading(self.mono_ns, offset_ns, self.error_ns, self.quality())

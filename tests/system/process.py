@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,9 +32,17 @@ class EdgecamProcess:
         arguments: Its options besides --state-dir.
         config: A configuration; none: no file.
         module: What is run in the command's place: a module that takes the daemon's options.
+        environment: More variables.
     """
 
-    def __init__(self, directory: Path, *arguments: str, config: str = "", module: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        config: str = "",
+        module: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.state_dir, self.socket = directory / "state", directory / "edgecam.sock"
         (directory / "edgecam.toml").write_text(config)
@@ -42,6 +50,7 @@ class EdgecamProcess:
         program = ["-m", module] if module else ["-c", edgecam, "run"]
         self._command = [sys.executable, *program, "--config", str(directory / "edgecam.toml")]
         self._command += ["--state-dir", str(self.state_dir), "--device-id", "test", *arguments]
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -58,7 +67,7 @@ class EdgecamProcess:
 
     def start(self) -> None:
         """Start it; output of all its runs is kept, one after the other."""
-        environment = {**os.environ, "EDGECAM_SOCKET": str(self.socket)}
+        environment = {**os.environ, "EDGECAM_SOCKET": str(self.socket), **self._environment}
         environment.pop("JOURNAL_STREAM", None)
         with (self.directory / "out").open("ab") as out, (self.directory / "err").open("ab") as err:
             self._process = subprocess.Popen(self._command, stdout=out, stderr=err, env=environment)

@@ -15,7 +15,7 @@ def main() -> None:
     state_dir, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     messaging = Messaging(
         device_id="dev",
-        settings=MessagingSettings.model_validate({"broker": url}),
+        settings=MessagingSettings.model_validate({"broker": url, "replay_rate": 0}),
         state_dir=state_dir,
         clock=SystemClock(),
         boot_id=read_boot_id(),

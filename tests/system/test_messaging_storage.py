@@ -13,6 +13,7 @@ import pytest
 from appliance.core.health import HealthState
 from tests.simulators.broker import REPOSITORY, Mosquitto
 from tests.simulators.messaging_device import Device, wait_until
+from tests.simulators.schemas import mistakes
 from tests.simulators.subscriber import Subscriber
 
 
@@ -49,7 +50,8 @@ def test_killed_twice_while_the_broker_is_away_no_number_is_missing(mosquitto: M
             last = int(process.stdout.read().split()[-1])
         assert last > 1000
         wait_until(lambda: len(subscriber.numbers()) == last, "all at the subscriber")
-        assert subscriber.numbers() == list(range(1, last + 1))
+        assert set(subscriber.numbers()) == set(range(1, last + 1))
+        assert [gap["reason"] for gap in subscriber.payloads("gap")] == ["restart"] * 2  # before all else
         assert len({fields["gen"] for fields in subscriber.numbered()}) == 1
         wait_until(lambda: subscriber.last("availability") == b"offline", "offline")
 
@@ -90,6 +92,7 @@ def test_over_its_bounds_the_outbox_names_what_it_dropped(mosquitto: Mosquitto, 
         assert not named & arrived
         assert named | arrived == set(range(1, last + 1))
         assert {gap["reason"] for gap in gaps} == {"rows"}
+        assert [one for gap in gaps for one in mistakes("gap", gap)] == []
 
 
 @contextlib.contextmanager
@@ -178,3 +181,75 @@ def test_a_corrupt_outbox_is_put_aside_and_said_loudly(mosquitto: Mosquitto, tmp
         assert finding.state is HealthState.DEGRADED
         assert "was corrupt" in finding.what
     assert (tmp_path / "outbox.db.corrupt-1").read_bytes() == b"garbage" * 1000
+
+
+def test_what_a_corrupt_outbox_held_is_delivered_under_its_old_numbers(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    with Device(tmp_path, mosquitto.url) as device:  # nobody is there yet
+        device.send(1000, pad="x" * 200)
+        wait_until(lambda: device.figure("rows") == 1000, "all are on disk")
+        gen = device.figure("gen")
+    with (tmp_path / "outbox.db").open("r+b") as file:
+        file.write(b"\xa5" * 4096)  # its first page, without which SQLite knows nothing of it
+        file.seek(4096 * 30)
+        file.write(b"\xa5" * 4096)  # and one with messages
+    mosquitto.start()
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url, replay_spread=0) as device:
+        device.send(3)
+        device.wait_drained(60.0)
+        wait_until(lambda: (finding := device.finding("outbox")) and "were saved" in finding.what, "said so")
+        numbered = subscriber.numbered()
+        came = {fields["seq"] for fields in numbered if fields["gen"] == gen and "n" in fields}
+        assert len(came) == device.figure("saved") >= 980
+        (gap,) = [fields for fields in numbered if fields.get("reason") == "corrupt"]
+        assert gap["gen"] == gen
+        lost = {number for first, last in gap["ranges"] for number in range(first, last + 1)}
+        assert came | lost >= set(range(1, 1001))
+        assert not came & lost
+        new = [fields["seq"] for fields in numbered if fields["gen"] == device.figure("gen")]
+        assert sorted(new) == list(range(1, 4))
+
+
+def test_a_full_disk_is_drained_and_takes_new_messages_though_nobody_frees_anything(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 16384), Device(disk, mosquitto.url, outbox={"commit_interval": 0.01}) as device:
+        device.send(1500, pad="x" * 500)
+        wait_until(lambda: device.figure("rows") == 1500, "on disk")
+        wait_until((disk / "outbox.ballast").exists, "room is kept")
+        with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+            while file.write(b"\0" * 4096):
+                pass
+        mosquitto.start()
+        with Subscriber(mosquitto.port) as subscriber:
+            device.wait_drained(60.0)
+            device.send(1000, pad="x" * 500)
+            wait_until(lambda: len(subscriber.numbers()) >= 2500, "all of them", 60.0)
+            device.wait_drained(60.0)
+            assert set(subscriber.numbers()) == set(range(1, device.figure("last_seq") + 1))
+        assert device.figure("dropped_inlet") == 0
+        assert not (disk / "outbox.ballast").exists()
+        (disk / "filler").unlink()
+        wait_until((disk / "outbox.ballast").exists, "room is kept again")
+
+
+def test_on_a_disk_that_is_read_only_it_says_so_and_goes_on_when_it_is_not(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    mosquitto.start()
+    with small_disk(disk, 8192), Subscriber(mosquitto.port) as subscriber:
+        with Device(disk, mosquitto.url) as device:
+            device.send(5)
+            device.wait_drained()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with Device(disk, mosquitto.url) as device:
+            device.send(5)
+            wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.FAILED, "told")
+            finding = device.finding("outbox")
+            assert finding is not None
+            assert "read-only" in finding.what + finding.fix or "cannot be written" in finding.what
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            wait_until(lambda: len(subscriber.numbers()) == 10, "the others arrive", 60.0)
+            wait_until(lambda: (found := device.finding("outbox")) and found.state is HealthState.OK, "well again")
+        assert subscriber.numbers() == list(range(1, 11))

@@ -12,7 +12,8 @@ from appliance.cli.reference import default_toml, markdown
 from appliance.config import parse_settings
 from appliance.core.providers import PROVIDERS
 from appliance.inference.runtimes import RUNTIMES
-from tests.simulators.schemas import mistakes
+from appliance.messaging.contract.channels import CHANNELS, Channel
+from tests.simulators.schemas import mistakes, published
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md")])
@@ -34,12 +35,19 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs/schemas").glob("*.json")))
-def test_every_schema_fits_the_message_that_the_documentation_shows(name: str) -> None:
-    page = (ROOT / "docs/mqtt.md").read_text(encoding="utf-8").partition(f"### `<camera>/{name}`\n")[2]
-    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
-    assert mistakes(name, shown) == []
-    assert mistakes(name, shown | {"time": 7}) == [f"{name}.time is 7"]
+MESSAGES = [channel for channel in CHANNELS if channel.body is not None and not channel.is_taken]
+
+
+@pytest.mark.parametrize("channel", MESSAGES, ids=lambda channel: channel.name)
+def test_every_schema_fits_a_message_that_the_documentation_shows(channel: Channel) -> None:
+    page = (ROOT / "docs/mqtt.md").read_text(encoding="utf-8")
+    heading = f"### `{published(channel.name)['title']}`\n"
+    if heading in page:
+        page = page.partition(heading)[2].partition("\n### ")[0]
+    shown = [json.loads(block) for block in re.findall(r"(?ms)^```json\n(.*?)^```$", page)]
+    fitting = [one for one in shown if mistakes(channel.name, one) == []]
+    assert fitting
+    assert mistakes(channel.name, fitting[0] | {"time": 7}) == [f"{channel.name}.time is 7"]
 
 
 def test_the_readme_names_only_targets_that_the_makefile_has() -> None:

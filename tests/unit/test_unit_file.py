@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import ConfigError
+from appliance.daemon.main import RESTART
 from appliance.daemon.supervisor import STOP_WITHIN
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd/edgecam.service"
@@ -27,6 +28,10 @@ def service() -> dict[str, list[str]]:
 def test_a_configuration_error_is_not_tried_again(service: dict[str, list[str]]) -> None:
     assert service["RestartPreventExitStatus"] == [str(ConfigError.exit_code)]
     assert service["Restart"] == ["on-failure"]
+
+
+def test_a_commanded_restart_is_no_failure_and_systemd_does_it(service: dict[str, list[str]]) -> None:
+    assert service["RestartForceExitStatus"] == service["SuccessExitStatus"] == [str(RESTART)]
 
 
 def test_systemd_waits_longer_than_stopping_takes(service: dict[str, list[str]]) -> None:

@@ -50,7 +50,7 @@ def main() -> int:
     """Measure and store; give the exit status."""
     end_with_the_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
-    _step_back()
+    step_back()
     try:
         renewal = Renewal.model_validate_json(sys.stdin.buffer.read(MOST_BYTES))
         settings = ModelSettings.model_validate(renewal.model)
@@ -99,7 +99,8 @@ def for_one_process(settings: ModelSettings) -> list[str]:
     return [one.file for one in here if is_for_one_process(one) and not one.needs.unmet(machine)]
 
 
-def _step_back() -> None:
+def step_back() -> None:
+    """Leave processor and memory to the daemon: lowest priority, and the first to go where memory runs out."""
     os.nice(LOWEST)
     with suppress(OSError):  # no Linux, or not allowed: the daemon looks at free memory before
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")

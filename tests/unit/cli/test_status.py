@@ -79,7 +79,7 @@ def daemon(
             messaging=messaging.figures,
             restarts=dict,
             board=board,
-            clock=clock,
+            clock=messaging.clock,
             state_dir=directory,
             tuning=tuning.facts,
         )
@@ -169,4 +169,5 @@ def test_what_a_model_sees_is_told_whatever_its_task() -> None:
         ({"label": "[/unused]", "score": 0.5}, "[/unused] 0.50"),
         ({"shares": {"[red]": 0.5}}, "[red] 50%"),
     ):
-        assert Text.from_markup(_sight(camera)).plain == words
+        assert Text.from_markup(_sight({"looking": True} | camera)).plain == words
+    assert _sight({"looking": False, "objects": 0}) == "not looking"

@@ -20,6 +20,14 @@ def test_the_daemon_s_imports_load_neither_openssl_nor_asyncio() -> None:
     assert output_of(f"{daemon}print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
+def test_what_describes_messages_and_what_is_for_other_systems_is_not_loaded_unless_it_is_asked_for() -> None:
+    ours = "{name for name in sys.modules if name.startswith('appliance.messaging.')}"
+    parts = ("contract", "homeassistant", "frigate", "onvif", "relay")
+    found = output_of(f"{LEAN}import appliance.daemon.app, appliance.daemon.outputs\nprint(*{ours})").split()
+    assert "appliance.messaging.payloads" in found
+    assert [name for name in found if name.split(".")[2] in parts] == []
+
+
 def test_without_it_they_would() -> None:
     assert output_of("import paho.mqtt.client, sys; print('_ssl' in sys.modules)") == "True"
 

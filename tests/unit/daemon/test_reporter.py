@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from appliance.core import machine
-from appliance.core.clock import SystemClock
 from appliance.core.health import HealthBoard, HealthState
 from appliance.core.message import Message
 from appliance.daemon.reporter import Reporter
@@ -35,7 +34,7 @@ def report_once(board: HealthBoard, directory: Path) -> tuple[list[Message], lis
         messaging=lambda: figures,
         restarts=dict,
         board=board,
-        clock=SystemClock(),
+        clock=lambda: {"quality": "synced", "error_ms": 25, "steps": 0},
         state_dir=directory,
         tuning=Tuned("none").facts,
     )

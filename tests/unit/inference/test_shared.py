@@ -92,10 +92,10 @@ class Stage:
             except EdgecamError as error:
                 self.failed[camera] = error
 
-        before = len(self.waiting())
+        since = self.detector.order.count(camera)
         thread = self.begin(work)
         if not self.detector.gate.is_set():  # until it is known to wait, so that the order of asking is certain
-            until(lambda: len(self.waiting()) > before or len(self.detector.order) == 1, f"{camera} waits")
+            until(lambda: camera in self.waiting() or self.detector.order.count(camera) > since, f"{camera} waits")
         return thread
 
     def ask_at_once(self, camera: str) -> NDArray[np.float32]:

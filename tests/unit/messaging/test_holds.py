@@ -1,5 +1,5 @@
 from appliance.core.backoff import Backoff
-from appliance.messaging.holds import Holds
+from appliance.messaging.holds import MOST_HOLDS, Holds
 
 DENIED, TOO_LARGE, QUOTA = 0x87, 0x95, 0x97
 
@@ -93,3 +93,13 @@ def test_holds_are_bounded() -> None:
     for seq in range(1500):
         holds.refused(seq, "a", TOO_LARGE)
     assert len(holds) == 1000
+
+
+def test_what_is_let_go_because_too_much_is_held_back_is_looked_for_all_the_same() -> None:
+    hand = Hand()
+    holds = holds_of(hand)
+    for seq in range(1, MOST_HOLDS + 2):
+        holds.refused(seq, "a", TOO_LARGE)
+    assert len(holds) == MOST_HOLDS
+    hand.seconds = 5.0
+    assert holds.due() == 1

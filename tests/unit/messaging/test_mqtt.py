@@ -4,12 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from appliance.config import MessagingSettings
-from appliance.core.errors import ConfigError
+from appliance.messaging.credentials import Papers
 from appliance.messaging.mqtt import Dialler, Protocol
 from appliance.messaging.reasons import Reason
 
@@ -40,45 +39,18 @@ def test_the_address_is_shown_with_its_port_and_without_secrets(wake: int, broke
 def test_nobody_there_is_a_reason_and_no_exception(wake: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        reason = dialler(wake, f"mqtt://127.0.0.1:{free.getsockname()[1]}").dial(Protocol.MQTT_5, lambda: False)
+        reason = dialler(wake, f"mqtt://127.0.0.1:{free.getsockname()[1]}").dial(
+            Protocol.MQTT_5, Papers(()), lambda: False
+        )
     assert isinstance(reason, Reason)
     assert reason.what == "connection refused"
 
 
 def test_dialling_ends_at_once_when_it_is_called_off(wake: int) -> None:
     begin = time.monotonic()
-    reason = dialler(wake, "mqtt://127.0.0.1:1").dial(Protocol.MQTT_5, lambda: True)
+    reason = dialler(wake, "mqtt://127.0.0.1:1").dial(Protocol.MQTT_5, Papers(()), lambda: True)
     assert isinstance(reason, Reason)
     assert time.monotonic() - begin < 1.0
-
-
-def test_a_password_that_cannot_be_read_names_the_setting(wake: int, tmp_path: Path) -> None:
-    secret = tmp_path / "password"
-    secret.write_text("hush")
-    secret.chmod(0o644)
-    with pytest.raises(ConfigError, match=r"messaging\.password.*chmod 600") as caught:
-        dialler(wake, "mqtt://127.0.0.1:1", username="camera", password={"file": str(secret)}).dial(
-            Protocol.MQTT_5, lambda: False
-        )
-    assert "hush" not in str(caught.value)
-
-
-def test_a_private_key_that_others_can_read_is_refused(wake: int, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate.write_text("")
-    key.write_text("")
-    key.chmod(0o640)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        dialler(wake, "mqtts://127.0.0.1:1", tls={"cert_file": str(certificate), "key_file": str(key)}).dial(
-            Protocol.MQTT_5, lambda: False
-        )
-
-
-def test_certificates_that_are_missing_or_broken_are_told(wake: int, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="certificates cannot be used"):
-        dialler(wake, "mqtts://127.0.0.1:1", tls={"ca_file": str(tmp_path / "none.pem")}).dial(
-            Protocol.MQTT_5, lambda: False
-        )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +77,9 @@ def test_a_strange_answer_ends_the_conversation_without_an_exception(
 
         thread = threading.Thread(target=serve)
         thread.start()
-        conversation = dialler(wake, f"mqtt://127.0.0.1:{server.getsockname()[1]}").dial(Protocol.MQTT_5, lambda: False)
+        conversation = dialler(wake, f"mqtt://127.0.0.1:{server.getsockname()[1]}").dial(
+            Protocol.MQTT_5, Papers(()), lambda: False
+        )
         assert not isinstance(conversation, Reason)
         with conversation:
             deadline = time.monotonic() + 5.0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from appliance.core.errors import StorageError
-from tests.unit.messaging.outbox_stage import Hand, draft, gap_records, make, named
+from tests.unit.messaging.outbox_stage import Hand, draft, gap_records, make, named, numbers
 
 
 class Accounting(RuleBasedStateMachine):
@@ -101,3 +101,20 @@ TestAccounting = Accounting.TestCase
 TestAccounting.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_what_a_gap_record_names_stays_named_when_the_broker_never_takes_that_record(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    store.open()
+    store.append([draft() for _ in range(9)])
+    assert store.give_up([2, 5, 8], "refused") == 3
+    (record,) = gap_records(store)
+    key = int(str(record["seq"]))
+    store.seal([key])
+    assert store.give_up([key], "refused") == 1
+    (again,) = gap_records(store)
+    assert int(str(again["seq"])) > key
+    assert (again["first"], again["last"], again["count"]) == (2, key, 4)
+    assert numbers(store) == [1, 3, 4, 6, 7, 9, again["seq"]]
+    assert store.urgent(10)[0].seq == again["seq"]
+    store.close()

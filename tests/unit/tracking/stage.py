@@ -50,6 +50,7 @@ class Stage:
     seconds: float = 0.1
     size: tuple[int, int] = (1000, 1000)
     mono_ns: int = 5_000_000_000
+    utc_ns: int = UTC_NS
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class Stage:
                 detections(actors),
                 width=self.size[0],
                 height=self.size[1],
-                time_ns=UTC_NS + self.mono_ns,
+                time_ns=self.utc_ns + self.mono_ns,
                 mono_ns=self.mono_ns,
             )
             self.events += step.events

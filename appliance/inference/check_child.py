@@ -1,0 +1,69 @@
+"""Checks the installed model beside a daemon that runs: ``python -m appliance.inference.check_child``.
+
+Takes the ``[model]`` section as JSON on standard input, what is set in it only; works at the lowest priority, and ends
+with the process that started it. Gives one JSON object and the status 0, whether the model passed or not; else the last
+line on standard error says why it could not be checked.
+"""
+
+import json
+import signal
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from appliance.config import ModelSettings
+from appliance.core.errors import EdgecamError, ModelError
+from appliance.core.manifest import MANIFEST_NAME
+from appliance.inference.artifacts import locate_model
+from appliance.inference.detector import load_detector
+from appliance.inference.golden import check_golden
+from appliance.inference.measuring.child import end_with_the_parent
+from appliance.inference.measuring.renew import MOST_BYTES, step_back
+
+MOST_DEVIATIONS = 5  # that are told
+
+
+def main() -> int:
+    """Check; give the exit status."""
+    end_with_the_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
+    step_back()
+    try:
+        settings = ModelSettings.model_validate_json(sys.stdin.buffer.read(MOST_BYTES))
+    except ValidationError as error:
+        sys.stderr.write(f"no request that can be read: {error.error_count()} mistakes\n")
+        return 2
+    try:
+        told = check(settings)
+    except EdgecamError as error:
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(told))
+    return 0
+
+
+def check(settings: ModelSettings) -> dict[str, Any]:
+    """Read manifest and weights, whose digest has to be the manifest's, and run the model on its golden frames.
+
+    Raises:
+        EdgecamError: There is no such model, it is not what its manifest says, or it has no golden frames.
+    """
+    located = locate_model(settings)
+    if not (located.path.parent / MANIFEST_NAME).is_file():
+        raise ModelError(f"{located.path.name} is a bare file: it has neither a manifest nor golden frames")
+    with load_detector(located, threads=1) as detector:
+        verdict = check_golden(detector, located.path.parent)
+    return {
+        "model": detector.manifest.name,
+        "file": located.path.name,
+        "digest": located.sha256,
+        "is_passed": verdict.is_passed,
+        "frames": verdict.frames,
+        "expected": verdict.expected,
+        "deviations": [str(deviation) for deviation in verdict.deviations[:MOST_DEVIATIONS]],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
