@@ -14,6 +14,7 @@ from appliance.core.errors import ConfigError, ModelError, StorageError, Unavail
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
 from appliance.updates.formats import Release
+from appliance.updates.judging import Comparison
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
 from appliance.updates.permits import FREE, Judge, Permit
@@ -23,7 +24,7 @@ from appliance.updates.rollout import start_delay, why_not_now
 from appliance.updates.service import Asking, Breath, Fleet, Gates, Service
 from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
-from appliance.updates.state import Stage, State, Update
+from appliance.updates.state import Compared, Stage, State, Update
 from appliance.updates.store import Store, StoredFile
 from appliance.updates.telling import facts_of
 from appliance.updates.timekeeping import FREEZE_AFTER, is_in_window, until_next_try
@@ -302,8 +303,11 @@ class Updater:
 
     def _shadow(self, update: Update) -> bool:
         self._attempt()
-        self._trying.shadow(self._store.check(update.release.sha256), update.trial)
+        self._trying.shadow(self._store.check(update.release.sha256), update.trial, self._note_compared)
         return self._advance(Stage.TRIAL)
+
+    def _note_compared(self, found: Comparison) -> None:
+        self._keep(stages.compared(self._state, Compared(**found.facts())))
 
     def _trial(self, update: Update) -> bool:
         """Have the candidate in service, counted before it is loaded; then commit it."""

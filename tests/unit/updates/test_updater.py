@@ -135,6 +135,7 @@ def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:
     assert (state.active.version, state.update) == ("2", None)
     assert site.rest.in_service == [site.store.check(state.active.sha256)]
     assert [one["outcome"] for one in site.ended] == ["committed"]
+    assert site.ended[0]["compared"] == {"frames": 3, "active": 0, "candidate": 0, "both": 0}
 
 
 @pytest.mark.parametrize("call", ["inspect", "smoke", "shadow", "put"])
