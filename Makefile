@@ -84,7 +84,7 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py $$ARGS
+	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py tests/system/sealed_at_length.py $$ARGS
 
 conformance: .venv/.dev ## Run The Update Framework's conformance suite against our client; needs faketime
 ##   TUF_CONFORMANCE=folder, a checkout of github.com/theupdateframework/tuf-conformance  ARGS="-k rollback"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from appliance.workbench.publishing.promotion import Reports
 
 TOPICS: Final = ("edgecam/+/model", "edgecam/+/model/events", "edgecam/+/health")
-KEEP_EVERY: Final = 5.0
+KEEP_EVERY: Final = 2.0
 """Seconds between two writes of what came."""
 
 _MOST_REPORTS: Final = 1 << 20

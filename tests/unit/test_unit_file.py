@@ -51,6 +51,10 @@ def test_the_daemon_may_ask_whether_the_clock_is_synchronised(service: dict[str,
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_no_core_file_holds_pictures_weights_or_secrets(service: dict[str, list[str]]) -> None:
+    assert service["LimitCORE"] == ["0"]
+
+
 def test_a_model_may_have_a_process_of_its_own(service: dict[str, list[str]]) -> None:
     allowed: set[str] = set()
     for line in service["SystemCallFilter"]:
