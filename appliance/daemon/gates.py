@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from appliance.config import ModelSettings
 from appliance.core.child import Child, OverdueError
 from appliance.core.errors import ModelError, UnsupportedError
-from appliance.core.manifest import ModelManifest, read_manifest
+from appliance.core.manifest import MOST_MODEL_BYTES, ModelManifest, read_manifest
 from appliance.core.memory_file import memory_file
 from appliance.core.sealing import SUFFIX
 from appliance.inference.gating import GateAnswer, GateOrder
@@ -165,8 +165,10 @@ class Gates:
     def _opened(self, folder: Path) -> Iterator[dict[str, int]]:
         """Give a release's encrypted files opened, in memory: the process that reads them gets no key."""
         with ExitStack() as stack:
-            files = {}
-            for path in sorted(folder.glob(f"*{SUFFIX}")):
+            files, there = {}, sorted(folder.glob(f"*{SUFFIX}"))
+            if sum(path.stat().st_size for path in there) > MOST_MODEL_BYTES:
+                raise RefusedError(Code.MEMORY, f"its encrypted files are larger than {MOST_MODEL_BYTES >> 20} MiB")
+            for path in there:
                 try:
                     files[path.name] = stack.enter_context(memory_file(self._unseal(path)))
                 except (ModelError, UnsupportedError) as error:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from appliance.updates.permits import LOOK_EVERY, Judge, Permit
 from appliance.updates.stages import TRIED
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from appliance.updates.service import Service
     from appliance.updates.state import Held, State
     from appliance.updates.store import Store
+
+TRY_EVERY: Final = 60.0
+"""Seconds after which an exchange that could not be made is tried again; the fleet is asked meanwhile."""
 
 
 class Withholding:
@@ -41,16 +44,17 @@ class Withholding:
 
         Raises:
             ModelError: The release that may be run again is damaged, or cannot be opened.
-            UnavailableError: No frame came between two of which models are exchanged: the next call tries it again.
+            UnavailableError: No frame came between two of which models are exchanged; it is tried again in a minute.
         """
         if state.stage in TRIED or (time.monotonic() < self._next and state.active == self._seen):
             return False
+        self._next, self._seen = time.monotonic() + TRY_EVERY, state.active
         found = self._judge(state)
         if (found.code is None) != (self.permit.code is None):
             is_run = found.code is None and state.active is not None
             folder = self._store.check(state.active.sha256) if is_run and state.active else None
             self._service.put_in_service(folder)
-        self._next, self._seen = time.monotonic() + LOOK_EVERY, state.active
+        self._next = time.monotonic() + LOOK_EVERY
         return self._note(found)
 
     def restore(self, state: "State") -> None:

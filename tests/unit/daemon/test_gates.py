@@ -184,6 +184,17 @@ def test_an_encrypted_release_that_holds_something_else_than_was_signed_is_refus
     assert refused.value.code is Code.CONTRACT
 
 
+def test_encrypted_files_that_would_fill_the_memory_are_refused_before_they_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, signed = sealed(released(tmp_path / "release", "9"), tmp_path / "key")
+    monkeypatch.setattr(module, "MOST_MODEL_BYTES", 1 << 20)
+    settings = ModelSettings.model_validate({"key": {"file": str(tmp_path / "key")}})
+    with pytest.raises(RefusedError, match="are larger than 1 MiB") as refused:
+        Gates(settings, MANIFEST, threading.Event()).inspect(folder, signed)
+    assert refused.value.code is Code.MEMORY
+
+
 def test_what_is_hostile_is_refused_though_it_was_encrypted(tmp_path: Path) -> None:
     folder, signed = sealed(released(tmp_path / "release", "9", spoilt("external")), tmp_path / "key")
     settings = ModelSettings.model_validate({"key": {"file": str(tmp_path / "key")}})

@@ -1,5 +1,6 @@
 """What may not be run any more leaves the service, says so ahead, and comes back once it may."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def test_an_exchange_for_which_no_frame_came_is_tried_again(store: Store, monkey
     site.rest.faults["put"] = UnavailableError("no frame came")
     with pytest.raises(UnavailableError):
         site.look("2028-01-01")
-    assert site.withholding.look(site.state)
+    assert not site.withholding.look(site.state)  # the fleet is asked meanwhile
+    assert site.look("2028-01-01")
     assert site.rest.in_service == [None]
 
 
@@ -171,6 +173,17 @@ def test_a_candidate_that_failed_does_not_bring_back_what_may_not_be_run(
     site.clock.time = datetime(2028, 1, 1, tzinfo=UTC)
     site.withholding.restore(site.state)
     assert site.rest.in_service == [None]
+
+
+def test_without_pyrage_a_key_is_a_finding_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyrage", None)
+    board, file = HealthBoard(), tmp_path / "key"
+    file.write_text(f"AGE-SECRET-KEY-1{'Q' * 58}\n")
+    file.chmod(0o600)
+    assert known_keys(ModelSettings.model_validate({"key": {"file": str(file)}}), board) == frozenset()
+    assert "pip install 'edgecam[protect]'" in board.findings()[0].what
 
 
 @pytest.mark.parametrize("text", [None, "nonsense"])
