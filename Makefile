@@ -9,13 +9,14 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
+  ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test lint format bench prove accuracy link powercut wear kills month delivery fleet conformance \
-  docs lock clean
+.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
+  conformance docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "           "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -29,7 +30,7 @@ run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, prin
 
 test: .venv/.dev ## Run all tests, with a real mosquitto, fetched into .tools when there is none (ARGS="-k outbox")
 	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest $$ARGS
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $$ARGS
 
 lint: .venv/.dev ## Check style, format, types and which room imports which
 	$(BIN)/ruff check
@@ -98,6 +99,14 @@ docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/sch
 	@mv docs/configuration.md.new docs/configuration.md
 	@$(BIN)/edgecam-workbench schemas --output docs
 	@$(BIN)/python -m appliance.workbench.publishing.schemas docs/schemas/fleet
+
+deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
+	@scripts/deb $$ARCHITECTURES
+
+test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
+##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
+	@scripts/get-mosquitto
+	@scripts/test-system
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

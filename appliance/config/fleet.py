@@ -45,6 +45,21 @@ class FleetSettings(Section):
         le=86400.0,
         example=10.0,
     )
+    hint: str | None = setting(
+        None,
+        "Topic at which the fleet says that it has signed something new; none: it is only asked every `interval`.",
+        accepts="levels of letters, digits, ., - and _, with / between them",
+        pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+        max_length=128,
+        example="fleet/stable/hint",
+    )
+    hint_spread: float = setting(
+        60.0,
+        "Time within which a device looks because of a hint, at a moment of its own; a hint can name more, not less.",
+        unit="seconds",
+        ge=0.0,
+        le=86400.0,
+    )
     window: tuple[str, str] | None = setting(
         None,
         "Local times between which an update may begin; it may go over midnight.",

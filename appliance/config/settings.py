@@ -209,6 +209,14 @@ class OutboxSettings(Section):
         ge=0.0,
         le=3650 * 86400.0,
     )
+    resend_window: float = setting(
+        10.0,
+        "What the broker acknowledged within this time before a connection was lost is sent again on the next one: a "
+        "broker that was killed may not have passed it on. Not beyond `replay_window`; 0: not at all.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     replay_share: float = setting(
         0.2,
         "Largest part of `max_rows` and `max_bytes` that those may take; they go before any that waits.",

@@ -1,6 +1,5 @@
 """Time, honestly: UTC with its quality, and a clock that never steps."""
 
-import ctypes
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,11 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from appliance.core.kernel_clock import KernelClock
+from appliance.core.witness import WITNESS, read_witness, utc_offset
+
 TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # made by systemd-timesyncd(8) once it has the time
-STA_UNSYNC = 0x0040  # <sys/timex.h>: the kernel does not hold the clock to be synchronised
-STA_NANO = 0x2000  # <sys/timex.h>: `offset` is in nanoseconds, else in microseconds
 LEAST_ERROR_NS = 25_000_000  # timesyncd tells the kernel no error at all; an answer over the Internet has some
-UNTOLD_ERROR_NS = 1_000_000_000  # where a sandbox forbids to ask the kernel
+UNTOLD_ERROR_NS = 1_000_000_000  # where a sandbox forbids to ask the kernel, and nobody asks it for us
+SET_SINCE_NS = 10_000_000  # a witness of before UTC was set by more says nothing of it
 STEADY_NS = 1_000_000  # a reading is taken again when UTC moved by more while it was taken
 TRIES = 5  # readings before a clock that is set again and again counts as not synced
 
@@ -73,41 +74,36 @@ class Clock(Protocol):
         """Tell how UTC stands to CLOCK_BOOTTIME now."""
 
 
-class _Timex(ctypes.Structure):
-    """The head of ``struct timex``, see adjtimex(2); all zero, its `modes` asks for nothing to be changed."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
-
-
 class SystemClock:
-    """The machine's own clocks. Safe to call from any thread."""
+    """The machine's own clocks. Safe to call from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        witness: Where the kernel's word is written down for a daemon whose sandbox forbids to ask it.
+        kernel: What is asked first.
+    """
+
+    def __init__(self, witness: Path = WITNESS, kernel: KernelClock | None = None) -> None:
         self._was_synced = False
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._witness = witness
+        self._kernel = kernel or KernelClock()
 
     def now(self) -> Stamp:
         """Give this moment on both clocks."""
         return Stamp(datetime.now(UTC), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
     def quality(self) -> ClockQuality:
-        """Tell how far UTC can be trusted now: the kernel's word, or timesyncd's where a sandbox forbids to ask it."""
-        return self._judged(is_synced=self._kernel()[0])
+        """Tell how far UTC can be trusted now: the kernel's word, written down where a sandbox forbids to ask it.
+
+        Where nothing is written down, timesyncd's word counts.
+        """
+        return self._judged(is_synced=self._told()[0])
 
     def reading(self) -> Reading:
         """Tell how UTC stands to CLOCK_BOOTTIME now."""
-        _, before_ns = _difference()
+        _, before_ns = utc_offset()
         for _ in range(TRIES):
-            is_synced, error_ns, pending_ns = self._kernel()
-            mono_ns, offset_ns = _difference()
+            is_synced, error_ns, pending_ns = self._told()
+            mono_ns, offset_ns = utc_offset()
             if abs(offset_ns - before_ns) <= STEADY_NS:
                 break
             before_ns = offset_ns  # UTC was set meanwhile: the kernel's word may be of before or after
@@ -117,33 +113,22 @@ class SystemClock:
             mono_ns, offset_ns + (pending_ns if is_synced else 0), error_ns, self._judged(is_synced=is_synced)
         )
 
-    def _kernel(self) -> tuple[bool, int, int]:
+    def _told(self) -> tuple[bool, int, int]:
         """Tell whether UTC is synced, by how many nanoseconds it may be off, and how many are still to be slewed."""
-        timex = _Timex()
-        if self._libc.adjtimex(ctypes.byref(timex)) < 0:
+        told = self._kernel.told()
+        if told is not None:
+            return told.is_synced, max(LEAST_ERROR_NS, told.error_ns), told.pending_ns
+        witness = read_witness(self._witness)
+        if witness is None:
             return TIMESYNCD.exists(), UNTOLD_ERROR_NS, 0
-        pending_ns = timex.offset if timex.status & STA_NANO else timex.offset * 1000
-        error_ns = max(LEAST_ERROR_NS, timex.maxerror * 1000)
-        return not timex.status & STA_UNSYNC, error_ns, pending_ns
+        was_set = abs(utc_offset()[1] - witness.offset_ns) > SET_SINCE_NS
+        return witness.is_synced and not was_set, max(LEAST_ERROR_NS, witness.error_ns), 0
 
     def _judged(self, *, is_synced: bool) -> ClockQuality:
         if is_synced:
             self._was_synced = True
             return ClockQuality.SYNCED
         return ClockQuality.HOLDOVER if self._was_synced else ClockQuality.UNSYNCED
-
-
-def _difference() -> tuple[int, int]:
-    """Give CLOCK_BOOTTIME and UTC minus CLOCK_BOOTTIME, nanoseconds: the best of three, as we may be interrupted."""
-    tries = []
-    for _ in range(3):
-        first = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        utc = time.time_ns()
-        last = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        middle = (first + last) // 2
-        tries.append((last - first, middle, utc - middle))
-    _, mono_ns, offset_ns = min(tries)
-    return mono_ns, offset_ns
 
 
 def read_boot_id() -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from appliance.core.events import Event, LabelChange
 from appliance.core.health import HealthBoard
 from appliance.core.message import Message
 from appliance.core.worker import Worker
+from appliance.daemon.asked import Asked
 from appliance.daemon.broker import DemoBroker
 from appliance.daemon.chain import Chain, build_chain, model_info
 from appliance.daemon.console import Console, welcome
@@ -43,6 +43,7 @@ from appliance.messaging.worker import Messaging
 
 if TYPE_CHECKING:
     from appliance.daemon.fleet import FleetModels
+    from appliance.updates.updater import Updater
 
 START_MARGIN = 60.0  # seconds for the rest of the start, beside loading a model
 CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
@@ -55,17 +56,17 @@ class App:
 
     Args:
         options: What was asked for.
-        wake: Set when the daemon is to end.
+        asked: What signals ask for.
         on_built: Called when every part is built and before any is started.
 
     Attributes:
         is_to_restart: It ends because somebody commanded a restart.
-        all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
+        all_ended: It is known that no thread of ours runs any more; otherwise one may be inside a driver or a runtime.
     """
 
-    def __init__(self, options: Options, wake: threading.Event, on_built: Callable[[], None] = lambda: None) -> None:
-        self.all_ended, self.is_to_restart = True, False
-        self._options, self._settings, self._wake, self._on_built = options, options.settings, wake, on_built
+    def __init__(self, options: Options, asked: Asked, on_built: Callable[[], None] = lambda: None) -> None:
+        self.all_ended, self.is_to_restart = False, False
+        self._options, self._settings, self._asked, self._on_built = options, options.settings, asked, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
@@ -75,7 +76,7 @@ class App:
         self._is_starting = True
 
     def run(self) -> None:
-        """Run until `wake` is set or the work is done.
+        """Run until something else is asked for or the work is done.
 
         Raises:
             EdgecamError: It cannot start, a part failed for good, or a camera can never work as it is configured.
@@ -83,20 +84,32 @@ class App:
         with ExitStack() as stack:
             stack.enter_context(locked(self._settings.device.state_dir))
             if not self._is_built(stack):
-                self.all_ended = self._close_models()
+                self._close_models()  # all but the one that is being opened, in a thread that nobody waits for any more
                 return
             self._supervisor.start()
             self._is_starting = False
-            self._notifier.tell("READY=1")
+            self._notifier.is_ready()
             self._announce()
             try:
-                self._supervisor.watch(self._wake, self._is_over)
+                self._watch()
             finally:
-                self._notifier.tell("STOPPING=1", "STATUS=stopping")
+                self._tell_ending()
                 self.all_ended = self._supervisor.stop() and self._close_models()
         for chain in self._chains.values():
             if chain.camera.refusal is not None:
                 raise chain.camera.refusal
+
+    def _watch(self) -> None:
+        self._supervisor.watch(self._asked.wake, self._is_over)
+        while self._asked.wake.is_set() and self._asked.goes_on():
+            self._supervisor.watch(self._asked.wake, self._is_over)
+
+    def _tell_ending(self) -> None:
+        if self._asked.is_reloading:
+            self._notifier.is_reloading()
+            self._notifier.allow(START_MARGIN)
+        else:
+            self._notifier.tell("STOPPING=1", "STATUS=stopping")
 
     def _is_built(self, stack: ExitStack) -> bool:
         """Build every part, unless the daemon is to end before that is done."""
@@ -111,12 +124,12 @@ class App:
 
     def _is_ending(self) -> bool:
         """Tell whether the start is to be broken off; later, what runs has its own time to end."""
-        return self._is_starting and self._wake.is_set()
+        return self._is_starting and self._asked.wake.is_set()
 
     def _ask_for_time(self, seconds: float) -> None:
         """Tell systemd how long a model may take to load; while we run, that would put off its watchdog."""
         if self._is_starting:
-            self._notifier.tell(f"EXTEND_TIMEOUT_USEC={int((seconds + START_MARGIN) * 1e6)}")
+            self._notifier.allow(seconds + START_MARGIN)
 
     def _build(self, stack: ExitStack) -> None:
         """Build every part; the order of `add` is the order of starting, and reversed the order of stopping."""
@@ -170,8 +183,9 @@ class App:
         self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
-        self._add_fleet(fleet, server)
-        self._supervisor.add(*self._obey())  # last: it stops first
+        updater = self._updater(fleet, server)
+        self._supervisor.add(*(() if updater is None else (updater,)))
+        self._supervisor.add(*self._obey(fleet, updater))  # last: it stops first
 
     def _build_chains(self, models: dict[str, Any], publish: Callable[[Message], None]) -> None:
         run = os.urandom(3).hex()
@@ -189,7 +203,7 @@ class App:
                 tell=self._tell,
             )
 
-    def _obey(self) -> tuple[Worker, ...]:
+    def _obey(self, fleet: "FleetModels | None", updater: "Updater | None") -> tuple[Worker, ...]:
         """Take commands where the owner allows them; give the worker for that."""
         if not self._settings.messaging.commands:
             return ()
@@ -198,6 +212,8 @@ class App:
         control = build_control(
             self._chains,
             self._settings,
+            model=lambda: self._settings.model if fleet is None else fleet.model,
+            fleet=updater,
             publish=self._messaging.publish,
             replay=self._messaging.replay,
             restart=self._restart if self._notifier.is_heard else None,
@@ -207,7 +223,7 @@ class App:
 
     def _restart(self) -> None:
         self.is_to_restart = True
-        self._wake.set()
+        self._asked.end()
 
     def _find_fleet(self) -> "FleetModels | None":
         """Give what takes models from a fleet, where the configuration names one; its types take memory."""
@@ -217,10 +233,9 @@ class App:
 
         return FleetModels(self._settings, self._clock, read_boot_id(), self._board)
 
-    def _add_fleet(self, fleet: "FleetModels | None", server: Server) -> None:
-        """Have models taken from a fleet, where there is one, and as the owner asks."""
-        if fleet is not None:
-            self._supervisor.add(fleet.worker(self._chains, self._messaging.publish, server.routes))
+    def _updater(self, fleet: "FleetModels | None", server: Server) -> "Updater | None":
+        """Give the worker that takes models from a fleet, where there is one, and does as the owner asks."""
+        return None if fleet is None else fleet.worker(self._chains, self._messaging, server.routes)
 
     def _open_best(self, fleet: "FleetModels | None", preferred: Preference | None) -> dict[str, Any]:
         """Open what the configuration names, or what a fleet has put in its place."""
@@ -288,7 +303,7 @@ class App:
         broker = DemoBroker(self._settings.device.state_dir)
         stack.callback(broker.stop)
         self._supervisor.add(broker)
-        return messaging.model_copy(update={"broker": broker.start(self._wake)})
+        return messaging.model_copy(update={"broker": broker.start(self._asked.wake)})
 
     def _announce(self) -> None:
         self._tell_info()

@@ -1,5 +1,6 @@
 """Joins updates with the rest of the daemon: what is loaded, how a candidate is tried beside it and in its place."""
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from appliance import __version__
-from appliance.config import FleetSettings, Settings
+from appliance.config import FleetSettings, ModelSettings, Settings
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
@@ -17,17 +18,18 @@ from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.manifest import MANIFEST_NAME
-from appliance.core.message import Message
 from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.permitted import known_keys, tell_permit
-from appliance.inference.artifacts import locate_model
+from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
+from appliance.messaging.inbox import Inbox
 from appliance.messaging.model_payloads import model_event_message, model_message
+from appliance.messaging.worker import Messaging
 from appliance.updates import stages
 from appliance.updates.choosing import Device
 from appliance.updates.errands import Errands
@@ -52,6 +54,8 @@ _DUTY: Final = 3  # a candidate beside the model in service rests so many times 
 _HOT_C: Final = 75.0
 
 OpenedT = TypeVar("OpenedT")
+
+log = logging.getLogger(__name__)
 
 
 class FleetModels:
@@ -79,7 +83,13 @@ class FleetModels:
         tell_permit(board, self._begun.permit)
         self._folder = self._begun.folder
         self._chains: Mapping[str, Chain] = {}
+        self._hints = Inbox(1, keeps_newest=True)  # the newest says all
         self.host: ModelHost | None = None
+
+    @property
+    def model(self) -> ModelSettings:
+        """The ``[model]`` section that names what is in service."""
+        return self._with(self._folder).model
 
     def open(self, open_with: Callable[[Settings], OpenedT], is_ending: Callable[[], bool]) -> OpenedT:
         """Open what is to be in service; what cannot be opened is given up for what was before it.
@@ -118,14 +128,14 @@ class FleetModels:
     def worker(
         self,
         chains: Mapping[str, Chain],
-        publish: Callable[[Message], None],
+        messaging: Messaging,
         routes: dict[str, Callable[[], Mapping[str, Any]]],
     ) -> Updater:
         """Give the worker that takes models from the fleet.
 
         Args:
             chains: The cameras' chains by name.
-            publish: Takes a message; never blocks.
+            messaging: Takes what there is to tell; gives hints, where the configuration names a topic for them.
             routes: Of the operator's server; gets ``GET /v1/model``, and a ``POST`` for each wish.
 
         Raises:
@@ -135,11 +145,14 @@ class FleetModels:
             raise ConfigError("[fleet] needs a camera whose frames the device looks at; kind imx500 does that itself")
         self._chains = chains
         breath = Breath(Pulse(limit=180.0))  # a candidate may be opened for a minute
+        factory = self._factory_model()
+        if self._settings.fleet.hint is not None:
+            messaging.subscribe(self._settings.fleet.hint, self._hints)
 
         def report(ended: Mapping[str, Any]) -> None:
-            publish(model_message(updater.facts()))
+            messaging.publish(model_message(updater.facts() | {"factory": factory}))
             if ended:
-                publish(model_event_message(ended))
+                messaging.publish(model_event_message(ended))
 
         updater = Updater(
             self._fleet(),
@@ -215,6 +228,7 @@ class FleetModels:
         failed = [one for one in running.refused if one.while_running]
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
+        idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
         return Vitals(
             failure=failed[0].why if failed else "nothing of it works" if running.is_blind else "",
             has_hung=any(one.is_suspect for one in failed),
@@ -222,6 +236,8 @@ class FleetModels:
             fps=sum(one.latency_ms.rate() for one in pipelines),
             memory_mb=machine.memory_mb or 0.0,
             is_throttled=bool(machine.throttled),
+            idle=idle,
+            is_looking=len(idle) < len(self._chains),
         )
 
     def _opened(self, folder: Path | None, *, is_isolated: bool) -> ClimbingDetector:
@@ -268,8 +284,25 @@ class FleetModels:
             first=fleet.first,
             window=fleet.window,
             is_metered=lambda: fleet.metered,
+            hints=self._next_hint,
+            hint_spread=fleet.hint_spread,
             is_hot=lambda: (read_machine(self._settings.device.state_dir).temperature_c or 0.0) > _HOT_C,
         )
+
+    def _next_hint(self) -> bytes | None:
+        received = self._hints.take(0.0)
+        return None if received is None else received.payload
+
+    def _factory_model(self) -> dict[str, str] | None:
+        """Give name and version of the model that the configuration names; None: they show once it is loaded."""
+        try:
+            manifest = manifest_named(self._settings.model)
+        except (ConfigError, ModelError) as error:  # another one is in service, and goes on
+            log.warning("updates: the factory model, the last resort, cannot be read: %s", error)
+            return None
+        if manifest is None and self._folder is None:
+            manifest = self._host().manifest
+        return None if manifest is None else {"name": manifest.name, "version": manifest.version}
 
     def _host(self) -> ModelHost:
         if self.host is None:

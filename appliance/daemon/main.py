@@ -5,10 +5,10 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from appliance.core.errors import EdgecamError
+from appliance.daemon.asked import Asked, start_anew
 from appliance.daemon.logs import start_logging
 from appliance.daemon.options import read_options
 
@@ -22,9 +22,11 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon and give its exit status: 0, 75 for a commanded restart, or the error's (78: see the settings)."""
-    wake = threading.Event()
+    asked = Asked(lambda: read_options(arguments))
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: wake.set())
+        signal.signal(number, asked.end)
+    if "NOTIFY_SOCKET" in os.environ:  # on a terminal SIGHUP says that it is gone
+        signal.signal(signal.SIGHUP, asked.reload)
     start_logging()
     keep_memory_small(LOADING)
     app = None
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = read_options(arguments)
         from appliance.daemon.app import App  # noqa: PLC0415 - a wrong option is told before OpenCV is loaded
 
-        app = App(options, wake, on_built=lambda: keep_memory_small(RUNNING))
+        app = App(options, asked, on_built=lambda: keep_memory_small(RUNNING))
         app.run()
         status = RESTART if app.is_to_restart else 0
     except EdgecamError as error:
@@ -41,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # a defect of ours, or a worker's over its budget: the log has it whole, systemd starts us again
         log.critical("the daemon ends over a defect", exc_info=True)
         status = DEFECT
+    if asked.is_to_start_anew:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is listened for again, after which the file is read
+        start_anew()
     if app is not None and not app.all_ended:
-        # A thread is wedged inside a driver; Python's own way out would wait for it or crash in its clean-up.
+        # A thread may be inside a driver or load a model: Python's own way out would wait, or crash in its clean-up.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(status)

@@ -10,7 +10,7 @@ from appliance.updates.permits import Permit
 from appliance.updates.refusals import Code
 
 FIX_LICENCE = "the fleet's owner has a release with a later end, or none; the factory model needs no licence of theirs"
-FIX_KEY = "give the device its cohort's key: [model] key, LoadCredential= in the unit (docs/fleet.md)"
+FIX_KEY = "give the device its cohort's key: [model] key, /etc/credstore/edgecam.model-key (docs/fleet.md)"
 
 log = logging.getLogger(__name__)
 

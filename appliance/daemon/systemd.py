@@ -1,8 +1,9 @@
-"""What systemd is told: READY, STATUS, WATCHDOG, STOPPING (sd_notify(3))."""
+"""What systemd is told: READY, STATUS, RELOADING, WATCHDOG, STOPPING (sd_notify(3))."""
 
 import logging
 import os
 import socket
+import time
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,25 @@ class Notifier:
         self._watchdog = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else 0.0
 
         self._has_complained = False
+
+    def allow(self, seconds: float) -> None:
+        """Ask for so long before the next `is_ready`: systemd puts off its limit for starting, and its watchdog."""
+        longest = f"{int(seconds * 1e6)}"
+        watchdog = (f"WATCHDOG_USEC={longest}", "WATCHDOG=1") if self._watchdog else ()
+        self.tell(f"EXTEND_TIMEOUT_USEC={longest}", *watchdog)
+
+    def is_reloading(self) -> None:
+        """Tell that the configuration is being applied; `is_ready` ends it."""
+        # systemd compares it with the moment at which it asked (sd_notify(3))
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={now}", "STATUS=applying the configuration")
+
+    def is_ready(self) -> None:
+        """Tell that all runs, and that the watchdog is to be as patient as the unit says."""
+        if self._watchdog:
+            self.tell("READY=1", f"WATCHDOG_USEC={int(self._watchdog * 1e6)}", "WATCHDOG=1")
+        else:
+            self.tell("READY=1")
 
     @property
     def is_heard(self) -> bool:

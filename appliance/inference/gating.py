@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
+from appliance.core.machine import peak_memory
 from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.core.part import Part
 from appliance.inference.inspection import inspect_onnx
@@ -235,7 +236,10 @@ def _address_space() -> int:
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    peak = peak_memory()
+    if peak is None:
+        raise UnsupportedError("/proc/self/status does not tell how much memory a model takes; mount /proc")
+    return peak
 
 
 if __name__ == "__main__":

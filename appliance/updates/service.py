@@ -27,6 +27,8 @@ class Fleet:
         window: Local times within which the owner lets updates begin; None: any.
         is_metered: Tells whether the connection costs.
         is_hot: Tells whether the machine is too hot for more work.
+        hints: Gives what somebody hinted, oldest first; None: nothing, for now. Never blocks.
+        hint_spread: Seconds within which a device looks because of a hint, at least.
     """
 
     repository: Repository
@@ -36,6 +38,8 @@ class Fleet:
     window: tuple[str, str] | None = None
     is_metered: Callable[[], bool] = lambda: False
     is_hot: Callable[[], bool] = lambda: False
+    hints: Callable[[], bytes | None] = lambda: None
+    hint_spread: float = 60.0
 
 
 class Breath:

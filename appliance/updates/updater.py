@@ -157,11 +157,12 @@ class Updater:
         return False
 
     def _obey(self) -> None:
-        """Do what the owner has asked for.
+        """Do what the owner has asked for, and heed hints.
 
         Raises:
             RefusedError: What is tried now is to be left.
         """
+        self._lookout.heed(self._state)
         while (wish := self.wishes.take()) is not None:
             log.info("updates: the owner asks: %s", wish)
             try:

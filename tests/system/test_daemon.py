@@ -257,6 +257,37 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(tmp_path: Path, mon
             heard("STOPPING=1")
 
 
+def test_a_reload_starts_anew_with_what_was_written_and_keeps_on_with_what_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notify"
+    street = '[messaging]\nbroker = "none"\n[cameras.{}]\nkind = "synthetic"\n'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        told: list[str] = []
+
+        def heard(state: str) -> None:
+            while not any(line.startswith(state) for line in told):
+                told.extend(systemd.recv(4096).decode().splitlines())
+
+        with EdgecamProcess(tmp_path, config=street.format("first")) as edgecam:
+            heard("READY=1")
+            (tmp_path / "edgecam.toml").write_text(street.format("third") + "nonsense = 1\n")
+            os.kill(edgecam.pid, signal.SIGHUP)
+            wait_for(lambda: "the configuration is not applied" in edgecam.errors(), 30, "the refusal")
+            assert "first" in edgecam.status()["cameras"]
+            (tmp_path / "edgecam.toml").write_text(street.format("second"))
+            told.clear()
+            os.kill(edgecam.pid, signal.SIGHUP)
+            heard("RELOADING=1")
+            heard("READY=1")
+            assert not any(line.startswith("STOPPING") for line in told)
+            edgecam.wait_for_status(lambda now: now["cameras"]["second"]["frames_processed"] > 3, 30, "frames")
+            assert edgecam.stop(within=15.0) == 0
+
+
 MISNAMED = """
 [cameras.street]
 kind = "synthetic"

@@ -101,7 +101,8 @@ def for_one_process(settings: ModelSettings) -> list[str]:
 
 def step_back() -> None:
     """Leave processor and memory to the daemon: lowest priority, and the first to go where memory runs out."""
-    os.nice(LOWEST)
+    with suppress(OSError):  # the unit's sandbox forbids it; then the daemon's pauses and limits have to do
+        os.nice(LOWEST)
     with suppress(OSError):  # no Linux, or not allowed: the daemon looks at free memory before
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
 

@@ -81,6 +81,13 @@ class Withheld(TypedDict):
     why: Annotated[str, "The same, for people."]
 
 
+class Named(TypedDict):
+    """A model that the device came with."""
+
+    name: str
+    version: str
+
+
 class Past(TypedDict):
     """What came of an update."""
 
@@ -100,9 +107,10 @@ class Models(TypedDict):
         str,
         open_words("idle", "planned", "downloading", "verifying", "staged", "inspecting", "smoke", "shadow", "trial"),
     ]
-    active: Annotated[Release | None, "In service; null: the model that the configuration names."]
+    active: Annotated[Release | None, "In service; null: the factory model."]
     previous: Annotated[Release | None, "In service before it."]
     candidate: Annotated[Release | None, "Under way."]
+    factory: Annotated[Named | None, "The model that the configuration names; null: that shows once it is loaded."]
     rollout: Annotated[str | None, "Which rollout the candidate follows."]
     progress: Annotated[Progress | None, "While a release is brought."]
     pinned: Annotated[bool, "The owner wants nothing else than what is in service."]

@@ -53,6 +53,13 @@ def test_a_good_release_passes_and_its_figures_are_told(gates: Gates, good: Path
     assert 0 < seen.memory_mb < 200
 
 
+def test_the_memory_of_a_release_is_its_own_however_much_the_daemon_takes(gates: Gates, good: Path) -> None:
+    ballast = b"\xff" * (300 << 20)
+    seen = gates.smoke(good, None, latency_percent=300, memory_percent=300)
+    assert 0 < seen.memory_mb < 200
+    assert ballast
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "why"),
     [

@@ -40,3 +40,17 @@ def test_a_systemd_that_is_gone_stops_nothing(caplog: pytest.LogCaptureFixture) 
 
 def test_without_systemd_nothing_is_sent() -> None:
     Notifier("", "").tell("READY=1")
+
+
+def test_a_reload_puts_off_the_watchdog_until_it_is_ready(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(5)
+        notifier = Notifier(str(path), "30000000")
+        notifier.is_reloading()
+        assert systemd.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        notifier.allow(60.0)
+        assert systemd.recv(1000) == b"EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG_USEC=60000000\nWATCHDOG=1"
+        notifier.is_ready()
+        assert systemd.recv(1000) == b"READY=1\nWATCHDOG_USEC=30000000\nWATCHDOG=1"

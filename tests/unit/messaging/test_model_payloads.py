@@ -28,6 +28,7 @@ FACTS: dict[str, Any] = {
     "active": None,
     "previous": None,
     "candidate": HELD.model_dump(),
+    "factory": {"name": "nano", "version": "0.2"},
     "rollout": "nano-1",
     "progress": {"done": 1, "whole": 9},
     "pinned": False,

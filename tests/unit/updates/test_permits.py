@@ -194,4 +194,4 @@ def test_keys_that_cannot_be_read_are_a_finding_and_no_end(tmp_path: Path, text:
         file.chmod(0o600)
     assert known_keys(ModelSettings.model_validate({"key": {"file": str(file)}}), board) == frozenset()
     assert [(one.component, one.state) for one in board.findings()] == [("key", HealthState.DEGRADED)]
-    assert "LoadCredential=" in board.findings()[0].fix
+    assert "[model] key" in board.findings()[0].fix

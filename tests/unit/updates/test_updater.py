@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,6 +49,7 @@ class Site:
         self.store = Store(folder / "state")
         self.ended: list[Mapping[str, Any]] = []
         self.is_metered = False
+        self.hints: deque[bytes] = deque()
         self.root = fleet.root
 
     def publish(
@@ -88,6 +90,8 @@ class Site:
                 interval=3600.0,
                 first=first,
                 is_metered=lambda: self.is_metered,
+                hints=lambda: self.hints.popleft() if self.hints else None,
+                hint_spread=0.0,
             ),
             self.store,
             find_model(self.store, boot, lambda: text_of(self.clock.time), judge),
@@ -136,6 +140,49 @@ def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:
     assert site.rest.in_service == [site.store.check(state.active.sha256)]
     assert [one["outcome"] for one in site.ended] == ["committed"]
     assert site.ended[0]["compared"] == {"frames": 3, "active": 0, "candidate": 0, "both": 0}
+
+
+def test_a_hint_has_the_fleet_looked_at_long_before_it_is_time(site: Site) -> None:
+    site.publish(2)
+    site.hints.append(b'{"timestamp": 1}')
+    site.run(is_over, first=3600.0)
+    state = site.store.read()
+    assert state.active is not None
+    assert state.timestamp >= 1
+
+
+def test_a_hint_has_a_trial_ended_that_the_fleet_has_halted(site: Site) -> None:
+    site.publish(2, trial={"active_seconds": 600})
+
+    def halt() -> None:
+        site.rest.on_trial = lambda: None
+        site.fleet.roll_out("persons", site.fleet.release(site.folder / "v2", 2), state="halted", trial=TRIAL)
+        site.fleet.sign()
+        site.hints.append(b'{"timestamp": 9000}')
+
+    site.rest.on_trial = halt
+    site.run(is_over)
+    assert site.store.read().past[-1].code is Code.HALTED
+
+
+def test_a_trial_is_not_judged_while_somebody_has_the_cameras_not_detect(site: Site) -> None:
+    site.publish(2, trial={"active_seconds": 1})
+    site.rest.now = idle = Vitals(fps=0.0, idle=frozenset({"door"}), is_looking=False)
+    site.run(lambda facts: "as commanded" in facts["why"])
+    assert site.rest.in_service == [], "it is not put where nobody looks"
+    site.rest.now = Vitals(fps=10.0)
+    looked = 0
+
+    def turn_off() -> None:
+        nonlocal looked
+        looked += 1
+        site.rest.now = idle if 2 < looked < 6 else Vitals(fps=10.0)  # for longer than the trial lasts
+
+    site.rest.on_trial = turn_off
+    site.run(is_over)
+    state = site.store.read()
+    assert state.active is not None
+    assert looked >= 6, "it was in service for as long as the rollout says"
 
 
 @pytest.mark.parametrize("call", ["inspect", "smoke", "shadow", "put"])

@@ -1,0 +1,218 @@
+"""A machine to install packages on: a real systemd in a container, its network a namespace of its own.
+
+What systemd-nspawn does not enforce here, so that no test may rely on it: MemoryMax, TasksMax, CPUQuota, DeviceAllow,
+and IPAddressDeny.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def wait_for(question: Callable[[], Any], within: float, what: str) -> Any:
+    """Ask until the answer is true and give it."""
+    deadline = time.monotonic() + within
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(0.1)
+    return answer
+
+
+class Network:
+    """A namespace for the guest, joined to this machine by one cable.
+
+    Attributes:
+        here: This machine's address on the cable.
+        path: What systemd-nspawn is given.
+    """
+
+    def __init__(self) -> None:
+        number = os.getpid() % 8192
+        self._name, self._cable = f"edgecam-{number}", f"ec{number}"
+        subnet = f"10.213.{number // 32 % 256}.{number % 32 * 8}"
+        first, _, last = subnet.rpartition(".")
+        self.here, self._there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
+        self.path = f"/run/netns/{self._name}"
+
+    def __enter__(self) -> Self:
+        _ip("netns", "add", self._name)
+        _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self._name)
+        _ip("address", "add", f"{self.here}/29", "dev", self._cable)
+        _ip("link", "set", self._cable, "up")
+        for arguments in (
+            ("address", "add", f"{self._there}/29", "dev", "eth0"),
+            ("link", "set", "eth0", "up"),
+            ("link", "set", "lo", "up"),
+        ):
+            _ip("-n", self._name, *arguments)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _ip("netns", "delete", self._name)  # the cable goes with it
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
+
+
+class Guest:
+    """One boot of a root; whatever it writes is gone afterwards.
+
+    Args:
+        root: A folder with a system; it stays as it is.
+        network: Where it is attached.
+        console: A file for what the console shows.
+    """
+
+    def __init__(self, root: Path, network: Network, console: Path) -> None:
+        self._root, self._network, self._console = root, network, console
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def __enter__(self) -> Self:
+        command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
+        command += [f"--machine=edgecam-{os.getpid()}", "--volatile=overlay"]
+        # the clock is only asked: timesyncd does not run in a container
+        command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
+        with self._console.open("ab") as console:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env={**os.environ, "UNIFIED_CGROUP_HIERARCHY": "1"},  # a cgroup tree as devices have it
+            )
+        try:
+            self._leader = wait_for(self._find_leader, 20, f"systemd in the container; see {self._console}")
+            states = ("running", "degraded")
+            wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, 30, "the boot")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        assert self._process is not None
+        if self._leader:
+            os.kill(self._leader, signal.SIGKILL)  # what it would write in an orderly end is thrown away as well
+        else:
+            self._process.kill()
+        self._process.wait(20)
+
+    def _find_leader(self) -> int:
+        """Give the container's first process, by this machine's number: the first child alone may be another one."""
+        assert self._process is not None
+        assert self._process.poll() is None, self._console.read_text(errors="replace")[-2000:]
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for child in children:
+            try:
+                status = Path(f"/proc/{child}/status").read_text()
+            except OSError:
+                continue
+            lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+            if lines.get("NSpid", "").split()[-1:] == ["1"] and lines["Name"] == "systemd":
+                return int(child)
+        return 0
+
+    def run(self, *command: str, check: bool = False, within: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a command in the guest, as root."""
+        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"]
+        clean = ["/usr/bin/env", "-i", f"PATH={PATH}", "TERM=dumb", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
+        done = subprocess.run(
+            [*enter, *clean, *command], capture_output=True, text=True, timeout=within, check=False, cwd="/"
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done
+
+    def path(self, inside: str) -> Path:
+        """Give a file of the guest, as seen from here."""
+        return Path(f"/proc/{self._leader}/root{inside}")
+
+    def write(self, inside: str, content: str) -> None:
+        path = self.path(inside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def show(self, name: str, unit: str = "edgecam.service") -> str:
+        """Give a property of a unit."""
+        return self.run("systemctl", "show", "--property", name, "--value", unit, check=True).stdout.strip()
+
+    def status(self) -> dict[str, Any]:
+        """Give what the daemon says of itself; empty while it does not answer."""
+        done = self.run("edgecam", "status", "--json")
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def journal(self, unit: str = "edgecam.service") -> str:
+        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+
+
+class Device:
+    """The appliance in a guest.
+
+    Args:
+        guest: Where it is installed.
+        broker: What it is to publish to.
+    """
+
+    def __init__(self, guest: Guest, broker: str) -> None:
+        self.guest, self._broker = guest, broker
+
+    def configure(self, camera: str, messaging: str = "", top: str = "") -> None:
+        """Write its configuration: one synthetic camera of this name, and more lines."""
+        lines = [
+            top,
+            "[messaging]",
+            f'broker = "{self._broker}"',
+            messaging,
+            f"[cameras.{camera}]",
+            'kind = "synthetic"',
+        ]
+        self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*lines, ""]))
+
+    def drop_in(self, lines: str) -> None:
+        """Change the unit as `systemctl edit` does."""
+        self.guest.write("/etc/systemd/system/edgecam.service.d/test.conf", f"[Service]\n{lines}\n")
+        self.guest.run("systemctl", "daemon-reload", check=True)
+
+    def start(self) -> None:
+        """Start it; systemd answers once it says that it is ready."""
+        done = self.guest.run("systemctl", "start", "edgecam")
+        assert done.returncode == 0, self.guest.journal()[-3000:]
+
+    def wait_for(self, question: Callable[[dict[str, Any]], Any], within: float, what: str) -> dict[str, Any]:
+        """Wait until its state answers the question with yes, and give the state."""
+        found: dict[str, Any] = {}
+
+        def ask() -> bool:
+            found.clear()
+            found.update(self.guest.status())
+            return bool(found and question(found))
+
+        try:
+            wait_for(ask, within, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{json.dumps(found)[:2000]}\n{self.guest.journal()[-2000:]}") from error
+        return found
+
+    def watch(self, camera: str = "street") -> dict[str, Any]:
+        """Wait until frames are looked at."""
+        return self.wait_for(
+            lambda now: now["cameras"].get(camera, {}).get("frames_processed", 0) > 3, 40, f"frames of {camera}"
+        )

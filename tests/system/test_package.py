@@ -1,0 +1,90 @@
+"""The packages: what is in them, and that the same sources give the same bytes."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance import __version__
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed: apt-get install dpkg"),
+    pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="packages are made from a checkout"),
+]
+
+
+def build(out: Path) -> Path:
+    """Build the application's package, which needs no network."""
+    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable, "APPLICATION_ONLY": "1"}
+    done = subprocess.run(
+        [REPOSITORY / "scripts/deb"], env=environment, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    return out / f"edgecam_{__version__}_all.deb"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture(scope="module")
+def contents(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contents")
+    subprocess.run(["dpkg-deb", "--raw-extract", package, folder], check=True, timeout=60)
+    return folder
+
+
+def test_the_same_sources_give_the_same_bytes(package: Path, tmp_path: Path) -> None:
+    old = os.umask(0o077)  # nor does the builder's umask matter
+    try:
+        again = build(tmp_path / "second")
+    finally:
+        os.umask(old)
+    assert package.read_bytes() == again.read_bytes()
+
+
+def test_the_owner_s_configuration_is_the_only_file_that_dpkg_asks_about(contents: Path) -> None:
+    assert (contents / "DEBIAN/conffiles").read_text().split() == ["/etc/edgecam/edgecam.toml"]
+
+
+def test_what_a_workstation_runs_stays_there(contents: Path) -> None:
+    application = contents / "usr/lib/edgecam/app/appliance"
+    assert (application / "daemon/app.py").is_file()
+    assert not (application / "workbench").exists()
+
+
+def test_every_part_of_the_unit_is_where_systemd_looks(contents: Path) -> None:
+    installed = {path.name for path in (contents / "usr/lib/systemd/system").iterdir()}
+    assert installed == {
+        path.name for path in (REPOSITORY / "systemd").iterdir() if path.suffix in {".service", ".timer"}
+    }
+    for place in ("sysusers.d/edgecam.conf", "tmpfiles.d/edgecam.conf", "udev/rules.d/60-edgecam.rules"):
+        assert (contents / "usr/lib" / place).is_file()
+
+
+def test_every_command_is_in_the_manual_and_completed(contents: Path) -> None:
+    with gzip.open(contents / "usr/share/man/man1/edgecam.1.gz", "rt") as file:
+        manual = file.read()
+    for command in ("run", "status", "events", "detect", "tune", "camera list", "model add", "config check"):
+        assert f".SS edgecam {command}" in manual
+    completion = contents / "usr/share/bash-completion/completions/edgecam"
+    assert "_EDGECAM_COMPLETE=bash_complete" in completion.read_text()
+    assert subprocess.run(["bash", "-n", completion], check=False, timeout=10).returncode == 0
+
+
+@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
+def test_scripts_are_sound_for_the_shell_that_dpkg_uses(contents: Path, script: str) -> None:
+    assert subprocess.run(["sh", "-n", contents / "DEBIAN" / script], check=False, timeout=10).returncode == 0
+
+
+def test_the_libraries_are_of_the_same_version_and_numpy_is_the_system_s(contents: Path) -> None:
+    control = (contents / "DEBIAN/control").read_text()
+    assert f"edgecam-runtime (= {__version__})" in control
+    assert "python3-numpy" in control
+    assert "@" not in control.replace("edgecam@", "")

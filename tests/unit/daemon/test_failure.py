@@ -1,0 +1,44 @@
+import json
+from typing import Any
+
+from appliance.daemon.failure import MOST_CHARACTERS, MOST_RECORDS, SAME_WITHIN_NS, failure_record, with_record
+
+
+def _record(how: str = "watchdog:killed:ABRT", **changed: Any) -> dict[str, Any]:
+    return {**failure_record(how, "3\n", "one\ntwo", "b" * 32), **changed}
+
+
+def test_a_record_says_how_it_ended_and_what_the_daemon_said_last() -> None:
+    record = _record()
+    assert [record[key] for key in ("result", "code", "status", "restarts")] == ["watchdog", "killed", "ABRT", 3]
+    assert record["said"] == ["one", "two"]
+
+
+def test_what_cannot_be_known_is_left_out_and_lines_are_cut() -> None:
+    record = failure_record("resources", "", "x" * 5000, "b" * 32)
+    assert [record[key] for key in ("result", "code", "status", "restarts")] == ["resources", "", "", None]
+    assert len(record["said"][0]) == MOST_CHARACTERS
+
+
+def test_records_are_kept_in_order_and_bounded() -> None:
+    content = b""
+    for number in range(MOST_RECORDS + 5):
+        content = with_record(content, _record(status=str(number))) or b""
+    kept = [json.loads(line)["status"] for line in content.splitlines()]
+    assert kept == [str(number) for number in range(5, MOST_RECORDS + 5)]
+
+
+def test_a_loop_of_the_same_failure_is_written_once_an_hour() -> None:
+    first = _record(mono_ns=0)
+    content = with_record(b"", first)
+    assert content is not None
+    assert with_record(content, _record(mono_ns=SAME_WITHIN_NS - 1)) is None
+    assert with_record(content, _record(mono_ns=SAME_WITHIN_NS)) is not None
+    assert with_record(content, _record(mono_ns=1, status="1")) is not None
+    assert with_record(content, _record(mono_ns=1, boot_id="c" * 32)) is not None
+
+
+def test_half_a_line_costs_only_itself() -> None:
+    content = with_record(b'{"status": "1"}\n{"stat', _record())
+    assert content is not None
+    assert [json.loads(line)["status"] for line in content.splitlines()] == ["1", "ABRT"]
