@@ -18,6 +18,7 @@ from appliance.updates.refusals import Code
 from appliance.updates.state import Compared
 from appliance.workbench.publishing import rollouts
 from appliance.workbench.rollout import rollout as command
+from appliance.workbench.rollout_reports import TOPICS
 from tests.simulators.broker import REPOSITORY, Mosquitto
 from tests.simulators.messaging_device import wait_until
 from tests.simulators.publishing import Fleet, write_model
@@ -155,6 +156,34 @@ def test_sixty_devices_are_collected_through_a_kill_and_their_rollout_is_widened
     assert status == 65
     running = rollouts.read(site.fleet.repository, "stable", "mine")
     assert running.rollout.state == "halted"
+
+
+def test_a_collector_needs_leave_to_read_three_topics_and_no_more(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    users, access, password = tmp_path / "broker" / "users", tmp_path / "broker" / "acl", tmp_path / "password"
+    mosquitto.add_user(users, "fleet", "right")
+    leave = "".join(f"topic read {topic}\n" for topic in TOPICS)
+    access.write_text(f"topic readwrite #\nuser fleet\n{leave}")
+    mosquitto.configure("allow_anonymous true", f"password_file {users}", f"acl_file {access}")
+    mosquitto.start()
+    cam, client = Reporter("cam", now=datetime.now(UTC)), Client(CallbackAPIVersion.VERSION2)
+    cam.tell()
+    cam.health()
+    client.connect("127.0.0.1", mosquitto.port)
+    client.loop_start()
+    for topic, payload, is_retained in cam.sent:
+        client.publish(topic, payload, 1, is_retained).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+    line = [sys.executable, "-c", WORKBENCH, "rollout", "collect", "--broker", mosquitto.url, "--json"]
+    line += ["--save", str(tmp_path / "r"), "--seconds", "2", "--username", "fleet", "--password-file", str(password)]
+    password.touch(0o600)
+    for secret, status in (("wrong", 69), ("right", 0)):
+        password.write_text(f"{secret}\n")
+        done = subprocess.run(line, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+        assert done.returncode == status, done.stderr
+        assert secret not in done.stdout + done.stderr
+    assert json.loads(done.stdout)["devices"] == 1
+    assert known(tmp_path / "r")["cam"]["in_service"] == "factory"
 
 
 def test_a_broker_without_devices_and_no_broker_are_told_with_what_to_do(broker: Mosquitto, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -153,7 +154,7 @@ def add(
     folder = f"models/{name}/{version}"
     plain: Mapping[str, Plain] = {}
     if encrypt_to:
-        contents, plain = sealed(contents, encrypt_to)
+        contents, plain = sealed(contents, encrypt_to, partial(_sealed_before, repository, before, targets, encrypt_to))
     files, tried, deltas = _files(repository, contents, before[-BASES:], targets, folder)
     files |= {file: files[file].model_copy(update={"plain": held}) for file, held in plain.items()}
     release = Release(
@@ -221,6 +222,18 @@ def _files(
                 kept[path] = made.content
         files[name] = ReleaseFile(path=f"{folder}/{name}", deltas=tuple(deltas))
     return files, tried, kept
+
+
+def _sealed_before(
+    repository: Repository, before: Sequence[Released], targets: Targets, recipients: Sequence[str], sha256: str
+) -> bytes | None:
+    """Give an encrypted file of an earlier release that holds the same for the same recipients; None: there is none."""
+    for one in before:
+        for file in one.release.files.values() if set(one.release.recipients) == set(recipients) else ():
+            target = targets.targets.get(file.path)
+            if file.plain is not None and file.plain.sha256 == sha256 and target is not None:
+                return repository.read_file(file.path, target.hashes["sha256"])
+    return None
 
 
 def _delta(

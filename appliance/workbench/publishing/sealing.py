@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -42,7 +42,9 @@ def read_recipients(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def sealed(contents: Contents, recipients: Iterable[str]) -> tuple[Contents, Mapping[str, Plain]]:
+def sealed(
+    contents: Contents, recipients: Iterable[str], known: Callable[[str], bytes | None] = lambda _: None
+) -> tuple[Contents, Mapping[str, Plain]]:
     """Give the same model with its weights encrypted, and what the encrypted files hold, by their names.
 
     Manifest, labels and golden frames stay in the clear: devices choose by the first, and check by the last.
@@ -50,6 +52,8 @@ def sealed(contents: Contents, recipients: Iterable[str]) -> tuple[Contents, Map
     Args:
         contents: Of the model's folder.
         recipients: Public keys; a device needs the private key of one.
+        known: Gives what a file was encrypted to for the same recipients before, by the SHA-256 of what it holds;
+            devices that have it need not bring it again.
 
     Raises:
         ConfigError: A file of weights cannot be used encrypted, or a key is none.
@@ -65,8 +69,9 @@ def sealed(contents: Contents, recipients: Iterable[str]) -> tuple[Contents, Map
             )
         content = files.pop(artifact.file)
         name = f"{artifact.file}{SUFFIX}"
-        files[name] = seal(content, recipients)
-        plain[name] = Plain(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        digest = hashlib.sha256(content).hexdigest()
+        files[name] = known(digest) or seal(content, recipients)
+        plain[name] = Plain(sha256=digest, size=len(content))
     return replace(contents, files=files), plain
 
 

@@ -100,6 +100,19 @@ def test_an_encrypted_release_has_no_deltas_and_none_leads_from_it(fleet: Fleet,
     assert {one.version for one in tried} == {"1.0"}
 
 
+def test_what_has_not_changed_is_not_encrypted_anew_and_devices_do_not_bring_it_again(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    public, other = make_key()[1], make_key()[1]
+    for number, (score, keys) in enumerate([(0.9, (public,)), (0.7, (public,)), (0.6, (public, other))]):
+        fleet.add(write_model(tmp_path / str(number) / "mine", f"1.{number}", (score, 0.8)), encrypt_to=keys)
+        fleet.publish()
+    targets = published_models(fleet.repository)
+    signed = [targets.targets[f"models/mine/1.{number}/fp32.onnx.age"].hashes["sha256"] for number in range(3)]
+    assert signed[0] == signed[1] != signed[2]
+    assert len({targets.targets[f"models/mine/1.{number}/int8.onnx.age"].hashes["sha256"] for number in range(3)}) == 3
+
+
 def test_what_a_camera_reads_from_a_file_cannot_be_encrypted(tmp_path: Path) -> None:
     model = write_model(tmp_path / "0" / "mine")
     contents = read_contents(model, metrics_of(model))
