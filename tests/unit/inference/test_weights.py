@@ -11,10 +11,13 @@ from appliance.core.errors import ModelError, UnsupportedError
 from appliance.core.manifest import read_manifest
 from appliance.core.sealing import make_key
 from appliance.inference.artifacts import locate_model, read_artifact
+from appliance.inference.check_child import check
 from appliance.inference.golden import check_golden
 from appliance.inference.ladder import open_best_model, open_climbing_model
 from appliance.inference.measuring.subjects import find_candidates
 from tests.simulators.models import add_artifact, write_folder, yolox, yolox_answer
+from tests.simulators.plans import PlanKept
+from tests.simulators.publishing import write_model
 from tests.simulators.sealed import seal_folder
 
 SEEN = {"fp32": yolox(yolox_answer((3, 2, 0.9))), "int8": yolox(yolox_answer((3, 2, 0.8)))}
@@ -47,11 +50,10 @@ def test_it_is_opened_from_memory_whatever_the_process(tmp_path: Path, key: Path
 
 
 def test_golden_frames_are_checked_on_it(tmp_path: Path, key: Path) -> None:
-    from tests.simulators.publishing import write_model
-
     folder = seal_folder(write_model(tmp_path / "mine"), key)
     with open_best_model(settings(folder, key)) as model:
         assert check_golden(model, folder).is_passed  # type: ignore[arg-type] # a detector
+    assert check(settings(folder, key))["is_passed"]  # what a command has done beside the daemon
 
 
 def test_without_its_key_it_is_refused_with_what_to_do(tmp_path: Path, key: Path) -> None:
@@ -74,8 +76,6 @@ def test_what_it_holds_must_be_what_the_manifest_names(tmp_path: Path, key: Path
 
 
 def test_a_provider_may_keep_nothing_that_it_compiles_of_it(tmp_path: Path, key: Path) -> None:
-    from tests.simulators.plans import PlanKept
-
     folder = seal_folder(write_folder(tmp_path / "mine", SEEN), key)
     located = locate_model(settings(folder, key))
     assert PlanKept.cache_of(located, tmp_path / "cache") is None
