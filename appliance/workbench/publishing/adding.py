@@ -151,12 +151,7 @@ def add(
         raise ConfigError(
             f"a security floor of {security_floor} would forbid this release itself, which is number {counter}"
         )
-    folder = f"models/{name}/{version}"
-    plain: Mapping[str, Plain] = {}
-    if encrypt_to:
-        contents, plain = sealed(contents, encrypt_to, partial(_sealed_before, repository, before, targets, encrypt_to))
-    files, tried, deltas = _files(repository, contents, before[-BASES:], targets, folder)
-    files |= {file: files[file].model_copy(update={"plain": held}) for file, held in plain.items()}
+    contents, files, tried, deltas = _prepared(repository, contents, before, targets, encrypt_to)
     release = Release(
         schema=1,
         name=name,
@@ -177,7 +172,7 @@ def add(
     for file, content in contents.files.items():
         _sign_for(targets, repository, files[file].path, content)
     custom = release.model_dump(mode="json", by_alias=True, exclude_none=True)
-    path = f"{folder}/{MANIFEST_NAME}"
+    path = f"{_folder(contents)}/{MANIFEST_NAME}"
     _sign_for(targets, repository, path, contents.text, custom)
     repository.stage(MODELS, metadata)
     size = len(contents.text) + sum(map(len, contents.files.values()))
@@ -199,6 +194,23 @@ def withdraw(repository: Repository, name: str, version: str, now: datetime) -> 
     del targets.targets[gone.path]
     repository.stage(MODELS, metadata)
     return gone
+
+
+def _prepared(
+    repository: Repository, contents: Contents, before: list[Released], targets: Targets, encrypt_to: Sequence[str]
+) -> tuple[Contents, dict[str, ReleaseFile], list[TriedDelta], dict[str, bytes]]:
+    """Give what is published of a model, how it is signed, and its deltas, those that do not pay among the tried."""
+    plain: Mapping[str, Plain] = {}
+    if encrypt_to:
+        contents, plain = sealed(contents, encrypt_to, partial(_sealed_before, repository, before, targets, encrypt_to))
+    folder = _folder(contents)
+    files, tried, deltas = _files(repository, contents, before[-BASES:], targets, folder)
+    files |= {file: files[file].model_copy(update={"plain": held}) for file, held in plain.items()}
+    return contents, files, tried, deltas
+
+
+def _folder(contents: Contents) -> str:
+    return f"models/{contents.manifest.name}/{contents.manifest.version}"
 
 
 def _files(

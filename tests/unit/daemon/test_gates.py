@@ -155,6 +155,7 @@ def test_an_encrypted_release_passes_and_processes_that_look_at_it_get_no_key(
     settings = ModelSettings.model_validate({"key": {"file": str(tmp_path / "key")}})
     gates = Gates(settings, MANIFEST, threading.Event())
     lines = gates._child.lines
+    monkeypatch.setattr(module, "ROUNDS", 1)
     monkeypatch.setattr(gates._child, "lines", lambda order, *rest: orders.append(order) or lines(order, *rest))
     gates.inspect(folder, signed)
     assert gates.smoke(folder, folder, latency_percent=1000, memory_percent=1000).best_ms > 0
