@@ -14,7 +14,6 @@ from appliance.core.errors import ConfigError, ModelError, StorageError, Unavail
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
 from appliance.updates.formats import Release
-from appliance.updates.judging import Comparison
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
 from appliance.updates.permits import FREE, Judge, Permit
@@ -88,7 +87,7 @@ class Updater:
         self._source = random.Random()  # noqa: S311 - jitter is no secret
         self._under: Delivery | None = None
         self._last: tuple[str, str | None] = ("", None)
-        self._is_urged = self._has_looked = False
+        self._is_urged = self._has_looked = self._is_turn = False
         self._checks = 0
         self.wishes = Wishes()
         """What the owner asks for."""
@@ -135,9 +134,11 @@ class Updater:
             self._obey()
             if self._withholding.look(self._state):
                 self._report({})
-            if self._lookout.is_due:
+            if self._lookout.is_due and not (self._is_turn and self._state.update is not None):
+                self._is_turn = True  # of the update: a check may take longer than the time between two
                 self._check()
                 return True
+            self._is_turn = False
             return self._state.update is not None and self._go_on(self._state.update)
         except RefusedError as error:
             self._refused(error)
@@ -304,11 +305,11 @@ class Updater:
 
     def _shadow(self, update: Update) -> bool:
         self._attempt()
-        self._trying.shadow(self._store.check(update.release.sha256), update.trial, self._note_compared)
+        folder = self._store.check(update.release.sha256)
+        self._trying.shadow(
+            folder, update.trial, lambda found: self._keep(stages.compared(self._state, Compared(**found.facts())))
+        )
         return self._advance(Stage.TRIAL)
-
-    def _note_compared(self, found: Comparison) -> None:
-        self._keep(stages.compared(self._state, Compared(**found.facts())))
 
     def _trial(self, update: Update) -> bool:
         """Have the candidate in service, counted before it is loaded; then commit it."""

@@ -20,7 +20,7 @@ from tests.simulators.subscriber import Subscriber
 from tests.system.fleet_device import CONFIG, FOOTAGE, TRIAL, ended, seen_by
 from tests.system.process import EdgecamProcess, wait_for
 
-pytestmark = [needs(FOOTAGE), pytest.mark.timeout(900)]
+pytestmark = [needs(FOOTAGE), pytest.mark.timeout(1800)]
 
 KEY = '[model]\nkey = { credential = "model-key" }\n'
 
@@ -69,10 +69,10 @@ def test_an_encrypted_release_is_tried_committed_and_runs_after_a_restart_and_no
     with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
         wait_for(lambda: seen_by(subscriber, "0.2.0"), 60, "the factory model")
         plain = publish(fleet, released(tmp_path / "v9", "9"), 9, key)
-        assert ended(subscriber, "9", 200)["outcome"] == "committed"
+        assert ended(subscriber, "9", 600)["outcome"] == "committed"
         wait_for(lambda: seen_by(subscriber, "9"), 20, "messages that name the new version")
         publish(fleet, released(tmp_path / "v10", "10", spoilt("blind")), 10, key)
-        assert ended(subscriber, "10", 200)["code"] == "E_GOLDEN"
+        assert ended(subscriber, "10", 600)["code"] == "E_GOLDEN"
         assert edgecam.status()["model"]["version"] == "9"
         assert list((tmp_path / "state").rglob("*.age"))
         assert is_anywhere(tmp_path / "state", plain) == []
@@ -106,7 +106,7 @@ def test_a_licence_that_ends_soon_is_told_and_one_that_has_ended_is_not_run(
         wait_for(lambda: seen_by(subscriber, "0.2.0"), 60, "the factory model")
         ends = (today + timedelta(days=10)).isoformat()
         publish(fleet, released(tmp_path / "v9", "9"), 9, licence={"spdx": "Apache-2.0", "expires": ends})
-        assert ended(subscriber, "9", 200)["outcome"] == "committed"
+        assert ended(subscriber, "9", 600)["outcome"] == "committed"
         wait_for(lambda: f"its licence ends on {ends}" in findings(edgecam.status()).get("release", ""), 20, "the end")
         wait_for(lambda: (subscriber.bodies("/model")[-1]["licence"] or {}).get("expires") == ends, 20, "in `model`")
         edgecam.stop()

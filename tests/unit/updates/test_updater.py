@@ -70,6 +70,7 @@ class Site:
         until: Callable[[dict[str, Any]], object],
         within: float = 30.0,
         first: float = 0.0,
+        interval: float = 3600.0,
         on_built: Callable[[Updater], None] = lambda _: None,
     ) -> Updater:
         """Run the worker until its facts answer with yes, then end it in good order."""
@@ -87,7 +88,7 @@ class Site:
             needed.Fleet(
                 Repository(url=self.web.url, root=self.root, channel="stable", model="persons"),
                 Device(Whom("door"), "9", "x86_64"),
-                interval=3600.0,
+                interval=interval,
                 first=first,
                 is_metered=lambda: self.is_metered,
                 hints=lambda: self.hints.popleft() if self.hints else None,
@@ -183,6 +184,12 @@ def test_a_trial_is_not_judged_while_somebody_has_the_cameras_not_detect(site: S
     state = site.store.read()
     assert state.active is not None
     assert looked >= 6, "it was in service for as long as the rollout says"
+
+
+def test_an_update_goes_on_though_a_check_takes_longer_than_the_time_between_two(site: Site) -> None:
+    site.publish(2)
+    site.run(is_over, interval=0.001)
+    assert [one["outcome"] for one in site.ended] == ["committed"]
 
 
 @pytest.mark.parametrize("call", ["inspect", "smoke", "shadow", "put"])
