@@ -129,8 +129,7 @@ class Updater:
             self._hold(self._state)
             self._obey()
             if self._lookout.is_due:
-                self._check()
-                return True
+                self._check()  # and then go on: where asking takes longer than the interval, the next look is due
             return self._state.update is not None and self._go_on(self._state.update)
         except RefusedError as error:
             self._refused(error)

@@ -41,6 +41,7 @@ class Site:
         self.store = Store(folder / "state")
         self.ended: list[Mapping[str, Any]] = []
         self.is_metered = self.is_hot = False
+        self.interval = 3600.0
         self.window: tuple[str, str] | None = None
         self.errands = Direct()
         self.hints: deque[bytes] = deque()
@@ -72,7 +73,7 @@ class Site:
             needed.Fleet(
                 Repository(url=self.web.url, root=self.root, channel="stable", model="persons"),
                 Device(Whom("door"), "9", "x86_64"),
-                interval=3600.0,
+                interval=self.interval,
                 first=first,
                 window=self.window,
                 is_metered=lambda: self.is_metered,

@@ -139,6 +139,13 @@ def test_what_is_cut_short_goes_on_with_what_came(site: Site) -> None:
     assert not any("manifest.toml" in path for path in site.web.asked[asked:])
 
 
+def test_an_update_goes_on_though_asking_takes_longer_than_the_interval(site: Site) -> None:
+    site.publish(2)
+    site.interval = 0.001
+    site.run(is_over)
+    assert site.store.read().active is not None
+
+
 def test_the_end_of_the_daemon_on_trial_is_no_fault_of_the_candidate(site: Site) -> None:
     site.publish(2, trial={"active_seconds": 600})
     for _ in range(3):
