@@ -70,16 +70,21 @@ class Guest:
         root: A folder with a system; it stays as it is.
         network: Where it is attached.
         console: A file for what the console shows.
+        is_kept: What it writes stays in `root`.
+        within: Seconds that its boot may take; None: it is not waited for.
     """
 
-    def __init__(self, root: Path, network: Network, console: Path) -> None:
+    def __init__(
+        self, root: Path, network: Network, console: Path, *, is_kept: bool = False, within: float | None = 30.0
+    ) -> None:
         self._root, self._network, self._console = root, network, console
+        self._is_kept, self._within = is_kept, within
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
-        command += [f"--machine=edgecam-{os.getpid()}", "--volatile=overlay"]
+        command += [f"--machine=edgecam-{os.getpid()}", *([] if self._is_kept else ["--volatile=overlay"])]
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
         with self._console.open("ab") as console:
@@ -92,8 +97,8 @@ class Guest:
             )
         try:
             self._leader = wait_for(self._find_leader, 20, f"systemd in the container; see {self._console}")
-            states = ("running", "degraded")
-            wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, 30, "the boot")
+            if self._within is not None:
+                self.wait_for_boot(self._within)
         except BaseException:
             self._end()
             raise
@@ -103,6 +108,11 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    def wait_for_boot(self, within: float) -> None:
+        """Wait until nothing is left to be started."""
+        states = ("running", "degraded")
+        wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, within, "the boot")
 
     def _end(self) -> None:
         assert self._process is not None

@@ -1,0 +1,159 @@
+"""A card's first boot, with a real cloud-init: it ends with messages at the broker, also when it is cut."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.device.conftest import PORT
+from tests.simulators.broker import Mosquitto
+from tests.simulators.card import Card
+from tests.simulators.guest import Guest, Network, wait_for
+from tests.simulators.subscriber import Subscriber
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
+SECRET = "quite secret 42"
+CUTS, SEED = int(os.environ.get("CUTS", "20")), int(os.environ.get("SEED", "7"))
+WITHIN = 240.0  # seconds, of a boot that installs everything
+
+
+@pytest.fixture
+def locked(broker: Mosquitto, network: Network, tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that lets nobody in without the password."""
+    users = tmp_path / "users"
+    broker.add_user(users, "door", SECRET)
+    broker.configure("allow_anonymous false", f"password_file {users}", f"listener {PORT} {network.here}")
+    broker.start()
+    yield broker
+
+
+@pytest.fixture
+def asked(network: Network) -> str:
+    """What the owner writes."""
+    return f"""\
+hostname = "gate"
+time_zone = "Europe/London"
+
+[ssh]
+keys = ["{KEY}"]
+
+[broker]
+url = "mqtt://{network.here}:{PORT}"
+username = "door"
+password = "{SECRET}" # of the broker
+
+[cameras.street]
+kind = "synthetic"
+"""
+
+
+def boot(card: Card, network: Network, console: Path, within: float | None = None) -> Guest:
+    return Guest(card.root, network, console, is_kept=True, within=within)
+
+
+def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, within: float = WITHIN) -> str:
+    """Wait for the device's own messages and give its id."""
+
+    def told() -> dict[str, str]:
+        report = card.read("edgecam-setup-report.json")
+        return json.loads(report) if report else {}
+
+    try:
+        wait_for(lambda: told().get("verdict") == "done", within, "the report")
+        device = str(told()["device"])
+        wait_for(lambda: guest.show("ActiveState") == "active", within, "the service")
+        count = len(subscriber.bodies(f"{device}/street/events"))
+        wait_for(lambda: len(subscriber.bodies(f"{device}/street/events")) > count, within, "an event")
+    except AssertionError as error:
+        said = guest.run("journalctl", "--no-pager", "-b", "-n", "60").stdout
+        raise AssertionError(f"{error}\n{card.read('edgecam-setup-report.txt')}\n{said}") from error
+    return device
+
+
+def check_set_up(guest: Guest, card: Card) -> None:
+    """Everything that was asked is so, and the password is not on the card."""
+    assert guest.run("hostname").stdout == "gate\n"
+    assert guest.run("readlink", "/etc/localtime").stdout.strip() == "/usr/share/zoneinfo/Europe/London"
+    assert guest.path("/home/admin/.ssh/authorized_keys").read_text().splitlines() == [KEY]
+    assert guest.run("sshd", "-T").stdout.count("passwordauthentication no") == 1
+    assert guest.run("stat", "-c", "%a %U", "/etc/credstore/edgecam.broker-password").stdout == "600 root\n"
+    assert guest.run("stat", "-c", "%a %U", "/etc/edgecam/tls/device.key").stdout == "600 edgecam\n"
+    assert guest.run("sudo", "-u", "admin", "sudo", "-n", "true").returncode == 0
+    assert not any(SECRET in path.read_text(errors="replace") for path in card.boot.iterdir() if path.is_file())
+    assert "password = { moved = true } # of the broker" in card.read("edgecam-setup.toml")
+
+
+def test_a_card_with_the_bundle_ends_with_messages_at_the_broker(
+    new_card: Callable[[str], Card], network: Network, locked: Mosquitto, asked: str, tmp_path: Path
+) -> None:
+    account = {"username": "door", "password": SECRET}
+    with new_card(asked) as card, Subscriber(locked.port, **account) as subscriber:
+        began = time.monotonic()
+        with boot(card, network, tmp_path / "console") as guest:
+            device = wait_until_it_publishes(guest, card, subscriber)
+            print(f"from power on to the first event: {time.monotonic() - began:.1f} s")
+            check_set_up(guest, card)
+            guest.wait_for_boot(WITHIN)
+            assert guest.run("cloud-init", "status").stdout.strip() == "status: done"
+            assert not list((card.boot / "edgecam").glob("*.deb"))  # room for the system's own updates
+            assert "ssh admin@gate.local" in card.read("edgecam-setup-report.txt")
+        with boot(card, network, tmp_path / "console", within=60.0) as guest:
+            assert wait_until_it_publishes(guest, card, subscriber) == device
+            assert "nothing to set up" in guest.journal("edgecam-setup.service")
+            assert guest.run("hostname").stdout == "gate\n"
+
+
+@pytest.mark.timeout(3600)
+def test_cut_at_random_moments_it_is_finished_at_the_next_boot(
+    new_card: Callable[[str], Card], network: Network, locked: Mosquitto, asked: str, tmp_path: Path
+) -> None:
+    account = {"username": "door", "password": SECRET}
+    chance = random.Random(SEED)
+    whole = 0.0
+    for number in range(CUTS + 1):
+        # the first one is not cut, and tells how long there is to cut in
+        with new_card(asked) as card, Subscriber(locked.port, f"cut-{number}", **account) as subscriber:
+            if number:
+                moment = chance.uniform(0.0, whole)
+                with boot(card, network, tmp_path / "console"):
+                    time.sleep(moment)  # the moment is what is tried
+            began = time.monotonic()
+            with boot(card, network, tmp_path / "console") as guest:
+                wait_until_it_publishes(guest, card, subscriber)
+                check_set_up(guest, card)
+            took = time.monotonic() - began
+            whole = whole or took
+            print(f"{f'cut after {moment:.1f} s, then' if number else 'undisturbed'} {took:.1f} s", flush=True)
+
+
+def test_wrong_input_gives_a_report_that_a_person_understands_and_correcting_it_is_enough(
+    new_card: Callable[[str], Card], network: Network, locked: Mosquitto, asked: str, tmp_path: Path
+) -> None:
+    wrong = asked.replace('hostname = "gate"', 'hostname = "My Gate"').replace("Europe/London", "Europe/Londn")
+    account = {"username": "door", "password": SECRET}
+    with new_card(wrong) as card, Subscriber(locked.port, **account) as subscriber:
+        with boot(card, network, tmp_path / "console"):
+            wait_for(lambda: "accepted" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
+            said = card.read("edgecam-setup-report.txt")
+            assert "Nothing was changed" in said
+            assert 'hostname: is "My Gate"; accepted: 1 to 63 of a-z, 0-9 and -' in said
+            assert "did you mean Europe/London?" in said
+            assert SECRET not in said
+        (card.boot / "edgecam-setup.toml").write_text(asked)
+        with boot(card, network, tmp_path / "console") as guest:
+            wait_until_it_publishes(guest, card, subscriber)
+            check_set_up(guest, card)
+
+
+def test_a_damaged_card_says_so(new_card: Callable[[str], Card], network: Network, asked: str, tmp_path: Path) -> None:
+    with new_card(asked) as card:
+        package = next((card.boot / "edgecam").glob("edgecam_*.deb"))
+        subprocess.run(["truncate", "-s", "-100", package], check=True)
+        with boot(card, network, tmp_path / "console"):
+            wait_for(lambda: "damaged" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
+            assert "edgecam_" in card.read("edgecam-setup-report.txt")
