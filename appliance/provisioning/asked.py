@@ -18,6 +18,7 @@ _KEY_KINDS = (
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _LONGEST_NETWORK_NAME = 32  # bytes; IEEE 802.11, section 9.4.2.2
 
 
@@ -45,8 +46,18 @@ def _network_name(name: str) -> str:
     return name
 
 
+def is_zone_name(name: str) -> bool:
+    """Tell whether it can be the name of a time zone, and no other path."""
+    return re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", name) is not None
+
+
+def is_file_name(name: str) -> bool:
+    """Tell whether it can be the name of a file beside the setup file, and no path elsewhere."""
+    return re.fullmatch(_FILE_NAME, name) is not None
+
+
 def _time_zone(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", name):
+    if not is_zone_name(name):
         raise ValueError("is no time zone; accepted: a name such as Europe/London or UTC")
     return name
 
@@ -96,9 +107,7 @@ class SshSetup(Section):
 
 
 def _file(what: str) -> str | None:
-    named: str | None = setting(
-        None, what, accepts="the name of a file beside this one", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-    )
+    named: str | None = setting(None, what, accepts="the name of a file beside this one", pattern=_FILE_NAME)
     return named
 
 
@@ -133,7 +142,7 @@ class FleetSetup(Section):
         ...,
         "The fleet's root of trust.",
         accepts="the name of a file beside this one",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        pattern=_FILE_NAME,
     )
 
 

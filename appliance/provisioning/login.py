@@ -33,7 +33,8 @@ def set_login(task: "Task") -> str:
     # only now: with keys in place nobody is locked out
     place_file(task.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf"), _DAEMON.encode(), 0o644)
     task.system.run("systemctl", "enable", "ssh.service")
-    task.system.run("systemctl", "--no-block", "reload-or-restart", "ssh.service")
+    # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
+    task.system.run("systemctl", "--no-block", "restart", "ssh.service")
     return f"{ssh.user} logs in with {len(ssh.keys)} key{'s' if len(ssh.keys) > 1 else ''}, nobody with a password"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from appliance.config import Settings, not_accepted, parse_table
 from appliance.core.errors import ConfigError
 from appliance.provisioning import secrets
-from appliance.provisioning.asked import Setup
+from appliance.provisioning.asked import Setup, is_file_name, is_zone_name
 from appliance.provisioning.configuration import merged, read_current
 from appliance.provisioning.system import Places
 
@@ -97,9 +97,9 @@ def check_setup(
     except ConfigError as error:
         lines += [line.strip() for line in str(error).splitlines()[1:]]
     beside: dict[str, str] = {}
-    if setup is not None:
-        lines += [*_unknown_zone(setup, places), *_not_kept(rest, found, is_kept), *_unknown_fleet(setup)]
-        lines += _read_beside(rest, path.parent, is_kept, beside)
+    lines += [*_unknown_zone(rest, places), *_not_kept(rest, found, is_kept), *_unknown_fleet(rest)]
+    lines += _read_beside(rest, path.parent, is_kept, beside)
+    if setup is not None and not lines:
         lines += _not_for_the_daemon(setup, places)
     if lines or setup is None:
         raise ConfigError(not_accepted(path.name, lines))
@@ -122,12 +122,12 @@ def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def _unknown_zone(setup: Setup, places: Places) -> Iterator[str]:
-    folder = places.at("/usr/share/zoneinfo")
-    if setup.time_zone is None or (folder / setup.time_zone).is_file() or not folder.is_dir():
+def _unknown_zone(values: Mapping[str, Any], places: Places) -> Iterator[str]:
+    zone, folder = values.get("time_zone"), places.at("/usr/share/zoneinfo")
+    if not isinstance(zone, str) or not is_zone_name(zone) or (folder / zone).is_file() or not folder.is_dir():
         return
     known = [str(path.relative_to(folder)) for path in folder.glob("[A-Z]*/**/*") if path.is_file()]
-    near = difflib.get_close_matches(setup.time_zone, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(zone, known, n=1, cutoff=0.6)
     yield f"time_zone: no such time zone; {f'did you mean {near[0]}?' if near else '`timedatectl list-timezones`'}"
 
 
@@ -140,8 +140,8 @@ def _not_kept(
             yield f"{path}: was moved to another device or system; write the password here again"
 
 
-def _unknown_fleet(setup: Setup) -> Iterator[str]:
-    if setup.fleet is not None and "fleet" not in Settings.model_fields:
+def _unknown_fleet(values: Mapping[str, Any]) -> Iterator[str]:
+    if "fleet" in values and "fleet" not in Settings.model_fields:
         yield "fleet: this version of Edgecam has no fleet; take the section out"
 
 
@@ -151,7 +151,9 @@ def _read_beside(
     """Read the files beside the setup file into `read`, and tell which cannot be."""
     for place in sorted(_FILES):
         name, path = secrets.at(values, place), ".".join(place)
-        if name is None or (not (folder / name).exists() and is_kept(path)):
+        if not isinstance(name, str) or not is_file_name(name):
+            continue  # told already
+        if not (folder / name).exists() and is_kept(path):
             continue
         try:
             read[path] = read_text(folder / name)

@@ -31,6 +31,7 @@ class Network:
 
     Attributes:
         here: This machine's address on the cable.
+        there: The guest's.
         path: What systemd-nspawn is given.
     """
 
@@ -39,7 +40,7 @@ class Network:
         self._name, self._cable = f"edgecam-{number}", f"ec{number}"
         subnet = f"10.213.{number // 32 % 256}.{number % 32 * 8}"
         first, _, last = subnet.rpartition(".")
-        self.here, self._there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
+        self.here, self.there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
         self.path = f"/run/netns/{self._name}"
 
     def __enter__(self) -> Self:
@@ -48,7 +49,7 @@ class Network:
         _ip("address", "add", f"{self.here}/29", "dev", self._cable)
         _ip("link", "set", self._cable, "up")
         for arguments in (
-            ("address", "add", f"{self._there}/29", "dev", "eth0"),
+            ("address", "add", f"{self.there}/29", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("link", "set", "lo", "up"),
         ):

@@ -5,7 +5,8 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,31 +17,49 @@ from tests.simulators.card import Card
 from tests.simulators.guest import Guest, Network, wait_for
 from tests.simulators.subscriber import Subscriber
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
-SECRET = "quite secret 42"
+SECRET = "quite secret 42"  # noqa: S105 - of a broker that lives for one test
 CUTS, SEED = int(os.environ.get("CUTS", "20")), int(os.environ.get("SEED", "7"))
 WITHIN = 240.0  # seconds, of a boot that installs everything
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a card is put to use: its network, its broker, its owner's key, and what the owner asks."""
+
+    network: Network
+    broker: Mosquitto
+    key: Path
+    asked: str
+    console: Path
+
+
 @pytest.fixture
-def locked(broker: Mosquitto, network: Network, tmp_path: Path) -> Iterator[Mosquitto]:
+def locked(broker: Mosquitto, network: Network, tmp_path: Path) -> Mosquitto:
     """A broker that lets nobody in without the password."""
     users = tmp_path / "users"
     broker.add_user(users, "door", SECRET)
     broker.configure("allow_anonymous false", f"password_file {users}", f"listener {PORT} {network.here}")
     broker.start()
-    yield broker
+    return broker
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The owner's key."""
+    path = tmp_path_factory.mktemp("owner") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me@desk", "-f", path], check=True, timeout=30)
+    return path
 
 
 @pytest.fixture
-def asked(network: Network) -> str:
+def asked(network: Network, key: Path) -> str:
     """What the owner writes."""
     return f"""\
 hostname = "gate"
 time_zone = "Europe/London"
 
 [ssh]
-keys = ["{KEY}"]
+keys = ["{key.with_suffix(".pub").read_text().strip()}"]
 
 [broker]
 url = "mqtt://{network.here}:{PORT}"
@@ -52,8 +71,13 @@ kind = "synthetic"
 """
 
 
-def boot(card: Card, network: Network, console: Path, within: float | None = None) -> Guest:
-    return Guest(card.root, network, console, is_kept=True, within=within)
+@pytest.fixture
+def site(network: Network, locked: Mosquitto, key: Path, asked: str, tmp_path: Path) -> Site:
+    return Site(network, locked, key, asked, tmp_path / "console")
+
+
+def boot(card: Card, site: Site, within: float | None = None) -> Guest:
+    return Guest(card.root, site.network, site.console, is_kept=True, within=within)
 
 
 def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, within: float = WITHIN) -> str:
@@ -75,12 +99,22 @@ def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, wi
     return device
 
 
+def log_in(key: Path, network: Network, *command: str) -> subprocess.CompletedProcess[str]:
+    """Log in as the owner would, and run a command."""
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "ConnectTimeout=5"]
+    ssh = ["ssh", "-q", "-i", str(key), *(word for one in options for word in ("-o", one))]
+    return subprocess.run(
+        [*ssh, f"admin@{network.there}", *command], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
 def check_set_up(guest: Guest, card: Card) -> None:
     """Everything that was asked is so, and the password is not on the card."""
     assert guest.run("hostname").stdout == "gate\n"
     assert guest.run("readlink", "/etc/localtime").stdout.strip() == "/usr/share/zoneinfo/Europe/London"
-    assert guest.path("/home/admin/.ssh/authorized_keys").read_text().splitlines() == [KEY]
-    assert guest.run("sshd", "-T").stdout.count("passwordauthentication no") == 1
+    assert guest.path("/home/admin/.ssh/authorized_keys").read_text().count("me@desk") == 1
+    assert guest.run("systemctl", "is-active", "ssh.service").stdout == "active\n"
+    assert "passwordauthentication no" in guest.run("sshd", "-T").stdout.splitlines()
     assert guest.run("stat", "-c", "%a %U", "/etc/credstore/edgecam.broker-password").stdout == "600 root\n"
     assert guest.run("stat", "-c", "%a %U", "/etc/edgecam/tls/device.key").stdout == "600 edgecam\n"
     assert guest.run("sudo", "-u", "admin", "sudo", "-n", "true").returncode == 0
@@ -88,42 +122,40 @@ def check_set_up(guest: Guest, card: Card) -> None:
     assert "password = { moved = true } # of the broker" in card.read("edgecam-setup.toml")
 
 
-def test_a_card_with_the_bundle_ends_with_messages_at_the_broker(
-    new_card: Callable[[str], Card], network: Network, locked: Mosquitto, asked: str, tmp_path: Path
-) -> None:
+def test_a_card_with_the_bundle_ends_with_messages_at_the_broker(new_card: Callable[[str], Card], site: Site) -> None:
     account = {"username": "door", "password": SECRET}
-    with new_card(asked) as card, Subscriber(locked.port, **account) as subscriber:
+    with new_card(site.asked) as card, Subscriber(site.broker.port, **account) as subscriber:
         began = time.monotonic()
-        with boot(card, network, tmp_path / "console") as guest:
+        with boot(card, site) as guest:
             device = wait_until_it_publishes(guest, card, subscriber)
             print(f"from power on to the first event: {time.monotonic() - began:.1f} s")
             check_set_up(guest, card)
             guest.wait_for_boot(WITHIN)
+            status = log_in(site.key, site.network, "edgecam", "status", "--json")
+            assert json.loads(status.stdout)["cameras"]["street"]["frames_processed"] > 0, status
             assert guest.run("cloud-init", "status").stdout.strip() == "status: done"
             assert not list((card.boot / "edgecam").glob("*.deb"))  # room for the system's own updates
             assert "ssh admin@gate.local" in card.read("edgecam-setup-report.txt")
-        with boot(card, network, tmp_path / "console", within=60.0) as guest:
+        with boot(card, site, within=60.0) as guest:
             assert wait_until_it_publishes(guest, card, subscriber) == device
             assert "nothing to set up" in guest.journal("edgecam-setup.service")
             assert guest.run("hostname").stdout == "gate\n"
 
 
 @pytest.mark.timeout(3600)
-def test_cut_at_random_moments_it_is_finished_at_the_next_boot(
-    new_card: Callable[[str], Card], network: Network, locked: Mosquitto, asked: str, tmp_path: Path
-) -> None:
+def test_cut_at_random_moments_it_is_finished_at_the_next_boot(new_card: Callable[[str], Card], site: Site) -> None:
     account = {"username": "door", "password": SECRET}
     chance = random.Random(SEED)
     whole = 0.0
     for number in range(CUTS + 1):
         # the first one is not cut, and tells how long there is to cut in
-        with new_card(asked) as card, Subscriber(locked.port, f"cut-{number}", **account) as subscriber:
+        with new_card(site.asked) as card, Subscriber(site.broker.port, f"cut-{number}", **account) as subscriber:
             if number:
                 moment = chance.uniform(0.0, whole)
-                with boot(card, network, tmp_path / "console"):
+                with boot(card, site):
                     time.sleep(moment)  # the moment is what is tried
             began = time.monotonic()
-            with boot(card, network, tmp_path / "console") as guest:
+            with boot(card, site) as guest:
                 wait_until_it_publishes(guest, card, subscriber)
                 check_set_up(guest, card)
             took = time.monotonic() - began
@@ -132,28 +164,28 @@ def test_cut_at_random_moments_it_is_finished_at_the_next_boot(
 
 
 def test_wrong_input_gives_a_report_that_a_person_understands_and_correcting_it_is_enough(
-    new_card: Callable[[str], Card], network: Network, locked: Mosquitto, asked: str, tmp_path: Path
+    new_card: Callable[[str], Card], site: Site
 ) -> None:
-    wrong = asked.replace('hostname = "gate"', 'hostname = "My Gate"').replace("Europe/London", "Europe/Londn")
+    wrong = site.asked.replace('hostname = "gate"', 'hostname = "My Gate"').replace("Europe/London", "Europe/Londn")
     account = {"username": "door", "password": SECRET}
-    with new_card(wrong) as card, Subscriber(locked.port, **account) as subscriber:
-        with boot(card, network, tmp_path / "console"):
+    with new_card(wrong) as card, Subscriber(site.broker.port, **account) as subscriber:
+        with boot(card, site):
             wait_for(lambda: "accepted" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
             said = card.read("edgecam-setup-report.txt")
             assert "Nothing was changed" in said
             assert 'hostname: is "My Gate"; accepted: 1 to 63 of a-z, 0-9 and -' in said
             assert "did you mean Europe/London?" in said
             assert SECRET not in said
-        (card.boot / "edgecam-setup.toml").write_text(asked)
-        with boot(card, network, tmp_path / "console") as guest:
+        (card.boot / "edgecam-setup.toml").write_text(site.asked)
+        with boot(card, site) as guest:
             wait_until_it_publishes(guest, card, subscriber)
             check_set_up(guest, card)
 
 
-def test_a_damaged_card_says_so(new_card: Callable[[str], Card], network: Network, asked: str, tmp_path: Path) -> None:
-    with new_card(asked) as card:
+def test_a_damaged_card_says_so(new_card: Callable[[str], Card], site: Site) -> None:
+    with new_card(site.asked) as card:
         package = next((card.boot / "edgecam").glob("edgecam_*.deb"))
         subprocess.run(["truncate", "-s", "-100", package], check=True)
-        with boot(card, network, tmp_path / "console"):
+        with boot(card, site):
             wait_for(lambda: "damaged" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
             assert "edgecam_" in card.read("edgecam-setup-report.txt")

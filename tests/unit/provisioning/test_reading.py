@@ -60,10 +60,10 @@ def test_a_mistake_is_answered_by_where_it_is_and_what_is_accepted(device: NewDe
 def test_all_mistakes_are_told_at_once_and_no_secret_among_them(device: NewDevice) -> None:
     told = refusal(
         device,
-        'hostname = "Ä"\n[wifi]\nssid = ""\ncountry = "gb"\npassword = "kurz"\n'
+        'hostname = "Ä"\ntime_zone = "Mars/Base"\n[wifi]\nssid = ""\ncountry = "gb"\npassword = "kurz"\n'
         '[broker]\nurl = "mqtt://h"\npassword = ""',
     )
-    assert "5 settings are not accepted" in told
+    assert "6 settings are not accepted" in told
     assert "kurz" not in told
 
 
