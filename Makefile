@@ -9,9 +9,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS ARCHITECTURES SYSTEM PACKAGES
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS ARCHITECTURES SYSTEM PACKAGES CUTS SEED
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery docs lock clean
+.PHONY: help setup run test test-system test-firstboot deb image lint format bench prove accuracy link powercut wear kills month delivery docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
@@ -89,10 +89,19 @@ docs: .venv/.runtime ## Write docs/configuration.md, docs/asyncapi.yaml and docs
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
 
+image: .venv/.runtime ## Make the first-boot bundle for a Raspberry Pi OS Lite card of the packages, into dist/card
+##   then scripts/flash /dev/sdX --setup edgecam-setup.toml writes the card (scripts/flash --help)
+	@scripts/image
+
 test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
 ##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut their power; minutes, needs root (CUTS=20)
+##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
+	@scripts/get-mosquitto
+	@scripts/test-firstboot
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -10,6 +10,7 @@ from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.convert import convert
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.flash import flash
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
 from appliance.workbench.quantize import quantize
@@ -20,10 +21,10 @@ from appliance.workbench.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make, quantize, convert and measure models on a workstation, and audit deliveries, with the device's own code."""
+    """Make, quantize, convert and measure models on a workstation, audit deliveries, and write cards."""
 
 
-for command in (audit, bundle, card, compare, convert, evaluate, golden, prune, quantize, schemas, train):
+for command in (audit, bundle, card, compare, convert, evaluate, flash, golden, prune, quantize, schemas, train):
     workbench.add_command(command)
 
 
