@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS ARCHITECTURES SYSTEM PACKAGES CUTS SEED
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS ARCHITECTURES SYSTEM PACKAGES
 
 .PHONY: help setup run test test-system test-firstboot deb image lint format bench prove accuracy link powercut wear kills month delivery docs lock clean
 

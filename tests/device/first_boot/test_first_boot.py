@@ -90,7 +90,8 @@ def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, wi
     try:
         wait_for(lambda: told().get("verdict") == "done", within, "the report")
         device = str(told()["device"])
-        wait_for(lambda: guest.show("ActiveState") == "active", within, "the service")
+        # the report may be of the boot before: systemd itself may not answer yet
+        wait_for(lambda: guest.run("systemctl", "is-active", "edgecam").stdout == "active\n", within, "the service")
         count = len(subscriber.bodies(f"{device}/street/events"))
         wait_for(lambda: len(subscriber.bodies(f"{device}/street/events")) > count, within, "an event")
     except AssertionError as error:
