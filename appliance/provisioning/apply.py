@@ -4,6 +4,7 @@ import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from errno import EROFS
 from pathlib import Path
 
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
@@ -128,6 +129,8 @@ class Provisioner:
         except UnsupportedError as error:
             return Outcome("left out", str(error))
         except (EdgecamError, OSError) as error:
+            if EROFS in (getattr(one, "errno", None) for one in (error, error.__cause__)):
+                return Outcome("left out", "this system is read-only: it is set when its image is made")
             return Outcome("failed", str(error))
 
     @contextmanager

@@ -56,9 +56,12 @@ class Places:
 
     @property
     def boot(self) -> Path:
-        """The boot partition, which other computers can read: Raspberry Pi OS has it below /boot/firmware."""
-        firmware = self.at("/boot/firmware")
-        return firmware if firmware.is_dir() else self.at("/boot")
+        """The partition that other computers can read, and that can be written to here.
+
+        /boot/firmware in Raspberry Pi OS; /bootfs where that one is part of a slot.
+        """
+        known = (self.at(path) for path in ("/bootfs", "/boot/firmware"))
+        return next((path for path in known if path.is_dir()), self.at("/boot"))
 
     @property
     def setup_file(self) -> Path:

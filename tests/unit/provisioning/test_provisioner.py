@@ -1,5 +1,6 @@
 """Setting up: from the file on the card to a device, whatever happens in between."""
 
+import errno
 import json
 import os
 import re
@@ -235,6 +236,24 @@ def test_what_cannot_be_done_here_is_said_and_the_rest_is_done(device: NewDevice
     left_out = [name for name, one in report.steps if one.state == "left out"]
     assert left_out == ["wifi"]
     assert "NetworkManager is not installed" in device.read("/boot/firmware/edgecam-setup-report.txt")
+
+
+def test_what_a_read_only_system_does_not_take_is_left_out_and_the_rest_is_done(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def refuse_names(source: str, target: Path) -> None:
+        if target == device.places.at("/etc/hosts"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_names)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert [name for name, one in report.steps if one.state == "left out"] == ["hostname"]
+    assert "read-only" in device.read("/boot/firmware/edgecam-setup-report.txt")
 
 
 def test_a_step_that_fails_is_tried_again_at_the_next_boot_with_its_secrets(device: NewDevice) -> None:
