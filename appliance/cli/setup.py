@@ -50,8 +50,10 @@ def setup(ctx: click.Context, file: Path | None, *, dry_run: bool, yes: bool, as
         return
     if not (yes or as_json) and not click.confirm("Set the device up so?", default=True, err=True):
         raise click.Abort
-    report = provisioner.carry_out(asked, _say if not as_json else lambda *_: None)
+    report = provisioner.carry_out(asked, file or Path("the answers"), _say if not as_json else lambda *_: None)
     _show(report, as_json=as_json)
+    if file is not None and asked.secrets and file.resolve() != places.setup_file.resolve():
+        click.echo(f"{file} still has the passwords in it: remove it", err=True)
     ctx.exit(_VERDICTS[report.verdict])
 
 

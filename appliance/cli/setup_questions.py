@@ -30,7 +30,7 @@ def ask(places: "Places", *, is_quiet: bool) -> dict[str, Any]:
     if key := click.prompt("Public SSH key to log in with (line of a .pub file)", default="", err=True):
         values["ssh"] = {"keys": [key]}
     values |= _wifi()
-    values["broker"] = _broker(current.get("messaging", {}))
+    values |= _broker(current.get("messaging", {}))
     if not current.get("cameras"):
         values["cameras"] = _camera()
     return values
@@ -69,15 +69,21 @@ def _wifi() -> dict[str, Any]:
 
 
 def _broker(current: Mapping[str, Any]) -> dict[str, Any]:
-    broker: dict[str, Any] = {"url": click.prompt("Broker", default=current.get("broker", _BROKER), err=True)}
-    if name := click.prompt("User name at the broker (empty: none)", default=current.get("username", ""), err=True):
+    """Give what is asked of the broker; nothing where all stays."""
+    there = {"url": current.get("broker", _BROKER), "username": current.get("username", "")}
+    broker = {"url": click.prompt("Broker", default=there["url"], err=True)}
+    name = click.prompt("User name at the broker (empty: none)", default=there["username"], err=True)
+    password = ""
+    if name:
+        kept = "the one that is there" if current.get("password") else "none"
+        password = click.prompt(f"Password at the broker (empty: {kept})", default="", hide_input=True, err=True)
+    if not password and {**broker, "username": name} == there and current.get("broker"):
+        return {}
+    if name:
         broker["username"] = name
-        kept = " (empty: the one that is there)" if current.get("password") else " (empty: none)"
-        if password := click.prompt(f"Password at the broker{kept}", default="", hide_input=True, err=True):
-            broker["password"] = password
-        elif current.get("password"):
-            broker["password"] = {"moved": True}
-    return broker
+    if password:
+        broker["password"] = password
+    return {"broker": broker}
 
 
 def _camera() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from errno import EROFS
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
-_OF_THE_FILE = ("original", "redacted", "redacted_text", "private_file")
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -63,25 +61,23 @@ class Provisioner:
             plan = plan.again("identity", "configuration", "service")
         return self._carry_out(plan, on_step)
 
-    def carry_out(self, asked: Asked, on_step: OnStep) -> Report:
-        """Do what was asked over SSH, but for the file on the boot partition, whose turn is at a boot.
+    def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
+        """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.
 
         Args:
             asked: It.
+            path: The file that asks it.
             on_step: Is told how each step ended.
 
         Raises:
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
-        before, path = load_plan(self._plan_file), self._places.setup_file
+        before = load_plan(self._plan_file)
         plan = Plan.of(asked, tuple(STEPS), before)
-        if before is None:
-            # the file that lies there now is not to undo this at the next boot
-            seen = digest(read_text(path)) if path.exists() else ""
-            plan = replace(plan, original=seen, redacted=seen, redacted_text="", private_file="")
-        else:
-            plan = replace(plan, **{name: getattr(before, name) for name in _OF_THE_FILE})
+        if path.resolve() != self._places.setup_file.resolve():
+            # the file on the card, if it was carried out, is not to undo this at the next boot
+            plan = plan.beside(before)
         return self._carry_out(plan, on_step)
 
     def _take(self, path: Path, plan: Plan | None) -> Plan | None:

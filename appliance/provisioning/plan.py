@@ -90,6 +90,18 @@ class Plan:
         then = replace(self, steps={**self.steps, step: outcome})
         return replace(then, secrets={}, files={}) if then.is_done else then
 
+    def beside(self, before: "Plan | None") -> Self:
+        """Give the plan as one of another file than the card's, of which the plan before tells how far it is."""
+        if before is None:
+            return replace(self, original="", redacted="", redacted_text="", private_file="")
+        return replace(
+            self,
+            original=before.original,
+            redacted=before.redacted,
+            redacted_text=before.redacted_text,
+            private_file=before.private_file,
+        )
+
     def again(self, *steps: str) -> Self:
         """Give the plan with some steps to be done again."""
         return replace(self, steps={**self.steps, **{step: Outcome("to do") for step in steps}})

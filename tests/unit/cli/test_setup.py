@@ -22,7 +22,7 @@ def test_enter_at_every_question_keeps_what_is_so(device: NewDevice) -> None:
     device.places.configuration.write_text('[messaging]\nbroker = "mqtt://b"\n[cameras.yard]\nkind = "synthetic"\n')
     with CliRunner().isolation(input="\n" * 10):
         values = ask(device.places, is_quiet=False)
-    assert values == {"hostname": "raspberrypi", "time_zone": "UTC", "broker": {"url": "mqtt://b"}}
+    assert values == {"hostname": "raspberrypi", "time_zone": "UTC"}
 
 
 def test_answers_become_what_a_setup_file_would_say(device: NewDevice) -> None:

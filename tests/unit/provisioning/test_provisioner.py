@@ -274,7 +274,26 @@ def test_over_ssh_the_file_on_the_card_does_not_undo_what_was_said(device: NewDe
     said.write_text('hostname = "gate"\n')
     provisioner = Provisioner(device.places, device)
     asked = read_setup(said, device.places, provisioner.is_kept)
-    assert provisioner.carry_out(asked, lambda *_: None).verdict == "done"
+    assert provisioner.carry_out(asked, said, lambda *_: None).verdict == "done"
     assert boot(device) is None
     assert device.read("/etc/hostname") == "gate\n"
     assert load_settings(device.places.configuration).messaging.broker == "mqtts://broker.example.org"
+
+
+def test_over_ssh_the_file_on_the_card_is_cleaned_too(device: NewDevice) -> None:
+    provisioner, path = Provisioner(device.places, device), device.places.setup_file
+    asked = read_setup(path, device.places, provisioner.is_kept)
+    assert provisioner.carry_out(asked, path, lambda *_: None).verdict == "done"
+    check_set_up(device)
+    assert boot(device) is None
+
+
+def test_a_file_on_the_card_that_was_never_carried_out_has_its_turn_at_the_next_boot(
+    device: NewDevice, tmp_path: Path
+) -> None:
+    said = tmp_path / "said.toml"
+    said.write_text('hostname = "gate"\n')
+    provisioner = Provisioner(device.places, device)
+    provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
+    boot(device)
+    check_set_up(device)
