@@ -33,6 +33,8 @@ def setup(ctx: click.Context, file: Path | None, *, dry_run: bool, yes: bool, as
     """
     from appliance.provisioning import LocalSystem, Places, Provisioner
 
+    if as_json and not (yes or dry_run or boot):
+        raise click.UsageError("with --json nothing is asked: say --yes, or --dry-run")
     places = Places()
     provisioner = Provisioner(places, LocalSystem())
     if not dry_run and os.geteuid() != 0:
@@ -44,11 +46,11 @@ def setup(ctx: click.Context, file: Path | None, *, dry_run: bool, yes: bool, as
             return
         _show(report, as_json=as_json)
         ctx.exit(_VERDICTS[report.verdict])
-    asked = _asked(file, places, provisioner, is_quiet=yes or as_json)
+    asked = _asked(file, places, provisioner, is_quiet=yes)
     if dry_run:
         _preview(asked, as_json=as_json)
         return
-    if not (yes or as_json) and not click.confirm("Set the device up so?", default=True, err=True):
+    if not yes and not click.confirm("Set the device up so?", default=True, err=True):
         raise click.Abort
     report = provisioner.carry_out(asked, file or Path("the answers"), _say if not as_json else lambda *_: None)
     _show(report, as_json=as_json)

@@ -65,9 +65,9 @@ def flash(
         raise ConfigError(f"{bundle} is no first-boot bundle; do: make deb image")
     release = None if image is not None else newest() if is_newest else PINNED
     place = read_target(target)
-    _check(place, release.extract_size if release else _LEAST, is_fixed_wanted=fixed, is_sure=yes or as_json)
+    _check(place, release.extract_size if release else _LEAST, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
     with left_in_order():
-        source = image if release is None else _bring(release, is_quiet=as_json)
+        source = image if release is None else bring(release, is_quiet=as_json)
         assert source is not None  # noqa: S101 - for the types: one of the two is there
         wanted = release.extract_sha256 if release else sha256.lower() if sha256 else None
         with _bar("writing", is_quiet=as_json) as progress:
@@ -93,27 +93,38 @@ def _check_setup(setup: Path | None) -> "Asked | None":
         return read_setup(setup, Places(Path(nowhere)), lambda _: False)
 
 
-def _check(place: Target, needed: int, *, is_fixed_wanted: bool, is_sure: bool) -> None:
+def _check(place: Target, needed: int, *, is_fixed_wanted: bool, is_sure: bool, may_ask: bool) -> None:
     if why := refusal(place, needed, is_fixed_wanted=is_fixed_wanted):
         raise ConfigError(why)
     if place.is_disk and not is_sure:
+        if not may_ask:
+            raise ConfigError(f"all that is on {place.path} will be lost: with --json, say --yes")
         question = f"ALL that is on {place.path} ({place.title}) will be lost. Go on?"
         click.confirm(question, default=False, abort=True, err=True)
 
 
-def _bring(release: Release, *, is_quiet: bool) -> Path:
-    """Bring the system, or take the one that was brought before."""
+def bring(release: Release, *, is_quiet: bool, may_be_local: bool = False) -> Path:
+    """Bring a system, or take the one that was brought before; blocks.
+
+    Args:
+        release: Which.
+        is_quiet: Without a progress bar.
+        may_be_local: ``http://`` of this machine is accepted too, for tests.
+
+    Raises:
+        ModelError: What came is another file.
+        StorageError: It cannot be kept.
+        UnavailableError: It cannot be had; what came is gone on from.
+    """
     from appliance.core.download import Wanted, download
     from appliance.core.files import make_folder
 
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "edgecam/images")
     make_folder(folder)
-    path = folder / release.url.rpartition("/")[2]
-    if path.exists() and path.stat().st_size == release.image_download_size:
+    path, size = folder / release.url.rpartition("/")[2], release.image_download_size
+    if path.exists() and path.stat().st_size == size:
         return path  # what is in it is checked while it is written
-    wanted = Wanted(
-        release.url, release.image_download_sha256, release.image_download_size, release.image_download_size
-    )
+    wanted = Wanted(release.url, release.image_download_sha256, size, size, may_be_local=may_be_local)
     try:
         with _bar("bringing", is_quiet=is_quiet) as progress:
             download(wanted, path, progress)

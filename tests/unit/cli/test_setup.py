@@ -65,6 +65,12 @@ def test_a_dry_run_shows_what_would_be_and_no_password(tmp_path: Path) -> None:
     assert "Passwords that would be moved: broker.password" in text.stdout
 
 
+def test_what_cannot_ask_has_to_be_told_to_go_on() -> None:
+    done = CliRunner().invoke(setup, ["--json"])
+    assert done.exit_code == 2
+    assert "say --yes" in done.output
+
+
 def test_a_file_with_mistakes_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text("hostname = 7\n")

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.core.errors import EdgecamError, ModelError, StorageError
-from appliance.workbench.flash import flash
+from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
+from appliance.workbench.flash import bring, flash
+from appliance.workbench.flashing.bootfs import put_files
+from appliance.workbench.flashing.released import Release
 from appliance.workbench.flashing.writing import read_back, write_image
+from tests.simulators.file_server import Served, serve
 from tests.simulators.system_image import make_image, read_boot
 
 NEEDED = [
@@ -113,6 +116,8 @@ def test_a_disk_is_written_only_if_it_is_meant_and_not_in_use(
     assert "needs" in str(run(loop, *options, "--fixed").exception)
     digest_, size = write_image(image, loop, digest(image), None, quiet)
     read_back(loop, digest_, size, quiet)
+    put_files(loop, bundle)
+    assert read_boot(loop, "user-data") == b"user-data of the bundle\n"
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", loop], check=True, capture_output=True)
     place = tmp_path / "mounted"
     place.mkdir()
@@ -175,3 +180,41 @@ def test_a_setup_file_that_the_device_would_refuse_is_refused_before_anything_is
     why = run(card, "--bundle", bundle, "--image", tmp_path / "none", "--setup", setup).exception
     assert "hostname: is" in str(why)
     assert not card.exists()
+
+
+def published(address: str, content: bytes) -> Release:
+    return Release(
+        url=address,
+        image_download_sha256=hashlib.sha256(content).hexdigest(),
+        image_download_size=len(content),
+        extract_sha256="cd" * 32,
+        extract_size=1,
+        release_date="2026-06-18",
+    )
+
+
+def test_a_system_is_brought_once_and_gone_on_with_where_it_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    content = os.urandom(300_000)
+    served = Served(content, cut_after=[100_000])
+    with serve(served) as address:
+        release = published(address, content)
+        for _ in range(2):
+            assert bring(release, is_quiet=True, may_be_local=True).read_bytes() == content
+    assert [wanted for _, wanted in served.asked] == ["", "bytes=100000-"]
+
+
+def test_another_system_than_the_published_one_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    content = os.urandom(300_000)
+    with serve(Served(content[::-1])) as address, pytest.raises(ModelError, match="not the file that is meant"):
+        bring(published(address, content), is_quiet=True, may_be_local=True)
+    assert list((tmp_path / "edgecam/images").iterdir()) == []
+
+
+def test_without_a_network_it_says_what_to_bring_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UnavailableError, match="by hand, and name it: --image FILE --sha256 cdcd"):
+        bring(published("http://127.0.0.1:1/system.img.xz", b"x"), is_quiet=True, may_be_local=True)
