@@ -158,3 +158,36 @@ def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_tol
             wait_for(lambda: not [one for one in home.states if "test_hall" in one], 30, "nothing of the device")
             assert edgecam.stop() == 0
     assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"
+
+
+@needs("footage/people-detection.preview.mp4")
+@pytest.mark.timeout(600)
+def test_home_assistant_shows_a_release_that_waits_and_installs_it(tmp_path: Path, broker: Mosquitto) -> None:
+    pytest.importorskip("tuf", reason="needs tuf: make setup")
+    from tests.simulators.fleet import Fleet, served
+    from tests.system.fleet_waiting import FACTORY, HINT, VERSION, daemon, publish
+
+    log, entity, fleet = tmp_path / "log", "update.test_model", Fleet(tmp_path / "fleet")
+    versions = ("state", "installed_version", "latest_version")
+
+    def shown(*names: str) -> tuple[Any, ...]:
+        return tuple(home.states.get(entity, {}).get(name) for name in names)
+
+    with (
+        served(fleet.folder) as web,
+        HomeAssistant(broker.port, log) as home,
+        daemon(tmp_path, fleet, web, broker) as edgecam,
+    ):
+        wait_for(lambda: shown(*versions) == ("off", FACTORY, FACTORY), 180, "the factory model")
+        publish(tmp_path, fleet)
+        with Subscriber(broker.port) as subscriber:
+            subscriber.publish(HINT, b'{"timestamp": 1}', retain=True)
+            wait_for(lambda: shown(*versions) == ("on", FACTORY, VERSION), 90, "a release that waits for its moment")
+        assert shown("in_progress", "title") == (False, "edgecam-nano")
+        home.call("update", "install", entity_id=entity)
+        wait_for(lambda: shown("in_progress") == (True,), 90, "an update on its way")
+        wait_for(lambda: shown(*versions, "in_progress") == ("off", VERSION, VERSION, False), 200, "it is in service")
+        home.call("switch", "turn_on", entity_id="switch.test_model_pinned")
+        wait_for(lambda: home.state("switch.test_model_pinned") == "on", 20, "the device said that it is pinned")
+        assert edgecam.stop() == 0
+    assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"

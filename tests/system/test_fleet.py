@@ -1,0 +1,37 @@
+"""A running daemon brings a release from the fleet, tries it, and puts it in service between two frames."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.shared_data import needs
+from tests.simulators.bad_models import released
+from tests.simulators.broker import Mosquitto
+from tests.simulators.fleet import Fleet, Web
+from tests.simulators.subscriber import Subscriber
+from tests.system.fleet_device import FOOTAGE, daemon, ended, publish, seen_by
+from tests.system.process import wait_for
+
+pytestmark = [needs(FOOTAGE), pytest.mark.timeout(600)]
+
+
+def test_a_release_is_brought_tried_and_committed_while_frames_go_on_and_stays_after_a_restart(
+    tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto
+) -> None:
+    with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
+        wait_for(lambda: seen_by(subscriber, "0.2.0"), 40, "the factory model")
+        publish(fleet, released(tmp_path / "v9", "9"), 9)
+        committed = ended(subscriber, "9", 200)
+        assert (committed["outcome"], committed["code"]) == ("committed", None)
+        wait_for(lambda: seen_by(subscriber, "9"), 10, "messages that name the new version")
+        status = edgecam.status()
+        assert status["model"]["version"] == "9"
+        assert status["cameras"]["street"]["frames_unseen"] == 0
+        stages = [one["stage"] for one in subscriber.bodies("/model")]
+        order = ["planned", "downloading", "verifying", "staged", "inspecting", "smoke", "shadow", "trial", "idle"]
+        assert list(dict.fromkeys(stages[stages.index("planned") :])) == order
+        frames = [one["frame"] for one in subscriber.bodies("/detections")]
+        assert frames == sorted(frames)
+        assert edgecam.stop() == 0
+        edgecam.start()
+        edgecam.wait_for_status(lambda now: now["model"]["version"] == "9", 40, "the release again")
