@@ -26,12 +26,14 @@ def set_login(task: "Task") -> str:
     ssh = task.setup.ssh
     if ssh is None or not ssh.keys:
         return "stays as it is"
-    if not task.places.at("/etc/ssh").is_dir():
+    if not task.system.has("sshd"):
         raise UnsupportedError("no SSH server is installed; do: sudo apt-get install openssh-server")
     account = _account(task, ssh.user)
     _add_keys(task, account, ssh.keys)
     # only now: with keys in place nobody is locked out
     place_file(task.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf"), _DAEMON.encode(), 0o644)
+    # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
+    task.system.run("ssh-keygen", "-A")
     task.system.run("systemctl", "enable", "ssh.service")
     # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
     task.system.run("systemctl", "--no-block", "restart", "ssh.service")

@@ -167,7 +167,7 @@ def _forget_keys(task: Task) -> None:
         raise StorageError(f"cannot remove the other machine's keys: {error.strerror}") from error
     if key := task.files.get("broker.key_file"):
         place_file(task.places.at(configuration.KEY), key.encode(), 0o600, task.owner())
-    if task.system.has("ssh-keygen") and task.places.at("/etc/ssh").is_dir():
+    if task.system.has("sshd"):
         task.system.run("ssh-keygen", "-A")
         task.system.run("systemctl", "--no-block", "try-restart", "ssh.service")
 

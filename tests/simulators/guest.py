@@ -17,12 +17,12 @@ from typing import Any, Self
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def wait_for(question: Callable[[], Any], within: float, what: str) -> Any:
+def wait_for(question: Callable[[], Any], within: float, what: str, every: float = 0.1) -> Any:
     """Ask until the answer is true and give it."""
     deadline = time.monotonic() + within
     while not (answer := question()):
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every)
     return answer
 
 

@@ -24,7 +24,7 @@ class NewDevice:
     """
 
     def __init__(self, root: Path, serial: str = "10000000aa", programs: tuple[str, ...] = ()) -> None:
-        self.places, self.programs = Places(root), {"openssl", "ssh-keygen", *programs}
+        self.places, self.programs = Places(root), {"openssl", "sshd", *programs}
         self.asked: list[tuple[str, ...]] = []
         self.accounts = dict(ACCOUNTS)
         for folder in ("boot/firmware", "etc/ssh", "etc/edgecam", "etc/sudoers.d", "etc/cloud/cloud.cfg.d", "var/lib"):
@@ -66,7 +66,9 @@ class NewDevice:
             made = f"{command[1]} {os.urandom(8).hex()}\n"
             Path(command[command.index("-out") + 1]).write_text(made)
         elif command[:2] == ("ssh-keygen", "-A"):
-            self.write("/etc/ssh/ssh_host_ed25519_key", os.urandom(8).hex())
+            key = "/etc/ssh/ssh_host_ed25519_key"
+            if not self.places.at(key).exists():
+                self.write(key, os.urandom(8).hex())
         return ""
 
     def account(self, name: str) -> Account | None:

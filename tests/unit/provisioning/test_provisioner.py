@@ -228,6 +228,12 @@ def test_two_devices_from_one_card_image_have_different_ids(tmp_path: Path) -> N
     assert len({report.device_id for report in reports if report}) == 2
 
 
+def test_host_keys_that_a_cut_cloud_init_never_made_are_made(device: NewDevice) -> None:
+    device.places.at("/etc/ssh/ssh_host_ed25519_key").unlink()
+    boot(device)
+    assert device.read("/etc/ssh/ssh_host_ed25519_key")
+
+
 def test_what_cannot_be_done_here_is_said_and_the_rest_is_done(device: NewDevice) -> None:
     device.places.at("/etc/NetworkManager").rmdir()
     report = boot(device)
