@@ -228,6 +228,36 @@ def test_two_devices_from_one_card_image_have_different_ids(tmp_path: Path) -> N
     assert len({report.device_id for report in reports if report}) == 2
 
 
+def test_a_fleet_s_root_of_trust_is_taken_from_the_card(device: NewDevice) -> None:
+    fleet = '[fleet]\nurl = "https://models.example.org/fleet"\nroot_file = "root.json"\n'
+    device.write("/boot/firmware/edgecam-setup.toml", fleet)
+    device.write("/boot/firmware/root.json", '{"signed": {}}')
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    settings = load_settings(device.places.configuration)
+    assert (settings.fleet.url, str(settings.fleet.root)) == (
+        "https://models.example.org/fleet",
+        "/etc/edgecam/fleet-root.json",
+    )
+    assert device.read("/etc/edgecam/fleet-root.json") == '{"signed": {}}'
+
+
+def test_a_device_key_that_lay_on_the_card_is_moved_and_not_left_there(device: NewDevice) -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"
+    named = 'ca_file = "ca.pem"\ncert_file = "c.pem"\nkey_file = "k.pem"\n'
+    device.write("/boot/firmware/edgecam-setup.toml", f'[broker]\nurl = "mqtts://b"\n{named}')
+    device.write("/boot/firmware/c.pem", PEM)
+    device.write("/boot/firmware/k.pem", key)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert not device.places.at("/boot/firmware/k.pem").exists()
+    assert (device.read("/etc/edgecam/tls/device.key"), mode(device, "/etc/edgecam/tls/device.key")) == (key, 0o600)
+    assert key not in device.read("/var/lib/edgecam-setup/plan.json")
+    assert boot(device) is None
+
+
 def test_host_keys_that_a_cut_cloud_init_never_made_are_made(device: NewDevice) -> None:
     device.places.at("/etc/ssh/ssh_host_ed25519_key").unlink()
     boot(device)
