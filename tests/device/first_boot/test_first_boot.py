@@ -100,25 +100,25 @@ def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, wi
     return device
 
 
-def log_in(key: Path, network: Network, *command: str) -> subprocess.CompletedProcess[str]:
+def log_in(key: Path, network: Network, *command: str, user: str = "admin") -> subprocess.CompletedProcess[str]:
     """Log in as the owner would, and run a command."""
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "ConnectTimeout=5"]
     ssh = ["ssh", "-q", "-i", str(key), *(word for one in options for word in ("-o", one))]
     return subprocess.run(
-        [*ssh, f"admin@{network.there}", *command], capture_output=True, text=True, check=False, timeout=60
+        [*ssh, f"{user}@{network.there}", *command], capture_output=True, text=True, check=False, timeout=60
     )
 
 
-def check_set_up(guest: Guest, card: Card) -> None:
+def check_set_up(guest: Guest, card: Card, user: str = "admin") -> None:
     """Everything that was asked is so, and the password is not on the card."""
     assert guest.run("hostname").stdout == "gate\n"
     assert guest.run("readlink", "/etc/localtime").stdout.strip() == "/usr/share/zoneinfo/Europe/London"
-    assert guest.path("/home/admin/.ssh/authorized_keys").read_text().count("me@desk") == 1
+    assert guest.path(f"/home/{user}/.ssh/authorized_keys").read_text().count("me@desk") == 1
     assert guest.run("systemctl", "is-active", "ssh.service").stdout == "active\n"
     assert "passwordauthentication no" in guest.run("sshd", "-T").stdout.splitlines()
     assert guest.run("stat", "-c", "%a %U", "/etc/credstore/edgecam.broker-password").stdout == "600 root\n"
     assert guest.run("stat", "-c", "%a %U", "/etc/edgecam/tls/device.key").stdout == "600 edgecam\n"
-    assert guest.run("sudo", "-u", "admin", "sudo", "-n", "true").returncode == 0
+    assert guest.run("sudo", "-u", user, "sudo", "-n", "true").returncode == 0
     assert not any(SECRET in path.read_text(errors="replace") for path in card.boot.iterdir() if path.is_file())
     assert "password = { moved = true } # of the broker" in card.read("edgecam-setup.toml")
 
@@ -183,6 +183,8 @@ def test_wrong_input_gives_a_report_that_a_person_understands_and_correcting_it_
 ) -> None:
     wrong = site.asked.replace('hostname = "gate"', 'hostname = "My Gate"').replace("Europe/London", "Europe/Londn")
     account = {"username": "door", "password": SECRET}
+    # and another account than the one that cloud-init makes
+    right = site.asked.replace("[ssh]", '[ssh]\nuser = "owner"')
     with new_card(wrong) as card, Subscriber(site.broker.port, **account) as subscriber:
         with boot(card, site):
             wait_for(lambda: "accepted" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
@@ -191,10 +193,11 @@ def test_wrong_input_gives_a_report_that_a_person_understands_and_correcting_it_
             assert 'hostname: is "My Gate"; accepted: 1 to 63 of a-z, 0-9 and -' in said
             assert "did you mean Europe/London?" in said
             assert SECRET not in said
-        (card.boot / "edgecam-setup.toml").write_text(site.asked)
+        (card.boot / "edgecam-setup.toml").write_text(right)
         with boot(card, site) as guest:
             wait_until_it_publishes(guest, card, subscriber)
-            check_set_up(guest, card)
+            check_set_up(guest, card, "owner")
+            assert log_in(site.key, site.network, "edgecam", "status", user="owner").returncode in (0, 1)
 
 
 def test_a_damaged_card_says_so(new_card: Callable[[str], Card], site: Site) -> None:
