@@ -1,9 +1,12 @@
 """What a detector runs on: its file, what has taken how much of the network, and what fell short of the plan."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from appliance.inference.runtimes import Placement
+
+FIX: Final = "install what is missing (docs/hardware.md), or choose what is here: [model] artifact, providers, delegate"
+"""What the owner can do where something fell short when a model was opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,14 +183,14 @@ class Device:
     """
 
     def __init__(self, guest: Guest, broker: str) -> None:
-        self.guest, self._broker = guest, broker
+        self.guest, self.broker = guest, broker
 
     def configure(self, camera: str, messaging: str = "", top: str = "") -> None:
         """Write its configuration: one synthetic camera of this name, and more lines."""
         lines = [
             top,
             "[messaging]",
-            f'broker = "{self._broker}"',
+            f'broker = "{self.broker}"',
             messaging,
             f"[cameras.{camera}]",
             'kind = "synthetic"',
