@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from errno import EROFS
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
+_BEFORE = "what the file had asked before was gone on with"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -48,18 +50,26 @@ class Provisioner:
             StorageError: The plan cannot be read or written.
         """
         path, plan = self._places.setup_file, load_plan(self._plan_file)
+        refused = None
         try:
             plan = self._take(path, plan)
         except ConfigError as error:
-            report = Report("refused", mistakes=_lines(error))
-            write_report(self._places, report)
+            refused = Report("refused", mistakes=_lines(error))
+        report = self._go_on(plan, on_step)
+        if refused is None:
             return report
+        # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
+        device_id = report.device_id if report else ""
+        refused = replace(refused, device_id=device_id, notes=[_BEFORE] if report else [])
+        write_report(self._places, refused)
+        return refused
+
+    def _go_on(self, plan: Plan | None, on_step: OnStep) -> Report | None:
+        """Do what is left of a plan, and what a copied card needs."""
         is_copied = self._is_copied()
         if plan is None or (plan.is_done and not is_copied):
             return None
-        if is_copied:
-            plan = plan.again("identity", "configuration", "service")
-        return self._carry_out(plan, on_step)
+        return self._carry_out(plan.again("identity", "configuration", "service") if is_copied else plan, on_step)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
         """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.

@@ -223,6 +223,18 @@ def test_a_copied_card_becomes_a_device_of_its_own_and_says_so(device: NewDevice
     assert boot(device) is None
 
 
+def test_a_copied_card_becomes_its_own_device_though_its_file_has_a_mistake(device: NewDevice) -> None:
+    first = boot(device)
+    device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
+    device.move("20000000bb")
+    report = boot(device)
+    assert first is not None
+    assert report is not None
+    assert report.verdict == "refused"
+    assert "hostname: is 7" in device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert load_settings(device.places.configuration).device.id == report.device_id != first.device_id
+
+
 def test_two_devices_from_one_card_image_have_different_ids(tmp_path: Path) -> None:
     reports = [boot(new_device(tmp_path / name)) for name in ("one", "two")]
     assert len({report.device_id for report in reports if report}) == 2
