@@ -86,6 +86,8 @@ class Guest:
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
         command += [f"--machine=edgecam-{os.getpid()}", *([] if self._is_kept else ["--volatile=overlay"])]
+        if self._is_kept:
+            command += ["--timezone=off", "--resolv-conf=off"]  # what it says itself is not to be written over
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
         with self._console.open("ab") as console:
