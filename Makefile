@@ -12,7 +12,8 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
   PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut powercut-update wear kills \
+.PHONY: help setup run test test-system test-firstboot deb image lint format bench prove accuracy link powercut \
+  powercut-update wear kills \
   month delivery fleet fleet-cost conformance docs lock clean
 
 help: ## Show this list
@@ -110,10 +111,19 @@ docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/sch
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
 
+image: .venv/.runtime ## Make the first-boot bundle for a Raspberry Pi OS Lite card of the packages, into dist/card
+##   then scripts/flash /dev/sdX --setup edgecam-setup.toml writes the card (scripts/flash --help)
+	@scripts/image
+
 test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
 ##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut their power; minutes, needs root (CUTS=20)
+##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
+	@scripts/get-mosquitto
+	@scripts/test-firstboot
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

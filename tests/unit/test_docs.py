@@ -84,7 +84,7 @@ def test_the_architecture_s_tree_and_floors_have_every_room_and_no_other() -> No
     assert {room for floor in floors for room in floor.split(", ")} == rooms
 
 
-@pytest.mark.parametrize("room", ["inference", "tracking", "messaging", "diagnostics", "daemon"])
+@pytest.mark.parametrize("room", ["inference", "tracking", "messaging", "diagnostics", "provisioning", "daemon"])
 def test_the_architecture_names_every_module_of_a_room(room: str) -> None:
     page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
     row = page.partition("Where to look within a room")[2].partition(f"| {room} | ")[2].partition("\n")[0]

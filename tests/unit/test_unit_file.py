@@ -130,6 +130,8 @@ def test_systemd_finds_nothing_wrong(installed: list[str]) -> None:
 @pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.name)
 def test_a_service_is_as_little_exposed_as_promised(unit: Path) -> None:
     most = MOST_EXPOSED if unit == UNIT else MOST_EXPOSED + 0.2  # asking for the clock needs what sets it
+    if unit.name == "edgecam-setup.service":
+        most = 5.0  # it makes accounts, names and networks, as root; it ends, and nothing from a network reaches it
     done = _analyze("security", "--no-pager", "--offline=true", f"--threshold={most * 10:.0f}", str(unit))
     if "unrecognized option" in done.stderr:
         pytest.skip("systemd-analyze is older than 250: it cannot judge a file")
