@@ -1,7 +1,6 @@
 """A root with the packages installed, and boots of it. `make test-system` says where both are."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.broker import Mosquitto, find_mosquitto
-from tests.simulators.guest import Device, Guest, Network
+from tests.simulators.guest import Device, Guest, Network, install
 
 ROOT, PACKAGES = os.environ.get("EDGECAM_ROOT", ""), os.environ.get("EDGECAM_PACKAGES", "")
 PORT = 18831  # of the broker, on this machine's end of the guest's cable
@@ -48,15 +47,7 @@ def bare() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def installed(bare: Path, packages: list[Path]) -> Path:
     """The system with the packages, as an image is built: while nothing runs."""
-    (bare / "packages").mkdir()
-    for package in packages:
-        shutil.copy(package, bare / "packages")
-    command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", f"--directory={bare}"]
-    install = ["sh", "-c", "dpkg -i /packages/*.deb"]
-    done = subprocess.run(
-        [*command, "--console=pipe", *install], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    install(bare, packages)
     return bare
 
 

@@ -145,7 +145,8 @@ def test_the_sandbox_refuses_what_the_daemon_never_needs(device: Device) -> None
     guest = device.guest
     guest.write("/usr/local/lib/probes.py", PROBES.read_text())
     guest.write("/home/somebody/diary", "private")
-    device.drop_in("Type=oneshot\nRestart=no\nExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/probes.py")
+    once = "Type=oneshot\nRestart=no\nRestartForceExitStatus=\n"
+    device.drop_in(f"{once}ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/probes.py")
     device.start()
     found = json.loads(guest.run("cat", "/var/lib/edgecam/probes.json", check=True).stdout)
     allowed = {name for name, refused in found.items() if not refused}

@@ -6,6 +6,7 @@ and IPAddressDeny.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -63,23 +64,40 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
 
 
+def install(root: Path, packages: list[Path]) -> None:
+    """Install packages into a root as an image is built: while nothing of it runs. They stay in its /packages."""
+    (root / "packages").mkdir()
+    for package in packages:
+        shutil.copy(package, root / "packages")
+    command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", f"--directory={root}"]
+    done = subprocess.run(
+        [*command, "--console=pipe", "sh", "-c", "dpkg -i /packages/*.deb"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 class Guest:
-    """One boot of a root; whatever it writes is gone afterwards.
+    """One boot of a root.
 
     Args:
-        root: A folder with a system; it stays as it is.
+        root: A folder with a system.
         network: Where it is attached.
         console: A file for what the console shows.
+        is_volatile: Whatever it writes is gone afterwards, and the root stays as it is.
     """
 
-    def __init__(self, root: Path, network: Network, console: Path) -> None:
-        self._root, self._network, self._console = root, network, console
+    def __init__(self, root: Path, network: Network, console: Path, *, is_volatile: bool = True) -> None:
+        self._root, self._network, self._console, self._is_volatile = root, network, console, is_volatile
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
-        command += [f"--machine=edgecam-{os.getpid()}", "--volatile=overlay"]
+        command += [f"--machine=edgecam-{os.getpid()}", *(["--volatile=overlay"] if self._is_volatile else [])]
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
         with self._console.open("ab") as console:
@@ -176,15 +194,12 @@ class Device:
 
     def configure(self, camera: str, messaging: str = "", top: str = "") -> None:
         """Write its configuration: one synthetic camera of this name, and more lines."""
-        lines = [
-            top,
-            "[messaging]",
-            f'broker = "{self._broker}"',
-            messaging,
-            f"[cameras.{camera}]",
-            'kind = "synthetic"',
-        ]
-        self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*lines, ""]))
+        self.write(f"[cameras.{camera}]", 'kind = "synthetic"', messaging=messaging, top=top)
+
+    def write(self, *lines: str, messaging: str = "", top: str = "") -> None:
+        """Write its configuration: the broker, and these lines."""
+        first = [top, "[messaging]", f'broker = "{self._broker}"', messaging]
+        self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*first, *lines, ""]))
 
     def drop_in(self, lines: str) -> None:
         """Change the unit as `systemctl edit` does."""
