@@ -9,9 +9,11 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS ARCHITECTURES SYSTEM PACKAGES
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
+  ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery docs lock clean
+.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
+  conformance docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
@@ -28,7 +30,7 @@ run: .venv/.runtime ## Watch a camera, send events to a broker on loopback, prin
 
 test: .venv/.dev ## Run all tests, with a real mosquitto, fetched into .tools when there is none (ARGS="-k outbox")
 	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest $$ARGS
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $$ARGS
 
 lint: .venv/.dev ## Check style, format, types and which room imports which
 	$(BIN)/ruff check
@@ -81,10 +83,22 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut.wear $${JSON:+--json}
 
-docs: .venv/.runtime ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
+fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
+	@scripts/get-mosquitto
+	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py $$ARGS
+
+conformance: .venv/.dev ## Run The Update Framework's conformance suite against our client; needs faketime
+##   TUF_CONFORMANCE=folder, a checkout of github.com/theupdateframework/tuf-conformance  ARGS="-k rollback"
+	@test -d "$${TUF_CONFORMANCE:-}/tuf_conformance" || { echo "give TUF_CONFORMANCE=FOLDER; see docs/fleet.md" >&2; exit 64; }
+	@command -v faketime >/dev/null || { echo "faketime is missing; do: apt install faketime" >&2; exit 69; }
+	@bin="$$(realpath -s $(BIN))"; cd "$$TUF_CONFORMANCE" && PYTHONPATH="$(CURDIR)" "$$bin/python" -m pytest -p no:cacheprovider \
+	  tuf_conformance --entrypoint "$$bin/python $(CURDIR)/tests/conformance/tuf_client.py" $$ARGS
+
+docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/schemas again from the code
 	@$(BIN)/python -m appliance.cli.reference >docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 	@$(BIN)/edgecam-workbench schemas --output docs
+	@$(BIN)/python -m appliance.workbench.publishing.schemas docs/schemas/fleet
 
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES

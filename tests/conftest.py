@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # OpenCV asks once in a process how much FFmpeg may print: at the first capture or writer, whoever opens it. The daemon
@@ -11,3 +12,9 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 # How quickly examples are made and tried is a matter of the machine and of what else it does.
 settings.register_profile("edgecam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("edgecam")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Give one process more than there are processors: half of the suite waits for daemons and brokers."""
+    return len(os.sched_getaffinity(0)) + 1

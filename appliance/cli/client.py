@@ -12,11 +12,12 @@ import click
 
 from appliance.cli.configured import load_configured
 from appliance.config import reachable_socket
-from appliance.core.errors import ConfigError, UnavailableError
+from appliance.core.errors import ConfigError, UnavailableError, UnsupportedError
 
 TIMEOUT = 5.0  # seconds
 SILENCE = 15.0  # seconds; a follower hears something every five, if only an empty line
 MOST_BYTES = 16 << 20  # of one answer or one line
+_NO_FLEET = {http.HTTPStatus.NOT_FOUND, http.HTTPStatus.NOT_IMPLEMENTED}  # what a daemon without one answers
 
 
 class Daemon:
@@ -38,12 +39,25 @@ class Daemon:
         Raises:
             UnavailableError: It does not answer, or broke off.
         """
-        with self._get("/v1/status", self._timeout) as answer:
-            try:
-                status: dict[str, Any] = json.loads(answer.read(MOST_BYTES))
-            except (ValueError, OSError, http.client.HTTPException) as error:
-                raise self._broke_off(error) from error
-        return status
+        return self._object("GET", "/v1/status")
+
+    def model(self) -> dict[str, Any]:
+        """Give what is known of models from the fleet.
+
+        Raises:
+            UnsupportedError: The daemon has no fleet.
+            UnavailableError: It does not answer, or broke off.
+        """
+        return self._object("GET", "/v1/model")
+
+    def ask(self, wish: str) -> int:
+        """Ask for something about models from the fleet; give its number, which `heard` reaches once it was done.
+
+        Raises:
+            UnsupportedError: The daemon has no fleet.
+            UnavailableError: It does not answer, or cannot do more now.
+        """
+        return int(self._object("POST", f"/v1/model/{wish}")["number"])
 
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any]]:
         """Give events, oldest first; with `follow` wait for more until the daemon stops.
@@ -56,6 +70,14 @@ class Daemon:
             while line := self._read_line(answer):
                 if line.strip():
                     yield self._parse(line)
+
+    def _object(self, method: str, target: str) -> dict[str, Any]:
+        with self._get(target, self._timeout, method) as answer:
+            try:
+                given: dict[str, Any] = json.loads(answer.read(MOST_BYTES))
+            except (ValueError, OSError, http.client.HTTPException) as error:
+                raise self._broke_off(error) from error
+        return given
 
     def _read_line(self, answer: http.client.HTTPResponse) -> bytes:
         try:
@@ -71,14 +93,18 @@ class Daemon:
         return event
 
     @contextmanager
-    def _get(self, target: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
+    def _get(self, target: str, timeout: float, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
         with closing(_UnixConnection(self._path, timeout)) as connection:
             try:
-                connection.request("GET", target)
+                connection.request(method, target)
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise self._gone(error) from error
             with answer:
+                if answer.status in _NO_FLEET and target.startswith("/v1/model"):
+                    raise UnsupportedError(
+                        f"the daemon at {self._path} has no fleet; the configuration names it: [fleet] url and root"
+                    )
                 if answer.status != http.HTTPStatus.OK:
                     raise UnavailableError(f"the daemon at {self._path} answered {answer.status} {answer.reason}")
                 yield answer

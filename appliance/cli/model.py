@@ -9,6 +9,7 @@ import click
 
 from appliance.cli.configured import load_configured
 from appliance.cli.model_add import add_model
+from appliance.cli.model_fleet import check_fleet, pin_model, rollback_model, show_history, update_model
 from appliance.cli.model_get import get_model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import MANIFEST_NAME, Precision
@@ -24,11 +25,13 @@ _TITLE = 30  # characters
 
 @click.group()
 def model() -> None:
-    """Show the models that can be used, check one, add or get one."""
+    """Show the models that can be used, check one, add or get one; take those of a fleet."""
 
 
 model.add_command(add_model)
 model.add_command(get_model)
+for command in (update_model, rollback_model, pin_model, show_history):
+    model.add_command(command)
 
 
 @model.command("list")
@@ -85,16 +88,21 @@ def show_model(name: str, *, as_json: bool) -> None:
 
 
 @model.command("check")
-@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("name", required=False, metavar="[NAME|FOLDER]")
 @click.option("--precision", type=click.Choice(get_args(Precision)), help="Which artifact; else the one in use.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
-def check_model(context: click.Context, name: str, *, precision: Precision | None, as_json: bool) -> None:
+def check_model(context: click.Context, name: str | None, *, precision: Precision | None, as_json: bool) -> None:
     """Run the model NAME on its golden frames: does it find here what it found where it was made?
 
+    Without NAME: have the running daemon look at the fleet now.
+
     Exit status: 0 it does; 65 it does not, or the model or its golden frames are broken or missing; 78 there is no such
-    model, or no weights for it.
+    model, or no weights for it. Of the fleet: 0 it was looked at; 69 the daemon does not answer; 70 it has no fleet.
     """
+    if name is None:
+        check_fleet(as_json=as_json)
+        return
     import cv2
 
     from appliance.inference.artifacts import locate_model

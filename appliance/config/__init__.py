@@ -13,6 +13,7 @@ from appliance.config.cameras import (
     Zone,
 )
 from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, public_address, setting
+from appliance.config.fleet import FleetSettings
 from appliance.config.labels import check_labels, check_places
 from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
 from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
@@ -37,6 +38,7 @@ __all__ = [
     "CameraSettings",
     "DeviceSettings",
     "FileCameraSettings",
+    "FleetSettings",
     "FrigateSettings",
     "HomeAssistantSettings",
     "Imx500CameraSettings",

@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from appliance.config.cameras import AnyCamera
 from appliance.config.declare import SECRET_FORMS, CameraName, Secret, Section, Url, setting
+from appliance.config.fleet import FleetSettings
 from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.core.providers import ProviderName
 
@@ -202,6 +203,14 @@ class OutboxSettings(Section):
         ge=0.0,
         le=3650 * 86400.0,
     )
+    resend_window: float = setting(
+        10.0,
+        "What the broker acknowledged within this time before a connection was lost is sent again on the next one: a "
+        "broker that was killed may not have passed it on. Not beyond `replay_window`; 0: not at all.",
+        unit="seconds",
+        ge=0.0,
+        le=3600.0,
+    )
     replay_share: float = setting(
         0.2,
         "Largest part of `max_rows` and `max_bytes` that those may take; they go before any that waits.",
@@ -352,6 +361,7 @@ class Settings(Section):
     model: ModelSettings = setting(ModelSettings())
     tracking: TrackingSettings = setting(TrackingSettings())
     messaging: MessagingSettings = setting(MessagingSettings())
+    fleet: FleetSettings = setting(FleetSettings())
 
 
 def runtime_socket(settings: DeviceSettings | None = None) -> Path:

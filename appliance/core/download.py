@@ -10,9 +10,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.core.files import sync_directory, write_atomically
@@ -20,12 +21,16 @@ from appliance.core.files import sync_directory, write_atomically
 TIMEOUT: Final = 30.0
 """Seconds without a byte after which a server is taken for gone."""
 
+MOST_RETRY_AFTER: Final = 86_400.0
+"""Seconds that a server can ask to be left alone for; one that asks for more is asked again all the same."""
+
 _SLOWEST = 4096  # bytes a second on average; a server that drips is as good as none
 _PATIENCE = 60.0  # seconds before that counts
 _MOST_REDIRECTS = 5
 _MOST_TRIES = 20  # of one call; each must have brought something
 _CHUNK = 64 << 10
 _PARTIAL, _WHOLE, _NOT_SATISFIABLE = 206, 200, 416
+_NAMES: Final = {"sha256": "SHA-256", "sha512": "SHA-512"}
 _MOST_NOTE = 4096  # bytes of what is remembered of a part
 _MOST_TAG, _MOST_REASON = 256, 200  # characters
 
@@ -39,21 +44,25 @@ class Wanted:
 
     Attributes:
         url: Where it is.
-        sha256: Of its content, 64 hexadecimal digits, lower case.
+        digest: SHA-256 of its content, 64 hexadecimal digits, lower case.
         most: It has no more bytes.
         size: It has so many; None: that is not known.
         may_be_local: ``http://`` of this machine is accepted too, for tests.
+        may_be_plain: ``http://`` of any machine is accepted too, for what somebody trusted has signed.
+        algorithm: Of the digest, where it is not SHA-256: ``sha512``.
     """
 
     url: str
-    sha256: str
+    digest: str
     most: int
     size: int | None = None
     may_be_local: bool = False
+    may_be_plain: bool = False
+    algorithm: Literal["sha256", "sha512"] = "sha256"
 
 
 def download(wanted: Wanted, path: Path, progress: Progress) -> None:
-    """Bring a file; blocks until it is there and verified.
+    """Bring a file; blocks until it is there and verified. One that is there and is the same is not asked for again.
 
     What has come lies beside `path` under its name with ``.part``, and a later call goes on from it, where the server
     still has the same.
@@ -70,6 +79,8 @@ def download(wanted: Wanted, path: Path, progress: Progress) -> None:
         UnavailableError: The server cannot be reached, refuses, or stopped sending; what came is kept.
     """
     _check_address(wanted.url, wanted)
+    if _is_there(wanted, path):
+        return
     part = _Part(path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json"))
     try:
         for _ in range(_MOST_TRIES):
@@ -90,6 +101,15 @@ def download(wanted: Wanted, path: Path, progress: Progress) -> None:
     raise UnavailableError(
         f"{_host(wanted.url)} stopped sending after {part.size()} bytes; the same command goes on from there"
     )
+
+
+def _is_there(wanted: Wanted, path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            is_small = os.fstat(file.fileno()).st_size <= wanted.most
+            return is_small and hashlib.file_digest(file, wanted.algorithm).hexdigest() == wanted.digest
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +134,7 @@ class _Part:
         try:
             with self.note.open("rb") as file:
                 told = json.loads(file.read(_MOST_NOTE))
-            is_same = (told["url"], told["sha256"]) == (wanted.url, wanted.sha256)
+            is_same = (told["url"], told["digest"]) == (wanted.url, wanted.digest)
             return _usable(str(told["tag"])) if is_same else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
@@ -136,7 +156,7 @@ def _fetch(wanted: Wanted, part: _Part, progress: Progress) -> bool:
         start = start if is_part else 0
         whole = _whole(wanted, start, _promised(answer))
         write_atomically(
-            part.note, json.dumps({"url": wanted.url, "sha256": wanted.sha256, "tag": _tag(answer)}).encode()
+            part.note, json.dumps({"url": wanted.url, "digest": wanted.digest, "tag": _tag(answer)}).encode()
         )
         with part.file.open("r+b" if start else "wb") as file:
             file.seek(start)
@@ -187,10 +207,12 @@ def _ask(wanted: Wanted, start: int, tag: str) -> HTTPResponse:
         if error.code == _NOT_SATISFIABLE:
             return error  # type: ignore[return-value] # it is an answer like any other, with its status
         error.close()
-        raise UnavailableError(
+        unavailable = UnavailableError(
             f"{wanted.url} answers {error.code} {_told(error.reason)}; has it moved? The file can be brought by hand "
             "and added: edgecam model add FILE"
-        ) from error
+        )
+        unavailable.retry_after = retry_after(error.headers.get("Retry-After", ""))
+        raise unavailable from error
     except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address at all
         reason = _told(getattr(error, "reason", error))
         raise UnavailableError(
@@ -225,7 +247,7 @@ def _check_address(url: str, wanted: Wanted) -> None:
         host = parts.hostname or ""
     except ValueError as error:
         raise ConfigError(f"{url} is no address: {error}") from error
-    is_local = wanted.may_be_local and parts.scheme == "http" and _is_loopback(host)
+    is_local = parts.scheme == "http" and (wanted.may_be_plain or (wanted.may_be_local and _is_loopback(host)))
     if (parts.scheme != "https" and not is_local) or not host:
         raise ConfigError(f"{url} is not asked: models are brought over https only")
 
@@ -239,11 +261,11 @@ def _is_loopback(host: str) -> bool:
 
 def _verify(wanted: Wanted, part: _Part) -> None:
     with part.file.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != wanted.sha256:
+        digest = hashlib.file_digest(file, wanted.algorithm).hexdigest()
+    if digest != wanted.digest:
         raise ModelError(
-            f"{wanted.url} is not the file that is meant: its SHA-256 is {digest}, not {wanted.sha256}; nothing "
-            "was kept"
+            f"{wanted.url} is not the file that is meant: its {_NAMES[wanted.algorithm]} is {digest}, "
+            f"not {wanted.digest}; nothing was kept"
         )
 
 
@@ -256,6 +278,23 @@ def _tag(answer: HTTPResponse) -> str:
 def _usable(tag: str) -> str:
     """Give a tag that may stand in a request; empty where it may not."""
     return tag if len(tag) < _MOST_TAG and tag.isascii() and tag.isprintable() else ""
+
+
+def retry_after(header: str, now: float | None = None) -> float:
+    """Give the seconds that a server asks to be left alone for (RFC 9110, section 10.2.3); 0: it does not say.
+
+    Args:
+        header: Value of ``Retry-After``: seconds, or a date.
+        now: Seconds since 1970; by default the system's clock.
+    """
+    text = header.strip()
+    if text.isdecimal() and len(text) < 10:  # noqa: PLR2004 - digits
+        return min(float(text), MOST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(0.0, moment - (time.time() if now is None else now)), MOST_RETRY_AFTER)
 
 
 def _promised(answer: HTTPResponse) -> int | None:

@@ -24,6 +24,8 @@ class UnavailableError(EdgecamError):
     """Something outside is not there now (camera, broker, daemon): back off, retry, say degraded."""
 
     exit_code = 69
+    retry_after: float = 0.0
+    """Seconds that the other side asked to be left alone for; 0: it did not say."""
 
 
 class UnsupportedError(EdgecamError):

@@ -82,6 +82,19 @@ def _temperature() -> float | None:
     return max(readings, default=None)
 
 
+def peak_memory() -> float | None:
+    """Give the peak of this process's resident memory in MB; None where /proc does not tell.
+
+    Not getrusage: its figure begins with that of the process that started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 / 1e6 if found else None
+
+
 def _throttled() -> tuple[str, ...] | None:
     try:
         bits = int(THROTTLED.read_text(encoding="ascii"), 16)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from appliance.config import MessagingSettings, runtime_socket
+from appliance.config import MessagingSettings, Settings, runtime_socket
 from appliance.core.clock import SystemClock, read_boot_id
 from appliance.core.errors import ConfigError, EdgecamError
 from appliance.core.events import Event, LabelChange
@@ -33,13 +33,17 @@ from appliance.daemon.systemd import Notifier
 from appliance.daemon.tuned import find_stored
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
-from appliance.inference.climbing import AnyClimbing, ClimbingDetector
+from appliance.inference.climbing import AnyClimbing
 from appliance.inference.ladder import open_climbing_model
 from appliance.inference.running import Refusal
-from appliance.inference.shared import DetectorHandle, SharedDetector
+from appliance.inference.shared import SharedDetector
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
+
+if TYPE_CHECKING:
+    from appliance.daemon.fleet import FleetModels
+    from appliance.updates.updater import Updater
 
 START_MARGIN = 60.0  # seconds for the rest of the start, beside loading a model
 CLOSE_WITHIN = 3.0  # seconds for the models, and for the last of them some more
@@ -67,7 +71,7 @@ class App:
         self._console = None if is_journal_read() else Console()
         self._supervisor = Supervisor(self._board, self._notifier)
         self._chains: dict[str, Chain] = {}
-        self._climbers: list[AnyClimbing] = []
+        self._climbers: list[Any] = []
         self._is_waiting = False
         self._is_starting = True
 
@@ -132,7 +136,8 @@ class App:
         cv2.setNumThreads(1)  # a camera's frames come one after the other: more threads only cost
         device = self._settings.device
         stored = find_stored(self._settings.model, device.state_dir, self._tell_info)
-        models = self._open_models(stored.preference)
+        fleet = self._find_fleet()
+        models = self._open_best(fleet, stored.preference)
         self._messaging = Messaging(
             device_id=device.resolved_id(),
             settings=self._messaging_settings(stack),
@@ -178,11 +183,11 @@ class App:
         self._supervisor.add(*stored.workers, *outputs.workers)
         self._supervisor.add(*(chain.pipeline for chain in self._chains.values()))
         self._supervisor.add(*(chain.camera for chain in self._chains.values()))
-        self._supervisor.add(*self._obey())  # last: it stops first
+        updater = self._updater(fleet, server)
+        self._supervisor.add(*(() if updater is None else (updater,)))
+        self._supervisor.add(*self._obey(fleet, updater))  # last: it stops first
 
-    def _build_chains(
-        self, models: dict[str, AnyClimbing | DetectorHandle], publish: Callable[[Message], None]
-    ) -> None:
+    def _build_chains(self, models: dict[str, Any], publish: Callable[[Message], None]) -> None:
         run = os.urandom(3).hex()
         for name, model in models.items():
             self._chains[name] = build_chain(
@@ -198,7 +203,7 @@ class App:
                 tell=self._tell,
             )
 
-    def _obey(self) -> tuple[Worker, ...]:
+    def _obey(self, fleet: "FleetModels | None", updater: "Updater | None") -> tuple[Worker, ...]:
         """Take commands where the owner allows them; give the worker for that."""
         if not self._settings.messaging.commands:
             return ()
@@ -207,6 +212,8 @@ class App:
         control = build_control(
             self._chains,
             self._settings,
+            model=lambda: self._settings.model if fleet is None else fleet.model,
+            fleet=updater,
             publish=self._messaging.publish,
             replay=self._messaging.replay,
             restart=self._restart if self._notifier.is_heard else None,
@@ -218,8 +225,34 @@ class App:
         self.is_to_restart = True
         self._asked.end()
 
-    def _open_models(self, preferred: Preference | None) -> dict[str, AnyClimbing | DetectorHandle]:
-        """Open a model for every enabled camera, one for all where it is a detector; they live as long as we do."""
+    def _find_fleet(self) -> "FleetModels | None":
+        """Give what takes models from a fleet, where the configuration names one; its types take memory."""
+        if not self._settings.fleet.url:
+            return None
+        from appliance.daemon.fleet import FleetModels  # noqa: PLC0415
+
+        return FleetModels(self._settings, self._clock, read_boot_id())
+
+    def _updater(self, fleet: "FleetModels | None", server: Server) -> "Updater | None":
+        """Give the worker that takes models from a fleet, where there is one, and does as the owner asks."""
+        return None if fleet is None else fleet.worker(self._chains, self._messaging, server.routes)
+
+    def _open_best(self, fleet: "FleetModels | None", preferred: Preference | None) -> dict[str, Any]:
+        """Open what the configuration names, or what a fleet has put in its place."""
+        if fleet is None:
+            return self._open_models(self._settings, preferred)
+        return fleet.open(lambda settings: self._open_models(settings, None, fleet.hosted), self._is_ending)
+
+    def _open_models(
+        self, settings: Settings, preferred: Preference | None, hosted: Callable[[AnyClimbing], Any] = lambda one: one
+    ) -> dict[str, Any]:
+        """Open a model for every enabled camera, one for all where it is a detector; they live as long as we do.
+
+        Args:
+            settings: Whose ``[model]`` section names it.
+            preferred: What was measured to be the best here.
+            hosted: Gives what looks at frames in its place.
+        """
         enabled = [name for name, camera in self._settings.cameras.items() if camera.enabled]
         if not enabled:
             raise ConfigError("no camera is enabled; set enabled = true on one, or give --camera")
@@ -228,9 +261,9 @@ class App:
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
 
-        def climb(*, has_network: bool, refused: tuple[Refusal, ...] = ()) -> AnyClimbing:
+        def climb(*, has_network: bool, refused: tuple[Refusal, ...] = ()) -> Any:
             climber = open_climbing_model(
-                self._settings.model,
+                settings.model,
                 min_score=low,
                 cache=cache,
                 refused=refused,
@@ -239,16 +272,17 @@ class App:
                 on_open=self._ask_for_time,
                 is_ending=self._is_ending,
             )
-            self._climbers.append(climber)
-            return climber
+            model = climber if has_network else hosted(climber)
+            self._climbers.append(model)
+            return model
 
         own = [name for name in enabled if self._settings.cameras[name].kind == "imx500"]
-        models: dict[str, AnyClimbing | DetectorHandle] = {name: climb(has_network=True) for name in own}
+        models: dict[str, Any] = {name: climb(has_network=True) for name in own}
         others = [name for name in enabled if name not in own]
         refused: tuple[Refusal, ...] = ()
         for name in others:
             model = climb(has_network=False, refused=refused)
-            if isinstance(model, ClimbingDetector) and len(others) > 1:
+            if model.manifest.task == "detect" and len(others) > 1:
                 shared = SharedDetector(model)
                 self._supervisor.add(shared)
                 return models | {each: shared.handle(each) for each in others}

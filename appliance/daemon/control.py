@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from appliance.config import Settings
+from appliance.config import ModelSettings, Settings
 from appliance.core.errors import ConfigError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.message import Message
 from appliance.daemon.chain import Chain
 from appliance.daemon.model_check import check_model
+from appliance.daemon.wishing import Asked, ask
 from appliance.diagnostics.picture import encode_jpeg
 from appliance.messaging.commands import Outcome
 from appliance.messaging.orders import Order
 from appliance.messaging.payloads import settings_message
+from appliance.updates.wishes import Wish
 
 PICTURE_WITHIN: Final = 5.0  # seconds for the next frame
 
@@ -27,13 +29,15 @@ class Powers:
     Attributes:
         replay: Sends again what the broker had, for a generation and two numbers; gives how many.
         restart: Ends the daemon so that it is started again; None: nobody would.
-        check_model: Checks the installed model; ends early when the event is set.
+        check_model: Checks the model in service; ends early when the event is set.
+        fleet: The worker that takes models from a fleet; None: there is no fleet.
         encode: Makes a JPEG of a frame; None: the owner does not allow pictures.
     """
 
     replay: Callable[[str, int, int], int]
     restart: Callable[[], None] | None
     check_model: Callable[[threading.Event], Mapping[str, Any]]
+    fleet: Asked | None
     encode: Callable[[Frame], bytes] | None
 
 
@@ -41,6 +45,8 @@ def build_control(
     chains: Mapping[str, Chain],
     settings: Settings,
     *,
+    model: Callable[[], ModelSettings],
+    fleet: Asked | None,
     publish: Callable[[Message], None],
     replay: Callable[[str, int, int], int],
     restart: Callable[[], None] | None,
@@ -50,6 +56,8 @@ def build_control(
     Args:
         chains: The cameras' chains by name.
         settings: The whole configuration.
+        model: Gives the ``[model]`` section that names what is in service.
+        fleet: See `Powers`.
         publish: Takes a message; never blocks.
         replay: See `Powers`.
         restart: See `Powers`.
@@ -57,7 +65,8 @@ def build_control(
     powers = Powers(
         replay=replay,
         restart=restart,
-        check_model=partial(check_model, settings.model),
+        check_model=lambda stop: check_model(model(), stop),
+        fleet=fleet,
         encode=encode_jpeg if settings.messaging.pictures else None,
     )
     return Control(chains, publish=publish, powers=powers, least_score=settings.tracking.least_score)
@@ -89,6 +98,10 @@ class Control:
             "restart": self._restart,
             "replay": self._replay,
             "model-check": self._check_model,
+            "fleet-check": partial(self._ask, Wish.CHECK),
+            "model-update": partial(self._ask, Wish.UPDATE),
+            "model-rollback": partial(self._ask, Wish.ROLLBACK),
+            "model-pin": self._pin,
         }
 
     def perform(self, order: Order, stop: threading.Event) -> Outcome:
@@ -142,6 +155,14 @@ class Control:
 
     def _check_model(self, _: Mapping[str, Any], stop: threading.Event) -> Outcome:
         return Outcome(self._powers.check_model(stop))
+
+    def _pin(self, fields: Mapping[str, Any], stop: threading.Event) -> Outcome:
+        return self._ask(Wish.PIN if fields["on"] else Wish.UNPIN, fields, stop)
+
+    def _ask(self, wish: Wish, _: Mapping[str, Any], stop: threading.Event) -> Outcome:
+        if self._powers.fleet is None:
+            raise UnsupportedError("this device takes no models from a fleet; its owner may set [fleet] url")
+        return Outcome(ask(self._powers.fleet, wish, stop))
 
     def _chain(self, fields: Mapping[str, Any]) -> Chain:
         chain = self._chains.get(fields["camera"])

@@ -12,6 +12,7 @@ import numpy as np
 from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
+from appliance.core.manifest import ModelManifest
 from appliance.core.metrics import RollingFigures
 from appliance.core.worker import Pulse
 from appliance.messaging.payloads import ModelInfo
@@ -38,6 +39,10 @@ class Looking(Protocol):
     @property
     def digest(self) -> str:
         """SHA-256 of the weights that have looked at the last frame."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is."""
 
     @property
     def last_inference_ms(self) -> float:
@@ -144,9 +149,10 @@ class FramePipeline(ABC):
         """
 
     def _in_service(self) -> ModelInfo:
-        """Give what messages say of the model that has looked at the last frame: another file may have taken over."""
-        if self._opened.digest != self._model.digest:
-            self._model = replace(self._model, digest=self._opened.digest)
+        """Give what messages say of the model that has looked at the last frame: another may be there by now."""
+        version, digest = self._opened.manifest.version, self._opened.digest
+        if (version, digest) != (self._model.version, self._model.digest):
+            self._model = replace(self._model, version=version, digest=digest)
         return self._model
 
     @abstractmethod

@@ -118,6 +118,7 @@ def _announcer(
         has_commands=settings.messaging.commands,
         has_pictures=settings.messaging.pictures,
         can_restart=can_restart,
+        has_fleet=bool(settings.fleet.url),
     )
     return Announcer(
         facts=facts,

@@ -2,7 +2,8 @@
 
 ``GET /v1/status`` gives one object. ``GET /v1/events?after=N&follow=1`` gives one JSON object a line; with
 ``follow`` the answer goes on until the client hangs up or the daemon stops, with an empty line every few seconds when
-nothing happens: a client that hears nothing for longer knows that something is wrong.
+nothing happens: a client that hears nothing for longer knows that something is wrong. Parts that are there only with
+some configurations bring routes of their own: ``GET /v1/model``, ``POST /v1/model/check``.
 """
 
 import json
@@ -42,12 +43,16 @@ class Server:
         status: Gives the answer to ``/v1/status``; called from the server's threads.
         feed: The events for ``/v1/events``.
         keep_alive: Seconds without an event after which a follower gets an empty line.
+
+    Attributes:
+        routes: Further answers by method and path, set before `run`; called from the server's threads.
     """
 
     def __init__(
         self, path: Path, status: Callable[[], Mapping[str, Any]], feed: Feed, *, keep_alive: float = KEEP_ALIVE
     ) -> None:
         self.name = "http"
+        self.routes: dict[str, Callable[[], Mapping[str, Any]]] = {}
         self.pulse = Pulse(limit=30.0)
         self.path = path
         self._status = status
@@ -83,6 +88,7 @@ class Server:
             self.open()
         server, self._server = self._server, None
         assert server is not None  # noqa: S101 - `open` made it or raised
+        server.routes = self.routes
         with server:
             while not stop.is_set():
                 server.handle_request()
@@ -147,6 +153,7 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         keep_alive: float,
     ) -> None:
         self.status, self.feed, self.stop, self.keep_alive = status, feed, stop, keep_alive
+        self.routes: Mapping[str, Callable[[], Mapping[str, Any]]] = {}
         self._refused: deque[socket.socket] = deque()
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__(path, _Handler)
@@ -194,7 +201,30 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/v1/events":
             self._events(parse_qs(parts.query))
         else:
-            self._answer(404, {"error": f"nothing at {parts.path}; known: /v1/status, /v1/events"})
+            self._route(f"GET {parts.path}")
+
+    def do_POST(self) -> None:
+        if not self.server.routes:  # nobody has anything to be asked for
+            self.send_error(501, "Unsupported method ('POST')")
+            return
+        if (
+            self.headers.get("Content-Length", "0") != "0"
+        ):  # none takes a body, and one unread would be the next request
+            self.close_connection = True
+            self._answer(413, {"error": "nothing here takes a body"})
+            return
+        self._route(f"POST {urlsplit(self.path).path}")
+
+    def _route(self, wanted: str) -> None:
+        answer = self.server.routes.get(wanted)
+        if answer is None:
+            known = ["GET /v1/status", "GET /v1/events", *self.server.routes]
+            self._answer(404, {"error": f"nothing at {wanted}; known: {', '.join(known)}"})
+            return
+        try:
+            self._answer(200, answer())
+        except UnavailableError as error:
+            self._answer(503, {"error": str(error)})
 
     def _answer(self, status: int, body: Mapping[str, Any]) -> None:
         content = json.dumps(body).encode() + b"\n"

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -76,6 +76,7 @@ class Commands:
         inbox: Where commands come in.
         performer: Who does them.
         post: The way out.
+        reserved: What other systems' topics begin with: no answer goes there.
         clock: Monotonic seconds.
     """
 
@@ -88,10 +89,12 @@ class Commands:
         inbox: Inbox,
         performer: Performer,
         post: Post,
+        reserved: Sequence[str] = (),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.pulse = Pulse(limit=SLOWEST + 60.0)
         self._root = topics.root(device_id)
+        self._reserved = ("edgecam/", "$", "homeassistant/", *reserved)
         self._inbox, self._performer, self._post, self._clock = inbox, performer, post, clock
         self._remembered: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         self._tokens, self._filled_at = float(BURST), clock()
@@ -180,14 +183,15 @@ class Commands:
         payload = self._post.render(Message(topics.CMD, body))
         wanted = received.response_topic
         if wanted and self._may_answer_at(wanted):
-            self._post.post(Parcel(wanted, payload, 1, is_whole_topic=True, correlation=received.correlation))
+            correlation = received.correlation
+            self._post.post(Parcel(wanted, payload, 1, is_whole_topic=True, correlation=correlation, is_answer=True))
             return
         topic = topics.result(name, identity)
         self._post.post(Parcel(topic, payload, 1, correlation=received.correlation))
 
     def _may_answer_at(self, topic: str) -> bool:
         """Tell whether a sender may have an answer there: never where it would look like a device's own message."""
-        return len(topic) <= MOST_TOPIC and not topic.startswith(("edgecam/", "$", "homeassistant/"))
+        return len(topic) <= MOST_TOPIC and not topic.startswith(self._reserved)
 
     def _is_within_rate(self) -> bool:
         now = self._clock()

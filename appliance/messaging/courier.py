@@ -102,6 +102,7 @@ class Courier:
             pacer=pacer,
             clock=clock,
             board=board,
+            resend_window=settings.resend_window if settings.replay_window else 0.0,
         )
         self._gen = ""
         self._staged: list[Draft] = []

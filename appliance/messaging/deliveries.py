@@ -75,6 +75,16 @@ class Deliveries:
         with self._transaction():
             return self._recall(*keys)
 
+    def lately(self, seconds: float) -> set[int]:
+        """Give keys that the broker has, queued within so many seconds before the newest message, in the same boot."""
+        return self._shelf.kept_lately(int(seconds * 1e9))
+
+    def wait_again(self, keys: Collection[int]) -> None:
+        """Have those of some messages that the broker had, and that are kept, be sent again."""
+        with self._transaction():
+            for run in gaps.runs_of(keys):
+                self._recall(*run)
+
     def arrived(self, gen: str, upto: int, missing: Collection[Run]) -> tuple[int, int]:
         """Take a subscriber's word that it has all messages up to a number but for those that are missing.
 

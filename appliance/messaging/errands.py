@@ -28,6 +28,8 @@ class Errands:
         self._note_at = 0.0
         self._resend_after = RESEND_AFTER
         self._resend_at = 0.0
+        self._is_link_new = False
+        self._is_first_link = True
 
     @property
     def waiting(self) -> int:
@@ -35,8 +37,15 @@ class Errands:
         return len(self._arrived)
 
     def take(self, news: Sequence[News]) -> None:
-        """Take in what happened on the link: on a new connection all is sent again that nobody said had arrived."""
-        if any(isinstance(item, LinkUp) for item in news) and self._outbox.deliveries.is_end_to_end:
+        """Take in what happened on the link.
+
+        On a new connection that is sent again which the broker acknowledged last, and may not have passed on before it
+        was killed; end to end, all that nobody said had arrived.
+        """
+        if not any(isinstance(item, LinkUp) for item in news):
+            return
+        self._is_link_new = not self._outbox.deliveries.is_end_to_end
+        if self._outbox.deliveries.is_end_to_end:
             self._feeder.acknowledged.clear()
             self._outbox.deliveries.retake()
             self._resend_after = RESEND_AFTER
@@ -47,6 +56,9 @@ class Errands:
         Raises:
             StorageError: The outbox cannot be read or written.
         """
+        if self._is_link_new:
+            self._is_link_new = False
+            self._look_back()
         for request in requests:
             match request:
                 case Replay():
@@ -63,6 +75,15 @@ class Errands:
         if self._note_at and now >= self._note_at:
             self._note_arrived(now)
         self._resend(now)
+
+    def _look_back(self) -> None:
+        keys = self._feeder.lately.again()
+        if self._is_first_link and not self._outbox.ended_well:
+            keys |= self._outbox.deliveries.lately(self._feeder.lately.window)
+        self._is_first_link = False
+        if keys:
+            self._outbox.deliveries.wait_again(keys)
+            self._feeder.send_again(keys)
 
     def _replay(self, request: Replay) -> None:
         self._outbox.acknowledge(self._feeder.acknowledged)

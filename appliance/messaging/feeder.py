@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from appliance.core.clock import Clock, Stamp
@@ -11,6 +11,7 @@ from appliance.core.errors import StorageError
 from appliance.core.health import HealthBoard, HealthState
 from appliance.messaging import payloads, reasons, topics
 from appliance.messaging.holds import Holds
+from appliance.messaging.lately import Lately
 from appliance.messaging.outbox import Outbox
 from appliance.messaging.pacing import Pacer
 from appliance.messaging.parcels import Answer, Link, LinkClosing, LinkDown, LinkUp, News, Parcel
@@ -50,6 +51,7 @@ class Feeder:
         pacer: How fast the backlog goes.
         clock: The clock.
         board: Where refusals are reported, as ``delivery``.
+        resend_window: What the broker acknowledged so many seconds before a connection was lost may be needed again.
         monotonic: The clock for waits, in seconds.
 
     Attributes:
@@ -57,6 +59,7 @@ class Feeder:
         acknowledged_at: Monotonic second of the first of them.
         is_closing: The link is about to stop.
         counts: Messages acknowledged, refused, sent again, and given up because the broker never took them.
+        lately: What the broker acknowledged last.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Feeder:
         pacer: Pacer,
         clock: Clock,
         board: HealthBoard,
+        resend_window: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.acknowledged: set[int] = set()
@@ -77,6 +81,7 @@ class Feeder:
         self.counts = dict.fromkeys(("acknowledged", "refused", "resent", "given_up"), 0)
         self._root, self._outbox, self._link = root, outbox, link
         self._inflight, self._pacer, self._clock, self._board = inflight, pacer, clock, board
+        self.lately = Lately(resend_window, monotonic)
         self._monotonic = monotonic
         self._holds = Holds(monotonic)
         self._epoch = 0
@@ -139,6 +144,7 @@ class Feeder:
         """Note that the outbox is another file: answers to what was sent from the old one count no more."""
         self._epoch += 1
         self.acknowledged.clear()
+        self.lately.forget()
         self._tried.clear()
         self._hopeless.clear()
         self._suspects.clear()
@@ -175,6 +181,12 @@ class Feeder:
         """Send all that the outbox holds from this number on, at the pace of a backlog."""
         self._boundary = self._live = self._newest()
         self._go_back(seq)
+
+    def send_again(self, seqs: Collection[int]) -> None:
+        """Send these once more, which the broker had and which wait again, at the pace of a backlog."""
+        self.acknowledged.difference_update(seqs)
+        self._note_tried(seqs)
+        self.look_from(min(seqs))
 
     def storage_works(self) -> None:
         """Note that the outbox can be written again: gap records that could not be sealed may go now."""
@@ -345,6 +357,7 @@ class Feeder:
         if not self.acknowledged:
             self.acknowledged_at = self._monotonic()
         self.acknowledged.add(seq)
+        self.lately.acknowledged(seq)
         self.counts["acknowledged"] += 1
         again = self._holds.accepted(seq, topic)
         if again is not None:

@@ -33,25 +33,29 @@ class Inbox:
 
     Args:
         most: How many may wait.
+        keeps_newest: Where there is no room the oldest message goes, not the new one.
 
     Attributes:
         taken: Messages that found room.
-        dropped: Messages that found none, or were too large.
+        dropped: Messages that found none or lost it, or were too large.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
+    def __init__(self, most: int = MOST_WAITING, *, keeps_newest: bool = False) -> None:
         self.taken = 0
         self.dropped = 0
-        self._most = most
+        self._most, self._keeps_newest = most, keeps_newest
         self._changed = threading.Condition()
         self._waiting: deque[Received] = deque()
 
     def put(self, received: Received) -> bool:
         """Take a message in; False when there is no room or it is too large: it is dropped and counted."""
         with self._changed:
-            if len(self._waiting) >= self._most or len(received.payload) > MOST_BYTES:
-                self.dropped += 1
+            is_full, is_large = len(self._waiting) >= self._most, len(received.payload) > MOST_BYTES
+            self.dropped += is_full or is_large
+            if is_large or (is_full and not self._keeps_newest):
                 return False
+            if is_full:
+                self._waiting.popleft()
             self._waiting.append(received)
             self.taken += 1
             self._changed.notify()

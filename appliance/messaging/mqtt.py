@@ -1,5 +1,6 @@
 """One connection to a broker; with `client` the only module that speaks to paho."""
 
+import logging
 import queue
 import struct
 import threading
@@ -33,6 +34,7 @@ MOST_PACKET_BYTES: Final = 268_435_455  # MQTT 5, section 2.1.4
 MOST_RECEIVING: Final = 16  # messages of other clients that the broker may send us before the first is acknowledged
 
 _NO_RETAIN: Final = 0x9A
+_logger = logging.getLogger(__name__)
 _FRAME_BYTES: Final = 9  # of PUBLISH at the most: fixed header, topic's length, packet identifier
 _BLAMING: Final = frozenset({0x81, 0x82, 0x90, 0x93, 0x95, 0x99})  # DISCONNECT codes that speak of what was sent
 
@@ -297,6 +299,8 @@ class Conversation:
     def _answer(self, parcel: Parcel, code: int) -> None:
         if parcel.ticket:
             self.answers.append((parcel.ticket, code))
+        elif code >= reasons.REFUSED and parcel.is_answer:
+            _logger.warning("the broker refuses the answer to a command at %s", parcel.topic)
         elif code >= reasons.REFUSED:
             self.state_refusals.append((parcel.topic, code))
 

@@ -57,6 +57,10 @@ ORDERS: Final[Mapping[str, Mapping[str, Field]]] = {
     "restart": {},
     "replay": {"gen": Field("a generation: 16 hexadecimal digits", _GEN, is_needed=False), "from": _SEQ, "to": _SEQ},
     "model-check": {},
+    "fleet-check": {},
+    "model-update": {},
+    "model-rollback": {},
+    "model-pin": {"on": Field("true or false")},
 }
 """The commands by name, and their fields."""
 

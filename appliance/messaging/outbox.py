@@ -52,6 +52,7 @@ class Outbox:
 
     Attributes:
         declared_lost: Messages that never had a row, since the start.
+        ended_well: It was closed in good order before it was opened now.
         relief: What helps when the disk is full.
         deliveries: What the broker has.
         rescued: What became of a corrupt outbox.
@@ -69,6 +70,7 @@ class Outbox:
         is_end_to_end: bool = False,
     ) -> None:
         self.declared_lost = 0
+        self.ended_well = True
         self._settings = settings
         self._path = path
         self._device_id, self._boot_id = device_id, boot_id
@@ -371,7 +373,8 @@ class Outbox:
             self._losses.waiting = {key for (key,) in records if any(self._kept.between(key, key))}
             end = self._db.rows("SELECT value FROM meta WHERE key='end'")
             self._db.change("INSERT OR REPLACE INTO meta VALUES('end', 'none')")
-            if end == [("none",)]:
+            self.ended_well = end != [("none",)]
+            if not self.ended_well:
                 self._losses.note_restart(self._settings.seconds_per_commit)
 
     def _encoded(self, draft: Draft) -> tuple[bytes, str]:

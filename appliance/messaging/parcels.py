@@ -27,6 +27,7 @@ class Parcel:
         is_whole_topic: `topic` is all of it, not below the device's root: an answer, a discovery message.
         correlation: Of an answer: what its question carried.
         is_backlog: Of a numbered message: it waited, and goes after those that did not.
+        is_answer: To a command, where its sender wished it: that it is refused there is the sender's affair.
     """
 
     topic: str
@@ -40,6 +41,7 @@ class Parcel:
     is_whole_topic: bool = False
     correlation: bytes | None = None
     is_backlog: bool = False
+    is_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from appliance.messaging.boots import Boots
 from appliance.messaging.database import Database
 from appliance.messaging.gaps import Run
 from appliance.messaging.kept import LAST_KEY, SETTLED, Kept, KeptRun
+from appliance.messaging.lately import MOST_LATELY
 from appliance.messaging.payloads import nanoseconds
 from appliance.messaging.rows import SYNCED, Draft, Row, checksum
 
@@ -108,6 +109,15 @@ class Shelf:
         kept = self._kept.carve(first, last)
         self.waiting += gaps.count(kept)
         return gaps.merge([*kept, *self.taken.carve(first, last)])
+
+    def kept_lately(self, span_ns: int) -> set[int]:
+        """Give the keys of rows that the broker has, queued within `span_ns` before the newest row, in its boot."""
+        newest = self._db.rows("SELECT seq, boot, mono_ns FROM outbox ORDER BY seq DESC LIMIT ?", MOST_LATELY)
+        if not newest or span_ns <= 0:
+            return set()
+        _, last_boot, last_ns = newest[0]
+        near = [seq for seq, boot, mono_ns in newest if boot == last_boot and last_ns - mono_ns <= span_ns]
+        return {seq for seq in near if not any(self._kept.between(seq, seq))}
 
     def unsettled(self, first: int, last: int) -> list[Run]:
         """Give the keys, of those from `first` to `last`, of rows that the broker has and that may be needed again."""

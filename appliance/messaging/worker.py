@@ -136,6 +136,8 @@ class _Broker:
         self._timekeeper = Timekeeper(clock)
         self._renderer = Renderer(device_id, boot_id, clock, self._timekeeper)
         self._commands: Commands | None = None
+        prefixes = (settings.homeassistant.prefix, settings.frigate.prefix, settings.onvif.prefix or device_id)
+        self._foreign = tuple(f"{prefix}/" for prefix in prefixes)
         self._inlet = Inlet()
         self._link = MqttLink(device_id=device_id, settings=settings, board=board, listener=self._inlet)
         self._courier = Courier(
@@ -179,7 +181,9 @@ class _Broker:
         from appliance.messaging.commands import Commands  # noqa: PLC0415 - only for who allows commands
 
         inbox = Inbox()
-        self._commands = Commands(device_id=self._device_id, inbox=inbox, performer=performer, post=self)
+        self._commands = Commands(
+            device_id=self._device_id, inbox=inbox, performer=performer, post=self, reserved=self._foreign
+        )
         self._link.subscribe(self._commands.pattern, inbox)
         return (self._commands,)
 

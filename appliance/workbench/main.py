@@ -10,9 +10,12 @@ from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.convert import convert
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.fleet import fleet
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
+from appliance.workbench.publish import publish
 from appliance.workbench.quantize import quantize
+from appliance.workbench.rollout import rollout
 from appliance.workbench.schemas import schemas
 from appliance.workbench.train import train
 
@@ -20,10 +23,25 @@ from appliance.workbench.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make, quantize, convert and measure models on a workstation, and audit deliveries, with the device's own code."""
+    """Make, convert, measure and publish models on a workstation, and audit deliveries, with the device's own code."""
 
 
-for command in (audit, bundle, card, compare, convert, evaluate, golden, prune, quantize, schemas, train):
+for command in (
+    audit,
+    bundle,
+    card,
+    compare,
+    convert,
+    evaluate,
+    fleet,
+    golden,
+    prune,
+    publish,
+    quantize,
+    rollout,
+    schemas,
+    train,
+):
     workbench.add_command(command)
 
 

@@ -21,7 +21,7 @@ from appliance.workbench.evaluate import Dataset, read_frame
 from appliance.workbench.ledger import Ledger
 from appliance.workbench.progress import with_progress
 from appliance.workbench.quantizer import Calibration, Quantizer, Scheme
-from appliance.workbench.ranges import read_ranges
+from appliance.workbench.ranges import STEPS, read_ranges
 from appliance.workbench.search import Bounds, Choice, find_smallest
 
 MOST_SHARE: Final = 0.5  # of the float model's file: a quantized one that is larger is not worth its errors
@@ -43,6 +43,7 @@ class Order:
         ranges: File of the ranges that were learned in training, in place of a calibration; None: there is none.
         equalise: Make neighbouring convolutions' weights of alike size first.
         correct_biases: Take off the biases by what 8 bits shift the means.
+        steady: Round ranges up to a grid, so that another calibration gives nearly the same file.
         calibrate_on: How many pictures, at most.
         limit: Only the first so many pictures judge; None: all.
         quick: So many of them judge during the search.
@@ -59,6 +60,7 @@ class Order:
     ranges: Path | None = None
     equalise: bool = False
     correct_biases: bool = False
+    steady: bool = False
     calibrate_on: int = 64
     limit: int | None = None
     quick: int = 100
@@ -240,10 +242,14 @@ def _fit(quantizer: Quantizer, inputs: Sequence[NDArray[Any]], order: Order, loc
     """Give the quantizer its ranges and what else is ordered; tell pairs equalised, and biases corrected."""
     if order.ranges:
         quantizer.take_ranges(read_ranges(order.ranges, located.sha256))
+        if order.steady:
+            quantizer.round_ranges()
         return 0, 0
     equalised = quantizer.equalise() if order.equalise else 0
     for _ in with_progress(quantizer.calibrate(inputs, order.calibration), "calibrating", -(-len(inputs) // 4)):
         pass
+    if order.steady:
+        quantizer.round_ranges()
     corrected = 0
     if order.correct_biases:
         chosen = inputs[:CORRECTED_ON]
@@ -286,6 +292,8 @@ def _about(order: Order, located: LocatedModel, dataset: Dataset, files: Sequenc
         more["equalise"] = True
     if order.correct_biases:
         more["correct_biases"] = CORRECTED_ON
+    if order.steady:
+        more["steady"] = STEPS
     return {
         "model": located.sha256,
         "scheme": order.scheme,

@@ -45,6 +45,9 @@ _WORST = 15  # nodes and tensors shown in the table; --json gives all
 )
 @click.option("--equalise", is_flag=True, help="Make neighbouring convolutions' weights of alike size first.")
 @click.option("--correct-biases", is_flag=True, help="Take off the biases by what 8 bits shift the means.")
+@click.option(
+    "--steady", is_flag=True, help="Round ranges to a grid: calibrating anew changes little, its delta is small."
+)
 @click.option("--calibrate-on", type=click.IntRange(1), default=64, show_default=True, help="Pictures, at most.")
 @click.option("--quick", type=click.IntRange(1), default=100, show_default=True, help="Pictures during the search.")
 @click.option("--limit", type=click.IntRange(1), help="Judge on the first so many pictures only.")

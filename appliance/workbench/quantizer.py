@@ -33,6 +33,7 @@ from appliance.inference.runtimes.onnx_file import without_weight_inputs
 from appliance.workbench.biases import beside, with_biases
 from appliance.workbench.equalisation import equalise
 from appliance.workbench.noise import decibels, outputs_sqnr
+from appliance.workbench.ranges import rounded
 
 Scheme = Literal["u8s8", "s8s8", "u8s7"]
 Calibration = Literal["minmax", "entropy", "percentile"]
@@ -164,6 +165,20 @@ class Quantizer:
         if missing := sorted(made - set(known)):
             raise ModelError(f"{self._name} has tensors without a range: {', '.join(missing[:5])}; train it again")
         pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in known.items()}
+        self._ranges = TensorsData(CalibrationMethod.MinMax, pairs)
+
+    def round_ranges(self) -> None:
+        """Round the ranges up to a grid, see `ranges.rounded`; to be done after they are learned.
+
+        Raises:
+            ModelError: They are not.
+        """
+        if self._ranges is None:
+            raise ModelError(f"{self._name} was not calibrated: its ranges cannot be rounded")
+        pairs = {}
+        for name, tensor in self._ranges.data.items():
+            low, high = rounded(*(float(np.ravel(end)[0]) for end in tensor.range_value))
+            pairs[name] = (np.float32(low), np.float32(high))
         self._ranges = TensorsData(CalibrationMethod.MinMax, pairs)
 
     def correct_biases(self, pictures: Sequence[Tensor]) -> Iterator[int]:

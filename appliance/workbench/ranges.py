@@ -1,4 +1,4 @@
-"""The ranges of a network's activations that were learned in training, in a JSON file beside its weights."""
+"""The ranges of a network's activations: those learned in training, in a JSON file beside its weights; and rounded."""
 
 import hashlib
 import json
@@ -11,7 +11,11 @@ from appliance.core.errors import ConfigError
 from appliance.core.files import write_atomically
 
 RANGES_NAME: Final = "ranges.json"
+STEPS: Final = 3
+"""Of the grid that ranges are rounded up to, to the doubling: each is at most 26 % larger than it was."""
+
 _VERSION = 1
+_ALMOST = 1e-6  # of a step: what lies on the grid stays there
 _MOST_BYTES = 8 << 20
 
 
@@ -57,3 +61,18 @@ def read_ranges(path: Path, model: str) -> dict[str, tuple[float, float]]:
     if owner != model:
         raise ConfigError(f"{path} belongs to other weights; give the one beside the model's file")
     return ranges
+
+
+def rounded(low: float, high: float) -> tuple[float, float]:
+    """Give a range whose ends lie on a grid, outside of the old ones. Pure.
+
+    A calibration with other pictures then mostly gives the same ranges to the byte.
+    """
+    return _rounded(low), _rounded(high)
+
+
+def _rounded(value: float) -> float:
+    if value == 0.0 or not math.isfinite(value):
+        return value
+    step = math.ceil(math.log2(abs(value)) * STEPS - _ALMOST)
+    return math.copysign(2.0 ** (step / STEPS), value)

@@ -1,8 +1,8 @@
 """`make kills KILLS=200`: kill -9 of the daemon and of the broker, in random order, while events flow.
 
 `edgecam run` watches squares that come and go; `edgecam-workbench audit` listens with a session of its own, loses its
-connection with every broker, asks for what is missing, and says at the end whether anything still is. Exit status 0:
-nothing is, but what gap records name; events are in the order in which they happened.
+connection with every broker, and says at the end whether anything is missing; with --replay it asks for that meanwhile.
+Exit status 0: nothing is, but what gap records name; events are in the order in which they happened.
 """
 
 import argparse
@@ -37,10 +37,17 @@ class Rampage:
         seed: Of the order and of the pauses.
         keeps_sessions: The broker writes down each change, so that sessions outlive it; else it forgets all.
         is_end_to_end: The audit tells the daemon what arrived, and the daemon waits for that.
+        asks: The audit asks for what is missing.
     """
 
     def __init__(
-        self, directory: Path, seed: int, *, keeps_sessions: bool = False, is_end_to_end: bool = False
+        self,
+        directory: Path,
+        seed: int,
+        *,
+        keeps_sessions: bool = False,
+        is_end_to_end: bool = False,
+        asks: bool = False,
     ) -> None:
         self.kills = {"daemon": 0, "broker": 0}
         self._chance = random.Random(seed)
@@ -48,7 +55,7 @@ class Rampage:
         if keeps_sessions:
             store = ("persistence true", f"persistence_location {directory}/", "max_queued_messages 0")
             self.broker.configure(*store, "autosave_on_changes true", "autosave_interval 1")
-        self._options = ["--acknowledge"] if is_end_to_end else ["--replay"]
+        self._options = ["--acknowledge"] * is_end_to_end + ["--replay"] * asks
         config = write_busy_street(directory / "camera", 'ack = "end-to-end"' if is_end_to_end else "commands = true")
         self.edgecam = EdgecamProcess(directory, "--broker", self.broker.url, config=config)
         self._saved, self._ordered = directory / "saved.jsonl", directory / "ordered.jsonl"
@@ -146,6 +153,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep-sessions", action="store_true", help="a broker that writes down each change")
     parser.add_argument("--end-to-end", action="store_true", help="the audit acknowledges, and the daemon waits for it")
+    parser.add_argument("--replay", action="store_true", help="the audit asks for what is missing")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as directory:
@@ -154,6 +162,7 @@ def main() -> int:
             options.seed,
             keeps_sessions=options.keep_sessions,
             is_end_to_end=options.end_to_end,
+            asks=options.replay,
         )
         told = rampage.run(options.kills)
     is_well = told["status"] == 0 and not (told["disorder"] or told["muddled"])

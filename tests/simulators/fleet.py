@@ -1,71 +1,229 @@
-"""A fleet on a clock that is computed: real `Manners`, a broker that is there or not, nobody waits."""
+"""A fleet's repository made and signed with python-tuf's own metadata types, in a folder, and served over HTTP.
 
-import heapq
-import random
-from collections import Counter
-from collections.abc import Sequence
+It is made without any of Edgecam's code, so that what Edgecam reads is what the specification says.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
-from appliance.messaging.manners import Manners
-from appliance.messaging.reasons import Pace
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+
+TOP = ("root", "timestamp", "snapshot", "targets")
+ROLES = {"models": ["models/*/*/*", "models/*/*/golden/*", "deltas/*"], "rollout-stable": ["rollout/stable/*"]}
+
+
+def text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Fleet:
+    """A repository in a folder; `sign` writes what has changed.
+
+    Attributes:
+        now: When it is signed; what is signed expires some time after it.
+        issued: Also signed into the timestamp, when it is set.
+    """
+
+    def __init__(self, folder: Path, now: datetime | None = None) -> None:
+        self.folder, self.now, self.issued = folder, now or datetime.now(UTC), True
+        (folder / "metadata").mkdir(parents=True)
+        (folder / "targets").mkdir()
+        self.signers = {role: CryptoSigner.generate_ed25519() for role in (*TOP, *ROLES)}
+        self.targets: dict[str, dict[str, TargetFile]] = {role: {} for role in ROLES}
+        self.versions = dict.fromkeys((*TOP, *ROLES), 0)
+        self.lives = {"timestamp": 7}
+        self._sign_root()
+        self.sign()
+
+    @property
+    def root(self) -> Path:
+        """The root of trust that devices are given."""
+        return self.folder / "metadata" / "1.root.json"
+
+    def put(self, role: str, path: str, content: bytes, custom: Mapping[str, Any] | None = None) -> str:
+        """Put a file into the repository; give its digest."""
+        digest = sha256(content).hexdigest()
+        target = TargetFile.from_data(path, content, ["sha256"])
+        if custom:
+            target.unrecognized_fields["custom"] = custom
+        self.targets[role][path] = target
+        folder, _, name = path.rpartition("/")
+        place = self.folder / "targets" / folder
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{digest}.{name}").write_bytes(content)
+        return digest
+
+    def stored(self, path: str) -> Path:
+        """Give where a file lies that was put last under a path."""
+        target = next(each[path] for each in self.targets.values() if path in each)
+        folder, _, name = path.rpartition("/")
+        return self.folder / "targets" / folder / f"{target.hashes['sha256']}.{name}"
+
+    def release(self, folder: Path, counter: int, *, version: str = "", **changes: Any) -> dict[str, str]:
+        """Put a model's folder in as a release; give its selection."""
+        manifest = (folder / "manifest.toml").read_bytes()
+        name = next(line.split('"')[1] for line in manifest.decode().splitlines() if line.startswith("name"))
+        version = version or next(
+            line.split('"')[1] for line in manifest.decode().splitlines() if line.startswith("version")
+        )
+        base = f"models/{name}/{version}"
+        files = {}
+        for file in sorted(folder.rglob("*")):
+            relative = file.relative_to(folder).as_posix()
+            if file.is_file() and relative != "manifest.toml":
+                self.put("models", f"{base}/{relative}", file.read_bytes())
+                files[relative] = {"path": f"{base}/{relative}"}
+        signed = {
+            "schema": 1,
+            "name": name,
+            "version": version,
+            "counter": counter,
+            "task": "detect",
+            "metrics": {"dataset": "drawn", "pictures": 1, "figures": {"ap": 1}},
+            "licence": {"spdx": "Apache-2.0"},
+            "provenance": "a test",
+            "files": files,
+            **changes,
+        }
+        digest = self.put("models", f"{base}/manifest.toml", manifest, {"edgecam": signed})
+        return {"path": f"{base}/manifest.toml", "sha256": digest}
+
+    def roll_out(self, name: str, *choose: Mapping[str, str], **changes: Any) -> None:
+        """Put a rollout in."""
+        rollout = {
+            "schema": 1,
+            "id": f"{name}-{len(self.targets['models'])}",
+            "name": name,
+            "choose": list(choose),
+            "salt": "s",
+            "share_ppm": 1_000_000,
+            "jitter_seconds": 0,
+            **changes,
+        }
+        self.put("rollout-stable", f"rollout/stable/{name}.json", json.dumps(rollout).encode())
+
+    def sign(self, **expires: datetime) -> None:
+        """Sign all anew, the timestamp last.
+
+        Args:
+            **expires: When a role's metadata ends, in place of what is usual.
+        """
+        keys = {role: self.signers[role].public_key for role in ROLES}
+        roles = {
+            role: DelegatedRole(role, [keys[role].keyid], 1, terminating=True, paths=paths)
+            for role, paths in ROLES.items()
+        }
+        delegations = Delegations({key.keyid: key for key in keys.values()}, roles)
+        signed: dict[str, Any] = {"targets": Targets(delegations=delegations)}
+        signed |= {role: Targets(targets=dict(targets)) for role, targets in self.targets.items()}
+        for role, one in signed.items():
+            self._write(role, one, expires)
+        meta = {f"{role}.json": MetaFile(self.versions[role]) for role in signed}
+        self._write("snapshot", Snapshot(meta=meta), expires)
+        timestamp = Timestamp(snapshot_meta=MetaFile(self.versions["snapshot"]))
+        if self.issued:
+            timestamp.unrecognized_fields["x-issued"] = text(self.now)
+        self._write("timestamp", timestamp, expires)
+
+    def _sign_root(self) -> None:
+        root = Root(consistent_snapshot=True)
+        for role in TOP:
+            root.add_key(self.signers[role].public_key, role)
+        self._write("root", root, {})
+
+    def _write(self, role: str, signed: Any, expires: Mapping[str, datetime]) -> None:
+        self.versions[role] += 1
+        signed.version = self.versions[role]
+        signed.expires = expires.get(role, self.now + timedelta(days=self.lives.get(role, 365))).replace(microsecond=0)
+        metadata: Metadata[Any] = Metadata(signed)
+        metadata.sign(self.signers[role])
+        name = "timestamp.json" if role == "timestamp" else f"{signed.version}.{role}.json"
+        (self.folder / "metadata" / name).write_bytes(metadata.to_bytes())
 
 
 @dataclass
-class Fleet:
-    """So many devices that were connected for hours when their broker went away.
+class Web:
+    """What the server does.
 
     Attributes:
-        size: How many.
-        outages: From and until when the broker is away, in seconds, in order.
-        reconnect_spread: The setting.
-        until: Seconds to compute.
-        connects: Connections that the broker took, by second.
-        attempts: Those and the ones that found nobody.
+        url: Where it is.
+        asked: Path of each request.
+        sent: Bytes of bodies.
+        statuses: Answered in place of the file, by a part of its path; with the value of ``Retry-After``.
+        replaced: What is sent in place of a file, likewise.
     """
 
-    size: int
-    outages: Sequence[tuple[float, float]]
-    reconnect_spread: float = 50.0
-    until: float = 3600.0
-    connects: Counter[int] = field(default_factory=Counter)
-    attempts: Counter[int] = field(default_factory=Counter)
-    connected_at: dict[int, float] = field(default_factory=dict)
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    sent: int = 0
+    statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
+    replaced: dict[str, bytes] = field(default_factory=dict)
 
-    def run(self, seed: int) -> None:
-        """Compute it."""
-        now = -7200.0
-        manners = [
-            Manners(
-                f"camera-{number:04}",
-                reconnect_spread=self.reconnect_spread,
-                start_spread=10.0,
-                monotonic=lambda: now,
-                random_source=random.Random(seed * 1_000_003 + number),
-            )
-            for number in range(self.size)
-        ]
-        for one in manners:
-            one.connected()
-        due: list[tuple[float, int]] = []
-        up = set(range(self.size))
-        falls = [begin for begin, _ in self.outages]
-        while True:
-            next_fall = falls[0] if falls else float("inf")
-            now = min(due[0][0] if due else float("inf"), next_fall)
-            if now > self.until:
-                return
-            if now == next_fall:
-                falls.pop(0)
-                for number in sorted(up):
-                    heapq.heappush(due, (now + manners[number].wait(Pace.FLEET), number))
-                up.clear()
-                continue
-            now, number = heapq.heappop(due)
-            self.attempts[int(now)] += 1
-            if any(begin <= now < end for begin, end in self.outages):
-                heapq.heappush(due, (now + manners[number].wait(Pace.FLEET), number))
-                continue
-            manners[number].connected()
-            up.add(number)
-            self.connects[int(now)] += 1
-            self.connected_at[number] = now
+
+@contextmanager
+def served(folder: Path) -> Iterator[Web]:
+    """Serve a folder over HTTP on loopback until the end of the block."""
+    web = Web()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, directory=str(folder), **named)
+
+        def do_GET(self) -> None:
+            web.asked.append(self.path)
+            for part, (status, wait) in web.statuses.items():
+                if part in self.path:
+                    self.send_response(status)
+                    if wait:
+                        self.send_header("Retry-After", wait)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+            for part, content in web.replaced.items():
+                if part in self.path:
+                    self.send_response(200)
+                    self.send_header("Content-Type", "text/html")
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                    return
+            super().do_GET()
+
+        def copyfile(self, source: Any, outputfile: Any) -> None:
+            content = source.read()
+            web.sent += len(content)
+            outputfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    web.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()

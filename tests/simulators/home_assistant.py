@@ -79,6 +79,18 @@ _PLATFORMS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**_COMMAND, "payload_press": {"type": "string"}, "device_class": {"enum": ["restart", "identify", "update"]}},
         ["command_topic"],
     ),
+    "update": (
+        {
+            "command_topic": _TOPIC,
+            "payload_install": _TEXT,
+            "latest_version_topic": _TOPIC,
+            "latest_version_template": _TEMPLATE,
+            **dict.fromkeys(("title", "release_summary", "release_url", "entity_picture"), _TEXT),
+            "device_class": {"const": "firmware"},
+            "display_precision": {"type": "integer", "minimum": 0},
+        },
+        [],
+    ),
     "image": ({"image_topic": _TOPIC, "content_type": {"const": "image/jpeg"}}, ["image_topic"]),
 }
 

@@ -45,6 +45,17 @@ def accepted(config: dict[str, Any], refused: list[str]) -> dict[str, dict[str, 
     return entities
 
 
+def said_of_an_update(key: str, text: str) -> list[str]:
+    """Tell what of an update's state is not accepted."""
+    from homeassistant.components.mqtt.update import MQTT_JSON_UPDATE_SCHEMA
+
+    try:
+        MQTT_JSON_UPDATE_SCHEMA(json.loads(text))
+    except (vol.Invalid, ValueError) as error:
+        return [f"{key}: {text}: {error}"]
+    return []
+
+
 async def judged(config: dict[str, Any], messages: dict[str, str]) -> dict[str, Any]:
     """Give what Home Assistant makes of it."""
     hass = HomeAssistant(tempfile.mkdtemp())  # its templates ask for one
@@ -61,6 +72,11 @@ async def judged(config: dict[str, Any], messages: dict[str, str]) -> dict[str, 
         for key, component in config["components"].items()
         if "command_template" in entities.get(key, {})
     }
+    # what is installed is said in a payload of its own, and what an update says of itself has a schema
+    commands |= {key: entity["payload_install"] for key, entity in entities.items() if "payload_install" in entity}
+    for key, component in config["components"].items():
+        if component["platform"] == "update" and key in states:
+            refused += said_of_an_update(key, states[key])
     await hass.async_stop(force=True)
     return {"version": __version__, "refused": refused, "states": states, "commands": commands}
 

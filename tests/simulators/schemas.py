@@ -63,7 +63,7 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
             closed[key] = {name: _closed(one) for name, one in inner.items()}
             closed["additionalProperties"] = False
         else:
-            closed[key] = _closed(inner) if key in {"items", "additionalProperties"} else inner
+            closed[key] = _closed(inner) if key in {"items", "additionalProperties"} and inner is not False else inner
     if "examples" in schema:
         closed["enum"] = [*schema["examples"], *([None] if "null" in schema["type"] else [])]
     return closed

@@ -17,12 +17,18 @@ class TcpProxy:
     Args:
         port: On loopback.
         watch: Gives for each connection who sees what goes to `port`, and what comes from there.
+
+    Attributes:
+        mode: Of the above.
+        connections: Those that were accepted.
+        carried: Bytes that went through, both ways together.
     """
 
     def __init__(self, port: int, watch: Callable[[], tuple[Watch, Watch]] | None = None) -> None:
         self.mode = "pass"
         self._watch = watch or (lambda: (lambda _: None, lambda _: None))
         self.connections = 0
+        self.carried = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -89,6 +95,7 @@ class TcpProxy:
             while data := source.recv(65536):
                 with self._flows:
                     self._flows.wait_for(lambda: self.mode != "stall" or self._is_over)
+                    self.carried += len(data)
                 watch(data)
                 sink.sendall(data)
         for end in (source, sink):

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.simulators.broker import Mosquitto, find_mosquitto
+
+if TYPE_CHECKING:
+    from tests.simulators.fleet import Fleet, Web
 
 
 @pytest.fixture
@@ -18,3 +22,27 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(directory)
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def broker(mosquitto: Mosquitto) -> Mosquitto:
+    """The same, started."""
+    mosquitto.start()
+    return mosquitto
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> "Fleet":
+    """A fleet without releases."""
+    simulator = pytest.importorskip("tests.simulators.fleet", reason="needs tuf: make setup")
+    made: Fleet = simulator.Fleet(tmp_path / "fleet")
+    return made
+
+
+@pytest.fixture
+def web(fleet: "Fleet") -> "Iterator[Web]":
+    """Its web server."""
+    from tests.simulators.fleet import served
+
+    with served(fleet.folder) as web:
+        yield web

@@ -11,9 +11,12 @@ from typing import Any, Self
 import pytest
 
 from tests.shared_data import SHARED, needs
+from tests.simulators.bad_models import released
 from tests.simulators.broker import Mosquitto, find_mosquitto, free_port
+from tests.simulators.fleet import Fleet, Web
 from tests.simulators.home_assistant import PYTHON, needs_home_assistant
 from tests.simulators.subscriber import Subscriber
+from tests.system.fleet_device import FOOTAGE, daemon, publish, waiting
 from tests.system.process import EdgecamProcess, wait_for
 
 MODEL, WALKERS = "models/fastestdet_352_coco80.onnx", "footage/one-by-one-person-detection.mp4"
@@ -157,4 +160,32 @@ def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_tol
         with EdgecamProcess(tmp_path, config=config("false")) as edgecam:
             wait_for(lambda: not [one for one in home.states if "test_hall" in one], 30, "nothing of the device")
             assert edgecam.stop() == 0
+    assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"
+
+
+@needs(FOOTAGE)
+@pytest.mark.timeout(600)
+def test_home_assistant_shows_a_release_that_waits_and_installs_it(
+    tmp_path: Path, broker: Mosquitto, fleet: Fleet, web: Web
+) -> None:
+    log, entity = tmp_path / "log", "update.test_model"
+    config = waiting("[messaging.homeassistant]\nenabled = true\n")
+
+    def shown(*names: str) -> tuple[Any, ...]:
+        return tuple(home.states.get(entity, {}).get(name) for name in names)
+
+    with HomeAssistant(broker.port, log) as home, daemon(tmp_path, fleet, web, broker, config) as edgecam:
+        versions = ("state", "installed_version", "latest_version")
+        wait_for(lambda: shown(*versions) == ("off", "0.2.0", "0.2.0"), 180, "the factory model")
+        publish(fleet, released(tmp_path / "v9", "9"), 9, shadow_frames=0)
+        with Subscriber(broker.port) as subscriber:
+            subscriber.publish("fleet/hint", b'{"timestamp": 1}', retain=True)
+            wait_for(lambda: shown(*versions) == ("on", "0.2.0", "9"), 60, "a release that waits for its moment")
+            assert shown("in_progress", "title") == (False, "edgecam-nano")
+            home.call("update", "install", entity_id=entity)
+            wait_for(lambda: shown("in_progress") == (True,), 60, "an update on its way")
+            wait_for(lambda: shown(*versions, "in_progress") == ("off", "9", "9", False), 200, "the release in service")
+            home.call("switch", "turn_on", entity_id="switch.test_model_pinned")
+            wait_for(lambda: home.state("switch.test_model_pinned") == "on", 20, "the device said that it is pinned")
+        assert edgecam.stop() == 0
     assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"

@@ -171,6 +171,21 @@ def test_a_refused_message_teaches_no_alias() -> None:
         assert all(packet.told for packet in broker.published)
 
 
+def test_an_answer_that_is_refused_where_its_sender_wanted_it_makes_the_device_no_worse() -> None:
+    def answer(packet: Published) -> int:
+        return 0x87 if packet.topic.endswith(("panel", "status")) else 0
+
+    with ScriptedBroker(answer=answer) as broker, LoneLink(broker.url) as device:
+        wait_until(lambda: device.session, "connected")
+        device.link.post(Parcel("replies/panel", b"{}", 1, is_whole_topic=True, is_answer=True))
+        wait_until(lambda: broker.payloads("panel"), "the answer is sent")
+        device.send(*events(1))
+        wait_until(lambda: 1 in device.codes(), "and what came after it is answered")
+        assert device.board.state() is HealthState.OK
+        device.link.post(Parcel("status", b"{}", 1, retain=True))
+        wait_until(lambda: device.board.state() is HealthState.DEGRADED, "state that is refused is told")
+
+
 def test_a_broker_that_forgets_aliases_is_told_none_any_more() -> None:
     with ScriptedBroker(limits={"TopicAliasMaximum": 9}) as broker, LoneLink(broker.url) as device:
         wait_until(lambda: device.session == 1, "connected")

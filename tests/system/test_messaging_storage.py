@@ -193,7 +193,8 @@ def test_what_a_corrupt_outbox_held_is_delivered_under_its_old_numbers(mosquitto
         file.seek(4096 * 30)
         file.write(b"\xa5" * 4096)  # and one with messages
     mosquitto.start()
-    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url, replay_spread=0) as device:
+    at_once = {"replay_rate": 0, "replay_spread": 0}
+    with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url, **at_once) as device:
         device.send(3)
         device.wait_drained(60.0)
         wait_until(lambda: (finding := device.finding("outbox")) and "were saved" in finding.what, "said so")
@@ -213,7 +214,8 @@ def test_a_full_disk_is_drained_and_takes_new_messages_though_nobody_frees_anyth
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, 16384), Device(disk, mosquitto.url, outbox={"commit_interval": 0.01}) as device:
+    options = {"outbox": {"commit_interval": 0.01}, "replay_rate": 0}
+    with small_disk(disk, 16384), Device(disk, mosquitto.url, **options) as device:
         device.send(1500, pad="x" * 500)
         wait_until(lambda: device.figure("rows") == 1500, "on disk")
         wait_until((disk / "outbox.ballast").exists, "room is kept")

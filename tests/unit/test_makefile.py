@@ -30,6 +30,13 @@ def test_without_a_configuration_state_and_broker_stay_in_the_working_tree(tmp_p
     assert arguments_of_make_run(tmp_path, "BROKER=none") == "run --state-dir .state --broker none"
 
 
+def test_the_conformance_suite_is_fetched_by_whoever_wants_it(tmp_path: Path) -> None:
+    command = ["make", "-s", "-o", ".venv/.dev", "conformance", f"BIN={tmp_path}", f"TUF_CONFORMANCE={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode != 0
+    assert "give TUF_CONFORMANCE=FOLDER; see docs/fleet.md" in done.stderr
+
+
 def test_what_a_configuration_says_of_state_and_broker_counts(tmp_path: Path) -> None:
     assert arguments_of_make_run(tmp_path, "CONFIG=my own.toml") == "run --config my own.toml"
     told = arguments_of_make_run(tmp_path, "CONFIG=a.toml", "STATE_DIR=my state")

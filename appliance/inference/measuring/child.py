@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from appliance.config import ModelSettings
 from appliance.core.errors import EdgecamError, ModelError, UnsupportedError
 from appliance.core.files import write_atomically
+from appliance.core.machine import peak_memory
 from appliance.inference.artifacts import LocatedModel, locate_artifact, locate_model
 from appliance.inference.measuring.request import MOST_PICTURE_BYTES, Answer, Request
 from appliance.inference.measuring.subject import Image, Subject, open_subject
@@ -102,19 +103,6 @@ def read_picture(path: Path) -> Image:
     if image is None or len(content) > MOST_PICTURE_BYTES:
         raise ModelError(f"{path} is no picture of up to {MOST_PICTURE_BYTES >> 20} MiB that can be read")
     return np.asarray(image, np.uint8)
-
-
-def peak_memory() -> float | None:
-    """Give the peak of this process's resident memory in MB; None where /proc does not tell.
-
-    Not getrusage: its figure begins with that of the process that started this one.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def waited_ms() -> float | None:

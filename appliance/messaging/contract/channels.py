@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from appliance.messaging import topics
-from appliance.messaging.contract import device, sights
+from appliance.messaging.contract import device, models, sights
 from appliance.messaging.orders import ORDERS, Field
 
 CAMERA: Final = "{camera}"
@@ -89,6 +89,20 @@ CHANNELS: Final = (
         address=topics.AUDIT,
         body=device.Audit,
         summary="A command that was well formed, and what became of it. Durable.",
+        durable=True,
+    ),
+    Channel(
+        name="model",
+        address=topics.MODEL,
+        body=models.Models,
+        summary="With a fleet: which releases are here, and how far an update is. Retained.",
+        retain=True,
+    ),
+    Channel(
+        name="model-events",
+        address=topics.MODEL_EVENTS,
+        body=models.Ended,
+        summary="With a fleet: what came of an update, and why. Durable.",
         durable=True,
     ),
     Channel(

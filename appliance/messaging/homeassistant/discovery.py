@@ -14,6 +14,7 @@ from appliance.messaging.homeassistant.entities import (
     of_device,
     of_subject,
 )
+from appliance.messaging.homeassistant.models import models_commanded, of_models
 from appliance.messaging.homeassistant.subjects import CameraFacts, Subject
 from appliance.messaging.payloads import encode
 
@@ -35,6 +36,7 @@ class DeviceFacts:
         has_commands: It obeys commands.
         has_pictures: It sends a picture when it is commanded to.
         can_restart: It restarts when it is commanded to.
+        has_fleet: It takes models from a fleet.
     """
 
     device: str
@@ -45,6 +47,7 @@ class DeviceFacts:
     has_commands: bool = False
     has_pictures: bool = False
     can_restart: bool = False
+    has_fleet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ def _entities(facts: DeviceFacts, seen: Iterable[Subject]) -> Iterator[tuple[str
     """Give all there are, those first that would be missed most."""
     source = Source(facts.device, facts.health_interval)
     yield from of_device(source)
+    if facts.has_fleet:
+        yield from models_commanded(source) if facts.has_commands else of_models(source)
     for camera in facts.cameras:
         yield from of_camera(source, camera)
     if facts.has_commands:

@@ -23,7 +23,7 @@ def make(**settings: object) -> Picamera2Camera:
     return Picamera2Camera("door", Picamera2CameraSettings(kind="picamera2", **settings), SystemClock())
 
 
-@pytest.mark.parametrize("layout", list({PixelLayout.I420, PixelLayout.NV12}))
+@pytest.mark.parametrize("layout", [PixelLayout.I420, PixelLayout.NV12])
 @pytest.mark.parametrize("stride", [32, 48, 64])
 def test_cropped_planes_are_what_opencv_converts_without_padding(layout: PixelLayout, stride: int) -> None:
     width, height = 32, 16

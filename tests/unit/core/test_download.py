@@ -56,6 +56,27 @@ def test_a_later_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -> N
     assert served.asked[-1] == ("/file.onnx", "bytes=100000-")
 
 
+def test_a_file_that_is_there_is_not_asked_for_again_unless_it_is_another(tmp_path: Path) -> None:
+    bring(Served(CONTENT), tmp_path / "model")
+    again = Served(CONTENT)
+    assert bring(again, tmp_path / "model") == []
+    assert again.asked == []
+    (tmp_path / "model").write_bytes(CONTENT[:-1])
+    bring(again, tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == CONTENT
+
+
+def test_a_file_is_known_by_its_sha512_too(tmp_path: Path) -> None:
+    digest = hashlib.sha512(CONTENT).hexdigest()
+    with serve(Served(CONTENT)) as url:
+        asked = Wanted(url, digest, 1 << 20, may_be_local=True, algorithm="sha512")
+        download(asked, tmp_path / "model", lambda *_: None)
+        other = Wanted(url, "0" * 128, 1 << 20, may_be_local=True, algorithm="sha512")
+        with pytest.raises(ModelError, match="its SHA-512 is"):
+            download(other, tmp_path / "other", lambda *_: None)
+    assert left(tmp_path) == ["model"]
+
+
 @pytest.mark.parametrize("change", ["tag", "has_ranges", "wrong_range"])
 def test_what_cannot_be_gone_on_with_begins_anew(tmp_path: Path, change: str) -> None:
     served = Served(CONTENT, cut_after=[100_000, 0])
@@ -75,9 +96,10 @@ def test_a_server_that_cannot_tell_versions_apart_is_asked_from_the_beginning(tm
 
 
 def test_a_part_of_another_address_or_a_damaged_note_is_not_gone_on_with(tmp_path: Path) -> None:
-    for note in (json.dumps({"url": "https://x/y", "sha256": "0", "tag": '"one"'}), "{", "[]", "7"):
+    for note in (json.dumps({"url": "https://x/y", "digest": "0", "tag": '"one"'}), "{", "[]", "7"):
         (tmp_path / "model.part").write_bytes(b"something else")
         (tmp_path / "model.part.json").write_text(note, encoding="utf-8")
+        (tmp_path / "model").unlink(missing_ok=True)
         served = Served(CONTENT)
         bring(served, tmp_path / "model")
         assert served.asked == [("/file.onnx", "")]
@@ -90,7 +112,7 @@ def test_a_part_that_was_whole_when_the_power_went_is_verified_and_kept(tmp_path
     with serve(served) as url:
         one = wanted(url, size=len(CONTENT) if has_size else None)
         (tmp_path / "model.part").write_bytes(CONTENT)
-        note = {"url": url, "sha256": one.sha256, "tag": served.tag}
+        note = {"url": url, "digest": one.digest, "tag": served.tag}
         (tmp_path / "model.part.json").write_text(json.dumps(note), encoding="utf-8")
         download(one, tmp_path / "model", lambda *_: None)
     assert (tmp_path / "model").read_bytes() == CONTENT
@@ -175,7 +197,7 @@ def test_a_tag_that_may_not_stand_in_a_request_is_not_sent(tmp_path: Path) -> No
         one = wanted(url)
         for tag in ('"one"\r\nX: y', '"\u2603"', '"' + "x" * 300):
             (tmp_path / "model.part").write_bytes(CONTENT[:1000])
-            note = {"url": url, "sha256": one.sha256, "tag": tag}
+            note = {"url": url, "digest": one.digest, "tag": tag}
             (tmp_path / "model.part.json").write_text(json.dumps(note), encoding="utf-8")
             download(one, tmp_path / "model", lambda *_: None)
             assert (tmp_path / "model").read_bytes() == CONTENT

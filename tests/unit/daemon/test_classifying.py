@@ -12,6 +12,7 @@ from appliance.core.latest import Latest
 from appliance.daemon.classifying import ClassifyingPipeline
 from appliance.inference.classification import ExponentialSmoother
 from appliance.messaging.payloads import ModelInfo
+from tests.simulators.models import manifest
 from tests.simulators.schemas import mistakes
 from tests.unit.daemon.task_stage import Listener, frame
 
@@ -20,6 +21,7 @@ class Scoring:
     """A classifier that gives one of these scores after the other, and then the last one for ever."""
 
     digest, last_inference_ms = "d", 3.0
+    manifest = manifest("yolox").model_copy(update={"version": "1"})  # its version is all that is looked at
 
     def __init__(self, *scores: tuple[float, float, float]) -> None:
         self._scores = list(scores)

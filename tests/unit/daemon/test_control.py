@@ -48,7 +48,9 @@ class Bench:
         return [event.type for event in list(self.stage.events)]
 
 
-POWERS = Powers(replay=lambda _gen, first, last: last - first + 1, restart=None, check_model=lambda _: {}, encode=None)
+POWERS = Powers(
+    replay=lambda _gen, first, last: last - first + 1, restart=None, check_model=lambda _: {}, fleet=None, encode=None
+)
 
 
 @pytest.fixture
@@ -101,6 +103,13 @@ def test_a_snapshot_is_the_next_frame() -> None:
         assert outcome.result["bytes"] == len(outcome.picture)
         bench.do("detect", camera="door", on=False)
         assert bench.do("snapshot", camera="door").picture, "the picture is not what it looks for"
+
+
+@pytest.mark.parametrize("name", ["fleet-check", "model-update", "model-rollback", "model-pin"])
+def test_a_device_without_a_fleet_says_so_when_it_is_asked_for_models(name: str) -> None:
+    bench = Bench(Stage(), POWERS)
+    with pytest.raises(UnsupportedError, match=r"takes no models from a fleet; its owner may set \[fleet\] url"):
+        bench.do(name, on=True)
 
 
 @pytest.mark.parametrize("name", ["detect", "threshold", "snapshot"])

@@ -17,6 +17,7 @@ from appliance.core.vocabulary import Vocabulary
 from appliance.daemon.pipeline import Pipeline
 from appliance.messaging.payloads import ModelInfo
 from appliance.tracking.scene import Scene
+from tests.simulators.models import manifest
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -26,6 +27,7 @@ class Seeing:
     """A detector that sees one person, sure or unsure, walking to the right."""
 
     digest, last_inference_ms = "d", 3.0
+    manifest = manifest("yolox").model_copy(update={"version": "1"})
 
     def __init__(self, score: float = 0.8) -> None:
         self.score = score

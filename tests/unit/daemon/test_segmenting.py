@@ -10,6 +10,7 @@ from appliance.core.results import Segmentation
 from appliance.core.rle import Rle, decode_mask
 from appliance.daemon.segmenting import LONGEST, SegmentingPipeline
 from appliance.messaging.payloads import ModelInfo
+from tests.simulators.models import manifest
 from tests.unit.daemon.task_stage import Listener, frame
 
 LEFT = np.array([[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]])
@@ -27,6 +28,7 @@ class Seeing:
     """A segmentation network that sees one map after the other, and then the last one for ever."""
 
     digest, last_inference_ms = "d", 3.0
+    manifest = manifest("yolox").model_copy(update={"version": "1"})  # its version is all that is looked at
 
     def __init__(self, *maps: NDArray[np.uint8]) -> None:
         self._maps = list(maps)

@@ -75,6 +75,7 @@ class Bench:
     replay_rate: float = 0.0
     replay_spread: float = 0.0
     inflight: int = 4
+    resend_window: float = 10.0
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(
@@ -94,6 +95,7 @@ class Bench:
             pacer=Pacer(self.replay_rate, self.replay_spread, monotonic=lambda: self.clock.seconds),
             clock=self.clock,
             board=self.board,
+            resend_window=self.resend_window,
             monotonic=lambda: self.clock.seconds,
         )
         self.feeder.begin()

@@ -65,6 +65,7 @@ class Bench:
             inbox=self.inbox,
             performer=self.performer,
             post=self.out,
+            reserved=("ha/",),
             clock=self.clock,
         )
         self.stop = threading.Event()
@@ -110,7 +111,9 @@ def test_an_answer_goes_where_its_sender_wants_it_with_what_it_knows_it_by(bench
     assert (parcel.topic, parcel.is_whole_topic, parcel.correlation) == ("replies/panel", True, b"\x00\x01")
 
 
-@pytest.mark.parametrize("topic", [f"{ROOT}/availability", "edgecam/gate-2/cmd/restart/1", "$SYS/x", "r" * 300])
+@pytest.mark.parametrize(
+    "topic", [f"{ROOT}/availability", "edgecam/gate-2/cmd/restart/1", "$SYS/x", "r" * 300, "ha/event/x"]
+)
 def test_an_answer_never_looks_like_a_message_of_another(bench: Bench, topic: str) -> None:
     bench.send("restart/1", response_topic=topic)
     (parcel,) = bench.out.posted

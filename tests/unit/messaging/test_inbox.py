@@ -10,6 +10,17 @@ def test_messages_come_out_in_order_and_beyond_its_bound_they_are_counted() -> N
     assert inbox.take(0.0) is None
 
 
+def test_where_the_newest_says_all_the_oldest_goes_and_is_counted() -> None:
+    inbox = Inbox(most=1, keeps_newest=True)
+    assert [inbox.put(Received(str(number), b"")) for number in range(3)] == [True, True, True]
+    assert (inbox.taken, inbox.dropped) == (3, 2)
+    assert not inbox.put(Received("large", b"x" * (MOST_BYTES + 1)))
+    found = inbox.take(0.0)
+    assert found is not None
+    assert found.topic == "2"
+    assert inbox.take(0.0) is None
+
+
 def test_a_payload_that_is_too_large_is_not_kept() -> None:
     inbox = Inbox()
     assert inbox.put(Received("a", b"x" * MOST_BYTES))

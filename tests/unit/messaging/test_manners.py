@@ -8,7 +8,7 @@ import pytest
 from appliance.config import MessagingSettings
 from appliance.messaging.manners import BOOTED, HOURLY, MOST_WAIT, Manners
 from appliance.messaging.reasons import Pace
-from tests.simulators.fleet import Fleet
+from tests.simulators.device_fleet import Fleet
 
 
 class Hand:

@@ -135,6 +135,15 @@ def test_equalised_and_corrected_models_are_told_apart_from_plain_ones(order: Or
     assert tuned.variants[2].ap >= tuned.variants[0].ap - order.drop
 
 
+def test_a_model_with_rounded_ranges_is_told_apart_and_keeps_within_the_drop(order: Order, tmp_path: Path) -> None:
+    ledger = tmp_path / "search.json"
+    _, content = quantize_detector(order, ledger)
+    steady, rounded = quantize_detector(replace(order, steady=True), ledger)
+    assert rounded != content
+    assert len(json.loads(ledger.read_text(encoding="utf-8"))["searches"]) == 2
+    assert steady.variants[2].ap >= steady.variants[0].ap - order.drop
+
+
 def test_learned_ranges_stand_in_for_a_calibration_and_go_with_nothing_that_changes_weights(
     order: Order, tmp_path: Path
 ) -> None:

@@ -44,6 +44,30 @@ def test_weights_get_a_scale_for_each_channel(tmp_path: Path) -> None:
     assert stored["eye_8_weight_scale"].shape == (85,)
 
 
+def test_with_rounded_ranges_pictures_that_are_a_little_brighter_change_few_scales(tmp_path: Path) -> None:
+    model = seeing_yolox.write_model(tmp_path / "seeing.onnx").read_bytes()
+
+    def scales(brightness: float, *, is_steady: bool) -> set[tuple[str, bytes]]:
+        made = Quantizer(model, "seeing")
+        list(made.calibrate([one * np.float32(brightness) for one in inputs()]))
+        if is_steady:
+            made.round_ranges()
+        stored = onnx.load_from_string(made.variant()).graph.initializer
+        return {(one.name, onnx.numpy_helper.to_array(one).tobytes()) for one in stored if one.name.endswith("_scale")}
+
+    changed = {
+        is_steady: len(scales(1.0, is_steady=is_steady) - scales(1.002, is_steady=is_steady))
+        for is_steady in (True, False)
+    }
+    assert changed[True] <= changed[False] / 4
+
+
+def test_ranges_are_rounded_after_they_are_learned(tmp_path: Path) -> None:
+    made = Quantizer(seeing_yolox.write_model(tmp_path / "seeing.onnx").read_bytes(), "seeing")
+    with pytest.raises(ModelError, match="was not calibrated"):
+        made.round_ranges()
+
+
 @pytest.mark.parametrize(("scheme", "dtype"), [("u8s8", np.uint8), ("s8s8", np.int8)])
 def test_the_scheme_decides_the_type_of_activations(tmp_path: Path, scheme: str, dtype: type) -> None:
     content = quantizer(tmp_path / "seeing.onnx", scheme).variant()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from appliance.core.errors import ConfigError
-from appliance.workbench.ranges import read_ranges, write_ranges
+from appliance.workbench.ranges import STEPS, read_ranges, rounded, write_ranges
 
 RANGES = {"pixels": (0.0, 255.0), "stem": (-1.5, 2.25)}
 
@@ -50,3 +50,18 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ranges.json").write_bytes(b"[" * 200_000)
     with pytest.raises(ConfigError, match="keeps no ranges as"):
         read_ranges(tmp_path / "ranges.json", "")
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-7, 0.3, 1.0, 2.25, 6.0, 255.0, 1e5])
+def test_a_rounded_range_holds_the_old_one_and_is_little_larger(value: float) -> None:
+    low, high = rounded(-value, value)
+    assert low == -high
+    assert value <= high * (1 + 1e-6)
+    assert high <= value * 2 ** (1 / STEPS) * (1 + 1e-6)
+    assert rounded(low, high) == (low, high)
+
+
+def test_ranges_that_differ_a_little_are_mostly_rounded_to_the_same() -> None:
+    pairs = [(value / 10, value / 10 * 1.02) for value in range(1, 200)]
+    same = sum(rounded(0.0, first) == rounded(0.0, second) for first, second in pairs)
+    assert same / len(pairs) > 0.85

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from appliance.core.errors import EdgecamError
-from appliance.inference.measuring.child import measure, peak_memory, read_picture
+from appliance.core.machine import peak_memory
+from appliance.inference.measuring.child import measure, read_picture
 from appliance.inference.measuring.request import Answer, Request
 from tests.simulators import tiny_onnx
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer

@@ -15,6 +15,9 @@ from tests.simulators.home_assistant import needs_home_assistant, own_words, ref
 
 NASTY = 'Überholer\'s "x" }} {{ 1/0 }} {% raw %} \\ 🚲'
 EXAMPLES = (Path(__file__).resolve().parents[4] / "docs" / "mqtt.md").read_text(encoding="utf-8")
+NONE_YET = {"done": 0, "whole": 0}
+SAID = ("installed_version", "latest_version", "in_progress", "update_percentage")
+RELEASE = {"sha256": "ab" * 32, "name": "nano", "version": "0.3", "counter": 9}
 DOOR = CameraFacts("door", "detect", {"porch": ("person", "vehicle"), "way": ()}, (), frozenset({"vehicle"}), 0.1)
 STALL = CameraFacts("stall", "classify", {}, (), frozenset(), 0.1)
 HALL = CameraFacts("hall", "segment", {"floor": ("person",)}, ("sofa",), frozenset())
@@ -26,7 +29,7 @@ def facts(*cameras: CameraFacts) -> DeviceFacts:
 
 
 def commanding() -> DeviceFacts:
-    return replace(facts(), has_commands=True, has_pictures=True, can_restart=True)
+    return replace(facts(), has_commands=True, has_pictures=True, can_restart=True, has_fleet=True)
 
 
 def components(told: Discovery) -> dict[str, Any]:
@@ -75,9 +78,11 @@ def test_home_assistant_s_own_code_accepts_it_and_its_templates_read_our_message
 
 
 def test_what_can_be_commanded_is_there_only_where_commands_are_obeyed() -> None:
-    found, before = (components(discover(one, [], {})) for one in (commanding(), facts()))
-    assert refused(discover(commanding(), [], {}).payload) == []
+    watching = replace(facts(), has_fleet=True)
+    found, before = (components(discover(one, [], {})) for one in (commanding(), watching))
+    assert refused(discover(commanding(), [], {}).payload) == refused(discover(watching, [], {}).payload) == []
     assert found.keys() - before.keys() == {
+        *("model_pinned", "model_rollback", "fleet_check"),
         *("restart", "model_check", "door.detect", "door.threshold", "door.snapshot", "door.picture"),
         *("stall.detect", "stall.threshold", "stall.snapshot", "stall.picture"),
         *("hall.detect", "hall.snapshot", "hall.picture"),
@@ -85,6 +90,9 @@ def test_what_can_be_commanded_is_there_only_where_commands_are_obeyed() -> None
     without = components(discover(replace(facts(), has_commands=True), [], {}))
     assert not without.keys() & {"restart", "door.snapshot", "door.picture"}
     assert found["door.detect"]["command_topic"] == "edgecam/gate-1/cmd/detect/-"
+    assert found["model_update"]["command_topic"] == "edgecam/gate-1/cmd/model-update/-"
+    assert "command_topic" not in before["model_update"], "it is shown, and installs nothing"
+    assert not {key for key in components(discover(facts(), [], {})) if key.startswith(("model_", "fleet"))}
     assert not any(entity.get("retain") for entity in found.values()), "a retained command is refused"
 
 
@@ -103,7 +111,43 @@ def test_home_assistant_s_own_code_publishes_commands_that_the_device_accepts() 
     assert read["door.detect"].fields == {"camera": "door", "on": True}
     assert read["stall.threshold"].fields == {"camera": "stall", "min_score": 0.25}
     assert (read["restart"].fields, read["hall.snapshot"].fields) == ({}, {"camera": "hall"})
+    assert (read["model_update"].fields, read["model_pinned"].fields) == ({}, {"on": True})
+    assert read.keys() >= {"model_rollback", "fleet_check"}
     assert {one.id for one in read.values()} == {orders.NO_ID}, "each press is a command of its own"
+
+
+@needs_home_assistant
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ("0.2", "0.2", False, None)),
+        ({"stage": "planned", "candidate": RELEASE}, ("0.2", "0.3", False, None)),
+        (
+            {"stage": "downloading", "candidate": RELEASE, "progress": {"done": 1, "whole": 3}},
+            ("0.2", "0.3", True, 33.3),
+        ),
+        (
+            {"stage": "downloading", "candidate": RELEASE, "progress": {"done": 0, "whole": 0}},
+            ("0.2", "0.3", True, None),
+        ),
+        ({"stage": "trial", "candidate": RELEASE, "progress": {"done": 3, "whole": 3}}, ("0.2", "0.3", True, None)),
+        ({"active": RELEASE, "why": "x" * 500}, ("0.3", "0.3", False, None)),
+        ({"factory": None}, ("factory", "factory", False, None)),
+    ],
+)
+def test_home_assistant_reads_of_a_release_how_far_it_is(changes: dict[str, Any], said: tuple[Any, ...]) -> None:
+    shown = EXAMPLES.partition("### `model`\n")[2].partition("```json\n")[2].partition("```")[0]
+    idle = {"stage": "idle", "active": None, "candidate": None, "progress": None, "why": ""}
+    message = json.loads(shown) | idle | {"factory": {"name": "nano", "version": "0.2"}} | changes
+    told = json.loads(encode(discover(commanding(), [], {}).payload))
+    heard = own_words(told, {"edgecam/gate-1/model": json.dumps(message)})
+    assert heard["refused"] == []
+    state = json.loads(heard["states"]["model_update"])
+    assert (
+        tuple(state[key] for key in ("installed_version", "latest_version", "in_progress", "update_percentage")) == said
+    )
+    assert len(state["release_summary"]) <= 255
+    assert heard["states"]["model_pinned"] == "OFF"
 
 
 def test_what_the_configuration_names_is_there_before_it_is_seen() -> None:

@@ -1,0 +1,96 @@
+"""A process of its own for one order: bounded in time and in what it answers, and never left behind."""
+
+import os
+import selectors
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from appliance.core.errors import UnavailableError
+
+_LOOK: Final = 0.2  # seconds between two looks at whether to stop
+_GRACE: Final = 3.0  # seconds for the process to end
+_CHUNK: Final = 64 << 10
+
+
+class StoppedError(UnavailableError):
+    """The process was ended because the daemon is to stop; nothing is wrong."""
+
+
+class OverdueError(UnavailableError):
+    """The process took longer than it may."""
+
+
+class Child:
+    """Gives a process an order on its standard input, and what it writes line by line.
+
+    The process gets our process id as its last argument, so that it can see to it that it ends with us.
+
+    Args:
+        command: The process.
+        stop: Ends it.
+        beat: Called while it is waited for, several times a second.
+    """
+
+    def __init__(self, command: Sequence[str], stop: threading.Event, beat: Callable[[], None] = lambda: None) -> None:
+        self._command, self._stop, self._beat = command, stop, beat
+        self.status: int | None = None
+        """Exit status of the last process; below 0: the signal that ended it; None: it was ended by us."""
+
+    def lines(self, order: bytes, within: float, most: int) -> Generator[bytes, None, None]:
+        """Run the process; give its lines as they come, until it ends.
+
+        Args:
+            order: For its standard input.
+            within: Seconds.
+            most: Bytes of its longest line.
+
+        Raises:
+            OverdueError: It took longer.
+            StoppedError: It was ended, as we are to stop.
+            UnavailableError: It cannot be started, or writes without end.
+        """
+        self.status = None
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a module of ours
+                [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise UnavailableError(f"cannot start {self._command[0]}: {error.strerror or error}") from error
+        try:
+            if process.stdin is not None:
+                with suppress(BrokenPipeError), process.stdin as pipe:  # it ended at once, and told why
+                    pipe.write(order)
+            if process.stdout is not None:
+                yield from self._read(process.stdout.fileno(), time.monotonic() + within, most)
+            with suppress(subprocess.TimeoutExpired):
+                self.status = process.wait(_GRACE)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(_GRACE)
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def _read(self, pipe: int, until: float, most: int) -> Iterator[bytes]:
+        held = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while True:
+                self._beat()
+                if self._stop.is_set():
+                    raise StoppedError("the daemon is to stop; it goes on after the next start")
+                if time.monotonic() > until:
+                    raise OverdueError(f"{self._command[-1]} did not end in time")
+                if not selector.select(_LOOK):
+                    continue
+                chunk = os.read(pipe, _CHUNK)
+                if not chunk:
+                    return
+                *whole, held = (held + chunk).split(b"\n")
+                if len(held) > most:
+                    raise UnavailableError(f"{self._command[-1]} answers without end")
+                yield from whole

@@ -1,0 +1,330 @@
+"""Joins updates with the rest of the daemon: what is loaded, how a candidate is tried beside it and in its place."""
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from appliance import __version__
+from appliance.config import FleetSettings, ModelSettings, Settings
+from appliance.core.clock import Clock
+from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
+from appliance.core.frame import Frame
+from appliance.core.latest import Latest
+from appliance.core.machine import hardware_name, read_machine
+from appliance.core.manifest import MANIFEST_NAME
+from appliance.core.results import Detections
+from appliance.core.worker import Pulse
+from appliance.daemon.chain import Chain
+from appliance.daemon.gates import Gates
+from appliance.inference.artifacts import locate_model, manifest_named
+from appliance.inference.climbing import ClimbingDetector
+from appliance.inference.host import ModelHost
+from appliance.inference.ladder import open_climbing_model
+from appliance.messaging.inbox import Inbox
+from appliance.messaging.model_payloads import model_event_message, model_message
+from appliance.messaging.worker import Messaging
+from appliance.updates import stages
+from appliance.updates.choosing import Device
+from appliance.updates.errands import Errands
+from appliance.updates.judging import Vitals
+from appliance.updates.lookout import text_of
+from appliance.updates.orders import Repository
+from appliance.updates.places import address
+from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.rollout import Whom
+from appliance.updates.service import Breath, Fleet
+from appliance.updates.starting import after_failure, find_model
+from appliance.updates.store import Store
+from appliance.updates.updater import Updater
+from appliance.updates.wishes import Wish
+
+SWAP_WITHIN: Final = 30.0
+"""Seconds to wait for the frame before which a model is exchanged."""
+
+_FRAME_WITHIN: Final = 2.0  # seconds that a shadow waits for a frame
+_DUTY: Final = 3  # a candidate beside the model in service rests so many times as long as it takes
+_HOT_C: Final = 75.0
+
+OpenedT = TypeVar("OpenedT")
+
+log = logging.getLogger(__name__)
+
+
+class FleetModels:
+    """What a device with a fleet has in service, and how that is exchanged. Fits `updates.service.Service`.
+
+    Args:
+        settings: The whole configuration.
+        clock: Clock.
+        boot: The kernel's id of this boot.
+
+    Attributes:
+        host: What looks at frames; set once models are open.
+
+    Raises:
+        StorageError: What is kept of updates cannot be read or written.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, boot: str) -> None:
+        self._settings, self._clock, self._boot = settings, clock, boot
+        self._store = Store(settings.device.state_dir)
+        self._begun = find_model(self._store, boot, self._now)
+        self._folder = self._begun.folder
+        self._chains: Mapping[str, Chain] = {}
+        self._hints = Inbox(1, keeps_newest=True)  # the newest says all
+        self.host: ModelHost | None = None
+
+    @property
+    def model(self) -> ModelSettings:
+        """The ``[model]`` section that names what is in service."""
+        return self._with(self._folder).model
+
+    def open(self, open_with: Callable[[Settings], OpenedT], is_ending: Callable[[], bool]) -> OpenedT:
+        """Open what is to be in service; what cannot be opened is given up for what was before it.
+
+        Args:
+            open_with: Opens models with a configuration whose ``[model]`` section names what is meant.
+            is_ending: Tells whether the start is broken off, which says nothing about a model.
+
+        Raises:
+            EdgecamError: The factory model cannot be opened either.
+        """
+        while True:
+            try:
+                return open_with(self._with(self._folder))
+            except (ConfigError, ModelError, UnavailableError, UnsupportedError) as error:
+                if is_ending() and self._folder is not None:
+                    self._store.write(stages.works(stages.released(self._begun.state)))
+                    raise
+                if self._folder is None:
+                    raise
+                self._begun = after_failure(self._store, self._begun.state, str(error), self._boot, self._now)
+                self._folder = self._begun.folder
+
+    def hosted(self, model: Any) -> Any:
+        """Give what looks at frames in a model's place, so that it can be exchanged.
+
+        Raises:
+            ConfigError: It is no detector.
+        """
+        if not isinstance(model, ClimbingDetector):
+            raise ConfigError(f"[fleet] is for detectors, and {model.manifest.name!r} is none: take out [fleet] url")
+        self.host = ModelHost(model)
+        return self.host
+
+    def worker(
+        self,
+        chains: Mapping[str, Chain],
+        messaging: Messaging,
+        routes: dict[str, Callable[[], Mapping[str, Any]]],
+    ) -> Updater:
+        """Give the worker that takes models from the fleet.
+
+        Args:
+            chains: The cameras' chains by name.
+            messaging: Takes what there is to tell; gives hints, where the configuration names a topic for them.
+            routes: Of the operator's server; gets ``GET /v1/model``, and a ``POST`` for each wish.
+
+        Raises:
+            ConfigError: It is not known whose rollouts are to be followed.
+        """
+        if self.host is None:
+            raise ConfigError("[fleet] needs a camera whose frames the device looks at; kind imx500 does that itself")
+        self._chains = chains
+        breath = Breath(Pulse(limit=180.0))  # a candidate may be opened for a minute
+        factory = self._factory_model()
+        if self._settings.fleet.hint is not None:
+            messaging.subscribe(self._settings.fleet.hint, self._hints)
+
+        def report(ended: Mapping[str, Any]) -> None:
+            messaging.publish(model_message(updater.facts() | {"factory": factory}))
+            if ended:
+                messaging.publish(model_event_message(ended))
+
+        updater = Updater(
+            self._fleet(),
+            self._store,
+            self._begun,
+            gates=Gates(self._settings.model, self.host.manifest, breath.ending, breath),
+            service=self,
+            clock=self._clock,
+            boot=self._boot,
+            report=report,
+            errands=Errands(breath.ending, breath),
+            breath=breath,
+        )
+        routes["GET /v1/model"] = updater.history
+        for wish in Wish:
+            routes[f"POST /v1/model/{wish}"] = partial(_asked, updater, wish)
+        return updater
+
+    def factory(self) -> Path | None:
+        """Give the folder of the model that the configuration names; None: it is a bare file."""
+        folder = locate_model(self._settings.model).path.parent
+        return folder if (folder / MANIFEST_NAME).is_file() else None
+
+    @contextmanager
+    def shadow(self, folder: Path) -> Iterator[Callable[[], tuple[Detections, Detections] | None]]:
+        """Open a candidate in a process of its own; see `updates.service.Service`."""
+        shown: Latest[tuple[Frame, Detections, float]] = Latest()
+        host = self._host()
+        with closing(self._opened(folder, is_isolated=True)) as candidate:
+            rest = 0
+
+            def watch(frame: Frame, found: Detections, took: float) -> None:
+                nonlocal rest
+                rest -= 1
+                if rest <= 0:
+                    rest = _DUTY
+                    shown.put((frame, found, took))
+
+            def see() -> tuple[Detections, Detections] | None:
+                item = shown.take(_FRAME_WITHIN)
+                if item is None:
+                    return None
+                try:
+                    found = candidate.detect(item[0])
+                except EdgecamError as error:
+                    raise _failed(candidate, error) from error
+                return _sure(item[1], host, self._settings), _sure(found, candidate, self._settings)
+
+            host.watch(watch)
+            try:
+                yield see
+            finally:
+                host.watch(None)
+
+    def put_in_service(self, folder: Path | None) -> None:
+        """Exchange the model in service between two frames; see `updates.service.Service`."""
+        if folder == self._folder:
+            return
+        opened = self._opened(folder, is_isolated=False)
+        try:
+            before = self._host().swap(opened, SWAP_WITHIN)
+        except UnavailableError:
+            opened.close()
+            raise
+        self._folder = folder
+        before.close()
+
+    def vitals(self) -> Vitals:
+        """Tell how the model in service does."""
+        running = self._host().running
+        failed = [one for one in running.refused if one.while_running]
+        machine = read_machine(self._settings.device.state_dir)
+        pipelines = [chain.pipeline for chain in self._chains.values()]
+        return Vitals(
+            failure=failed[0].why if failed else "nothing of it works" if running.is_blind else "",
+            has_hung=any(one.is_suspect for one in failed),
+            latency_ms=max((one.inference_ms.percentile(95) for one in pipelines), default=0.0),
+            fps=sum(one.latency_ms.rate() for one in pipelines),
+            memory_mb=machine.memory_mb or 0.0,
+            is_throttled=bool(machine.throttled),
+        )
+
+    def _opened(self, folder: Path | None, *, is_isolated: bool) -> ClimbingDetector:
+        settings = self._with(folder).model
+        if is_isolated:
+            settings = settings.model_copy(update={"isolate": "always"})
+        try:
+            opened = open_climbing_model(
+                settings,
+                min_score=self._settings.tracking.least_score,
+                cache=self._settings.device.state_dir / "compiled",
+            )
+        except (ConfigError, ModelError, UnsupportedError) as error:
+            raise RefusedError(Code.INSPECTION, " ".join(str(error).split())) from error
+        except UnavailableError as error:
+            raise RefusedError(Code.CRASH, " ".join(str(error).split())) from error
+        if not isinstance(opened, ClimbingDetector):
+            opened.close()
+            raise RefusedError(Code.CONTRACT, "it is no detector")
+        return opened
+
+    def _with(self, folder: Path | None) -> Settings:
+        """Give the configuration with a release in the place of the model that it names."""
+        if folder is None:
+            return self._settings
+        model = self._settings.model.model_copy(update={"use": str(folder), "artifact": None})
+        return self._settings.model_copy(update={"model": model})
+
+    def _fleet(self) -> Fleet:
+        fleet = self._settings.fleet
+        device_id = self._settings.device.resolved_id()
+        root = fleet.root
+        if root is None:
+            raise ConfigError("[fleet] root is missing: the root.json that the fleet's owner gives to each device")
+        return Fleet(
+            Repository(
+                url=address(fleet.url),
+                root=root,
+                channel=fleet.channel,
+                model=fleet.model or self._host().manifest.name,
+            ),
+            _device(fleet, device_id),
+            interval=fleet.interval,
+            first=fleet.first,
+            window=fleet.window,
+            is_metered=lambda: fleet.metered,
+            hints=self._next_hint,
+            hint_spread=fleet.hint_spread,
+            is_hot=lambda: (read_machine(self._settings.device.state_dir).temperature_c or 0.0) > _HOT_C,
+        )
+
+    def _next_hint(self) -> bytes | None:
+        received = self._hints.take(0.0)
+        return None if received is None else received.payload
+
+    def _factory_model(self) -> dict[str, str] | None:
+        """Give name and version of the model that the configuration names; None: they show once it is loaded."""
+        try:
+            manifest = manifest_named(self._settings.model)
+        except (ConfigError, ModelError) as error:  # another one is in service, and goes on
+            log.warning("updates: the factory model, the last resort, cannot be read: %s", error)
+            return None
+        if manifest is None and self._folder is None:
+            manifest = self._host().manifest
+        return None if manifest is None else {"name": manifest.name, "version": manifest.version}
+
+    def _host(self) -> ModelHost:
+        if self.host is None:
+            raise ConfigError("[fleet] needs a camera whose frames the device looks at")
+        return self.host
+
+    def _now(self) -> str:
+        return text_of(self._clock.now().time)
+
+
+def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
+    return {"number": updater.wishes.ask(wish)}
+
+
+def _device(fleet: FleetSettings, device_id: str) -> Device:
+    return Device(
+        Whom(device_id, fleet.cohorts),
+        __version__,
+        platform.machine(),
+        board=hardware_name(),
+        accelerators=frozenset(fleet.accelerators),
+        memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6,
+        use=fleet.use,
+    )
+
+
+def _failed(candidate: ClimbingDetector, error: EdgecamError) -> RefusedError:
+    """Tell why a candidate failed over a frame."""
+    failed = next((one for one in candidate.running.refused if one.while_running), None)
+    code = Code.NUMBERS if failed is not None and not failed.is_suspect else Code.CRASH
+    return RefusedError(code, failed.why if failed is not None else str(error))
+
+
+def _sure(found: Detections, model: ModelHost | ClimbingDetector, settings: Settings) -> Detections:
+    """Give the detections that would be published."""
+    chosen = settings.model.min_score
+    least = model.manifest.min_score if chosen is None else chosen
+    return found if least is None else found.select(found.scores >= least)

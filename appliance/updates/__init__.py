@@ -1,0 +1,1 @@
+"""From the fleet's repository to the model in service."""

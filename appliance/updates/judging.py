@@ -1,0 +1,150 @@
+"""Whether a candidate does as well as the model that it is to replace. Pure: numbers in, a code and a reason out."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.core.results import Detections
+from appliance.updates.formats import Trial
+from appliance.updates.refusals import Code
+
+MATCH_IOU: Final = 0.5  # as COCO's AP50 counts an object as found
+ENOUGH: Final = 20  # objects; of fewer no share is told
+SUSTAINED: Final = 60.0
+"""Seconds for which a figure must be bad in a row to count; a trial that is shorter: half of it."""
+
+_SLACK_MS: Final = 2.0
+_SLACK_MB: Final = 16.0
+_FRAME_RATE: Final = 0.8  # of the rate before
+
+Verdict = tuple[Code, str]
+
+
+class Comparison:
+    """What two models found in the same frames."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._active = self._candidate = self._both = 0
+
+    def add(self, active: Detections, candidate: Detections) -> None:
+        """Count a frame.
+
+        Args:
+            active: What the model in service found, from its own lowest score on.
+            candidate: What the candidate found, likewise.
+        """
+        self.frames += 1
+        self._active += len(active.scores)
+        self._candidate += len(candidate.scores)
+        self._both += _matches(active, candidate)
+
+    def verdict(self, trial: Trial) -> Verdict | None:
+        """Tell what is wrong with the candidate; None: nothing."""
+        least, most = trial.rate_percent
+        told = f"it found {self._candidate} objects in {self.frames} frames, the model in service {self._active}"
+        if self._candidate > self._active * most / 100.0 + ENOUGH:
+            return Code.FLOOD, f"{told}: at most {most} % may be"
+        if self._active < ENOUGH:
+            return None
+        if self._candidate < self._active * least / 100.0:
+            return Code.BLIND, f"{told}: at least {least} % must be"
+        agreement = 200.0 * self._both / (self._active + self._candidate)
+        if agreement < trial.agreement_percent:
+            return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
+        return None
+
+    def facts(self) -> dict[str, int]:
+        """Give the counts, for reports."""
+        return {"frames": self.frames, "active": self._active, "candidate": self._candidate, "both": self._both}
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the model in service does at one moment.
+
+    Attributes:
+        failure: Why it does not work now, or has left a file of its ladder; empty: it does.
+        has_hung: It hung or crashed, rather than giving nonsense.
+        latency_ms: 95th percentile of an inference, over the last half minute; 0: nobody knows yet.
+        fps: Frames a second that it has seen, likewise.
+        memory_mb: Of the daemon.
+        is_throttled: The machine slows itself down for heat or power.
+    """
+
+    failure: str = ""
+    has_hung: bool = False
+    latency_ms: float = 0.0
+    fps: float = 0.0
+    memory_mb: float = 0.0
+    is_throttled: bool = False
+
+
+@dataclass
+class Watching:
+    """A trial in service.
+
+    Attributes:
+        before: How the model before it did.
+        trial: What it must stand.
+    """
+
+    before: Vitals
+    trial: Trial
+    _bad_since: dict[Code, float] = field(default_factory=dict)
+
+    def verdict(self, now: Vitals, at: float) -> Verdict | None:
+        """Tell what is wrong with the candidate; None: nothing yet.
+
+        Args:
+            now: How it does.
+            at: Monotonic seconds; they rise from call to call.
+        """
+        if now.failure:
+            return (Code.CRASH if now.has_hung else Code.NUMBERS), now.failure
+        most_mb = self.before.memory_mb * self.trial.memory_percent / 100.0 + _SLACK_MB
+        if self.before.memory_mb and now.memory_mb > most_mb:
+            return Code.MEMORY, f"the daemon takes {now.memory_mb:.0f} MB with it, and at most {most_mb:.0f} may be"
+        for code, why in self._bad(now):
+            since = self._bad_since.setdefault(code, at)
+            if at - since >= min(SUSTAINED, self.trial.active_seconds / 2):
+                return code, why
+        for code in set(self._bad_since) - {code for code, _ in self._bad(now)}:
+            del self._bad_since[code]
+        return None
+
+    def _bad(self, now: Vitals) -> list[Verdict]:
+        bad: list[Verdict] = []
+        most_ms = self.before.latency_ms * self.trial.latency_percent / 100.0 + _SLACK_MS
+        if self.before.latency_ms and now.latency_ms > most_ms:
+            bad.append((Code.LATENCY, f"takes {now.latency_ms:.0f} ms a frame, and at most {most_ms:.0f} may be"))
+        if self.before.fps and now.fps < self.before.fps * _FRAME_RATE:
+            bad.append((Code.FRAME_RATE, f"{now.fps:.1f} frames a second are seen, {self.before.fps:.1f} were before"))
+        if now.is_throttled and not self.before.is_throttled:
+            bad.append((Code.THROTTLED, "the machine slows itself down since it is in service"))
+        return bad
+
+
+def _matches(first: Detections, second: Detections) -> int:
+    """Count pairs of one label that overlap, best overlap first; no object is in two of them."""
+    overlaps = _iou(first.boxes, second.boxes) * (first.class_ids[:, None] == second.class_ids[None, :])
+    pairs = 0
+    while overlaps.size and overlaps.max() >= MATCH_IOU:
+        row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
+        overlaps[row, :] = overlaps[:, column] = 0.0
+        pairs += 1
+    return pairs
+
+
+def _iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give the overlap of each box with each, shape (N, M)."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b)]
+    both = areas[0][:, None] + areas[1][None, :] - shared
+    overlaps: NDArray[np.float64] = np.divide(shared, both, out=np.zeros_like(shared), where=both > 0.0)
+    return overlaps

@@ -1,0 +1,117 @@
+"""Looks at the fleet when it is time, and judges by the right one."""
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from appliance.core.clock import Clock, ClockQuality
+from appliance.updates import stages
+from appliance.updates.hints import read_hint, until_hinted_look
+from appliance.updates.orders import CheckAnswer, CheckOrder
+from appliance.updates.service import Asking, Fleet
+from appliance.updates.state import State
+from appliance.updates.store import Store
+from appliance.updates.timekeeping import judged_time, until_first_check, until_next_check
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of a look.
+
+    Attributes:
+        answer: What the fleet wants.
+        state: With what it told of its time.
+        judged: The time by which signatures were judged.
+    """
+
+    answer: CheckAnswer
+    state: State
+    judged: datetime
+
+
+class Lookout:
+    """Knows when to look next. Used by one thread.
+
+    Args:
+        fleet: Where and when.
+        store: Where verified metadata is kept.
+        clock: Clock.
+        asking: Speaks to the fleet.
+        source: Of the jitter.
+    """
+
+    def __init__(self, fleet: Fleet, store: Store, clock: Clock, asking: Asking, source: random.Random) -> None:
+        self._fleet, self._store, self._clock, self._asking, self._source = fleet, store, clock, asking, source
+        self._seen: float | None = None
+        self._hinted = float("-inf")  # when the look is, or was, that a hint has brought about
+        self._is_misled = False
+        self._next = time.monotonic() + (until_first_check(source) if fleet.first is None else fleet.first)
+
+    @property
+    def is_due(self) -> bool:
+        """It is time to look."""
+        return time.monotonic() >= self._next
+
+    def hasten(self, within: float) -> None:
+        """Have the next look so many seconds from now at the latest."""
+        self._next = min(self._next, time.monotonic() + within)
+
+    def heed(self, state: State) -> None:
+        """Take hints that have come: move the next look forward where one names more than was seen.
+
+        Args:
+            state: What is kept.
+        """
+        while (payload := self._fleet.hints()) is not None:
+            try:
+                hint = read_hint(payload)
+            except ValueError as error:
+                if not self._is_misled:  # whoever says such a thing may say it for ever
+                    log.warning("updates: %s", error)
+                self._is_misled = True
+                continue
+            now = time.monotonic()
+            # one draw for each look: of many the first would come at once, on every device of the fleet
+            if hint.timestamp <= state.timestamp or now < self._hinted:
+                continue
+            wait = until_hinted_look(hint, self._fleet.hint_spread, now - self._hinted, self._source)
+            self._hinted = now + wait
+            log.info("updates: the fleet is said to have signed something new; looking in %.0f s at the latest", wait)
+            self.hasten(wait)
+
+    def look(self, state: State) -> Seen:
+        """Ask the fleet; blocks.
+
+        Args:
+            state: What is kept.
+
+        Raises:
+            ConfigError: The root of trust cannot be read.
+            RefusedError: The fleet's metadata is refused.
+            StorageError: It cannot be kept.
+            UnavailableError: The fleet cannot be asked now.
+        """
+        self._hinted = min(self._hinted, time.monotonic())  # this look is as good as the one that was hinted
+        now, interval = self._clock.now(), self._fleet.interval
+        elapsed = 0.0 if self._seen is None else min(time.monotonic() - self._seen, 2 * interval)
+        device_id = self._fleet.device.whom.device_id
+        self._next = time.monotonic() + until_next_check(device_id, interval, now.time.timestamp(), self._source)
+        quality = self._clock.quality()
+        judged = judged_time(now.time, quality, state.issued)
+        answer = self._asking.check(
+            CheckOrder(repository=self._fleet.repository, folder=self._store.folder / "trust", now=text_of(judged))
+        )
+        self._seen = time.monotonic()
+        seen = stages.seen(state, answer.issued, answer.timestamp, elapsed)
+        if quality is not ClockQuality.UNSYNCED:  # its own time tells what has expired
+            seen = seen.model_copy(update={"unchanged": 0})
+        return Seen(answer, seen, judged)
+
+
+def text_of(moment: datetime) -> str:
+    """Give UTC as what is signed and kept has it: ``2026-01-31T12:00:00Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

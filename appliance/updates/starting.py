@@ -1,0 +1,78 @@
+"""Which model a daemon that starts is to load, before it loads any: persisted first, so that a crash counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from appliance.core.errors import ModelError
+from appliance.updates import stages
+from appliance.updates.refusals import Code
+from appliance.updates.state import Past, Stage, State
+from appliance.updates.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What to load.
+
+    Attributes:
+        folder: Of the model; None: the factory model, which the configuration names.
+        state: As it is kept.
+        ended: What came to an end at the start, because it had been cut short or cannot be loaded.
+    """
+
+    folder: Path | None
+    state: State
+    ended: tuple[Past, ...] = ()
+
+
+def find_model(store: Store, boot: str, now: Callable[[], str]) -> Beginning:
+    """Decide what to load, and keep that it was begun.
+
+    What was cut short is judged; the candidate on trial comes first, then the active release, the one before it, and
+    the factory model. A release whose files are not what they were is given up.
+
+    Args:
+        store: Where models from the fleet lie.
+        boot: The kernel's id of this boot.
+        now: UTC, for the history.
+
+    Raises:
+        StorageError: The state cannot be read or kept.
+    """
+    found = store.read()
+    state = stages.resumed(found, boot, now())
+    while True:
+        is_trial = state.stage is Stage.TRIAL
+        counted = stages.attempt(state, boot) if is_trial else stages.started(state, boot, now())
+        held = counted.in_service
+        if held is None:
+            return _kept(store, found, counted, None)
+        try:
+            return _kept(store, found, counted, store.check(held.sha256))
+        except ModelError as error:
+            state = without(counted, Code.HASH, str(error), now())
+
+
+def after_failure(store: Store, state: State, why: str, boot: str, now: Callable[[], str]) -> Beginning:
+    """Decide what to load after what was begun could not be opened.
+
+    Raises:
+        StorageError: The state cannot be kept.
+    """
+    left = without(state, Code.STARTS, why, now())
+    store.write(left)
+    return replace(find_model(store, boot, now), ended=left.past[-1:])
+
+
+def without(state: State, code: Code, why: str, now: str) -> State:
+    """Give the state without what is in service: the candidate on trial, or the active release."""
+    if state.stage is Stage.TRIAL:
+        return stages.roll_back(state, code, why, now)
+    return stages.give_up_active(state, code, why, now)
+
+
+def _kept(store: Store, found: State, state: State, folder: Path | None) -> Beginning:
+    if state != found:
+        store.write(state)
+    return Beginning(folder, state, tuple(one for one in state.past if one not in found.past))

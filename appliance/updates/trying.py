@@ -1,0 +1,120 @@
+"""How a candidate is tried: beside the model in service, then in its place; and how that is put back."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from appliance.core.child import StoppedError
+from appliance.core.errors import ModelError, UnavailableError
+from appliance.updates.judging import Comparison, Watching
+from appliance.updates.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from appliance.updates.formats import Trial
+    from appliance.updates.service import Service
+    from appliance.updates.state import State
+    from appliance.updates.store import Store
+
+_LOOK: Final = 0.5  # seconds between two looks at how a candidate does
+_JUDGED_EVERY: Final = 25  # frames; what is bad from the start need not be seen to the end
+_PUT_BACK_TRIES: Final = 5
+
+log = logging.getLogger(__name__)
+
+
+class Trying:
+    """Tries a candidate; blocks meanwhile. Used by the thread of updates.
+
+    Args:
+        service: The model in service.
+        look: Called again and again meanwhile; what it raises ends the trial.
+        ending: Set when the daemon is to end, after a call of `look`.
+    """
+
+    def __init__(self, service: "Service", look: Callable[[], None], ending: threading.Event) -> None:
+        self._service, self._look, self._ending = service, look, ending
+
+    def shadow(self, folder: "Path", trial: "Trial") -> None:
+        """Have a candidate see live frames beside the model in service, and compare what they find.
+
+        Raises:
+            RefusedError: It fails, or finds something else.
+            UnavailableError: No frame came; or the daemon is to stop.
+        """
+        comparison = Comparison()
+        until = time.monotonic() + trial.shadow_seconds
+        with self._service.shadow(folder) as see:
+            while comparison.frames < trial.shadow_frames and time.monotonic() < until:
+                self._breathe()
+                if (found := see()) is None:
+                    continue
+                comparison.add(*found)
+                if comparison.frames % _JUDGED_EVERY == 0:
+                    self._judge(comparison, trial)
+        if not comparison.frames:
+            raise UnavailableError("no camera gave a frame to compare the candidate on; it is tried again")
+        self._judge(comparison, trial)
+        log.info("updates: beside the model in service: %s", comparison.facts())
+
+    def trial(self, folder: "Path", trial: "Trial") -> None:
+        """Put a candidate in service, and watch it for as long as its rollout says.
+
+        Raises:
+            RefusedError: It cannot be opened, fails, or takes more than it may; it is still in service.
+            UnavailableError: No frame came between two of which it could be exchanged; or the daemon is to stop.
+        """
+        watching = Watching(self._service.vitals(), trial)
+        self._service.put_in_service(folder)
+        until = time.monotonic() + trial.active_seconds
+        while (now := time.monotonic()) < until:
+            self._breathe()
+            if verdict := watching.verdict(self._service.vitals(), now):
+                raise RefusedError(*verdict)
+            self._ending.wait(min(_LOOK, until - now))
+
+    def _breathe(self) -> None:
+        self._look()
+        if self._ending.is_set():
+            raise StoppedError("the daemon is to stop; the candidate is tried again after the next start")
+
+    @staticmethod
+    def _judge(comparison: Comparison, trial: "Trial") -> None:
+        if verdict := comparison.verdict(trial):
+            raise RefusedError(*verdict)
+
+
+def after_trial(service: "Service", store: "Store", state: "State") -> None:
+    """Put the active release in service again; where it does not open, the one before it, or the factory model.
+
+    Raises:
+        UnavailableError: No frame came, again and again; or nothing opens any more.
+    """
+    for held in (state.active, state.previous, None):
+        if held is None and state.active is not None and held is state.previous:
+            continue  # there is none before it: the factory model is next
+        try:
+            folder = None if held is None else store.check(held.sha256)
+        except ModelError as error:
+            log.error("updates: %s", error)  # noqa: TRY400 - its message says it all
+            continue
+        if _put_back(service, folder):
+            return
+    raise UnavailableError("no model can be put in service any more; restart edgecam: systemctl restart edgecam")
+
+
+def _put_back(service: "Service", folder: "Path | None") -> bool:
+    for _ in range(_PUT_BACK_TRIES):
+        try:
+            service.put_in_service(folder)
+        except RefusedError as error:
+            log.error("updates: %s", error)  # noqa: TRY400 - likewise
+            return False
+        except UnavailableError as error:
+            log.warning("updates: %s", error)
+            continue
+        return True
+    return False

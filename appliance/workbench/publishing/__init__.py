@@ -1,0 +1,1 @@
+"""What a fleet is given: releases, rollouts and the metadata that is signed about them."""

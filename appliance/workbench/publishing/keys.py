@@ -1,0 +1,165 @@
+"""Keys that sign for a fleet: key files of our own, and whatever securesystemslib reaches by an address."""
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from securesystemslib.exceptions import KeyMismatchError, UnsupportedLibraryError
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
+
+from appliance.core.errors import ConfigError, StorageError, UnsupportedError
+from appliance.core.files import make_folder, write_atomically
+
+FILE: Final = "file2:"
+"""Scheme of a key file's address, as securesystemslib has it."""
+
+PUBLIC: Final = ".pub"
+"""What the name of a public key's file ends with, beside its private one."""
+
+_MOST_KEY = 64 << 10
+_SEALED = b"ENCRYPTED PRIVATE KEY"
+
+AskSecret = Callable[[str], str]
+"""Is told what is wanted (``passphrase of root-1.pem``), and gives it."""
+
+
+def ask_secret(what: str) -> str:
+    """Ask a person for a passphrase or a PIN; it is not shown.
+
+    Raises:
+        ConfigError: Nobody is there to be asked.
+    """
+    try:
+        return getpass.getpass(f"{what}: ")
+    except EOFError as error:
+        raise ConfigError(f"{what} is needed, and nobody is there to be asked; run it in a terminal") from error
+
+
+def make_key(file: Path, passphrase: str) -> SSlibKey:
+    """Make an Ed25519 key pair: `file`, which only its owner reads, and beside it the public key that is given away.
+
+    Args:
+        file: Of the private key, PEM (PKCS#8).
+        passphrase: That it is encrypted with; empty: it is not.
+
+    Raises:
+        ConfigError: One of that name is there.
+        StorageError: It cannot be written.
+    """
+    if file.exists() or _public_file(file).exists():
+        raise ConfigError(f"{file} is there already and is not written over; give another name")
+    make_folder(file.parent)
+    key = Ed25519PrivateKey.generate()
+    seal = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
+    write_atomically(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, seal), mode=0o600)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_atomically(_public_file(file), public)
+    return SSlibKey.from_crypto(key.public_key())
+
+
+def read_public(file: Path) -> SSlibKey:
+    """Read a public key: PEM, as `make_key`, openssl, PKCS#11 tools and key services give it.
+
+    Raises:
+        ConfigError: There is none in that file, or of a kind that nobody verifies.
+        StorageError: It cannot be read.
+    """
+    try:
+        return SSlibKey.from_crypto(load_pem_public_key(_read(file)))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{file} is no public key in PEM: {error}; accepted: Ed25519, ECDSA (P-256, P-384), RSA; a private key's "
+            f"public one lies beside it: {_public_file(Path('KEY.pem'))}"
+        ) from error
+
+
+def public_of(address: str, public: Path | None) -> SSlibKey:
+    """Give the public key that belongs to the private one of an address.
+
+    Args:
+        address: Of the private key.
+        public: File of the public one; None: it lies beside the private one's file.
+
+    Raises:
+        ConfigError: It is none, or not to be found.
+        StorageError: It cannot be read.
+    """
+    if public is None and not address.startswith(FILE):
+        raise ConfigError(f"{address} needs --public FILE as well: the public key that belongs to it, in PEM")
+    return read_public(public or _public_file(Path(address.removeprefix(FILE))))
+
+
+def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Signer:
+    """Give what signs with a private key.
+
+    Args:
+        address: ``file2:FILE``, ``hsm:…`` (PKCS#11), ``awskms:…``, ``gcpkms:…``, ``azurekms:…``, ``hv:…``.
+        key: The public key that belongs to it.
+        ask: For a passphrase or a PIN.
+
+    Raises:
+        ConfigError: The key is not there, is another one, or the passphrase is wrong.
+        StorageError: Its file cannot be read.
+        UnsupportedError: What reaches such keys is not installed.
+    """
+    scheme = address.partition(":")[0]
+    if scheme not in SIGNER_FOR_URI_SCHEME:
+        known = ", ".join(f"{one}:" for one in sorted(SIGNER_FOR_URI_SCHEME))
+        raise ConfigError(f"{address} is no address of a key; known: {known}")
+    if address.startswith(FILE):
+        return _from_file(Path(address.removeprefix(FILE)), key, ask)
+    try:
+        return Signer.from_priv_key_uri(address, key, ask)
+    except UnsupportedLibraryError as error:
+        raise _not_installed(scheme, error) from error
+    except Exception as error:  # its documentation says that vendors' errors come through as they are
+        raise ConfigError(f"the key {address} cannot be used: {error}") from error
+
+
+def _from_file(file: Path, key: SSlibKey, ask: AskSecret) -> Signer:
+    """Give what signs with a key file; the library's own would not open one with a passphrase."""
+    content = _read(file)
+    if file.stat().st_mode & 0o077:
+        raise ConfigError(f"{file} can be read by others than its owner; do: chmod 600 {file}")
+    secret = ask(f"passphrase of {file}").encode() if _SEALED in content else None
+    try:
+        return CryptoSigner(load_pem_private_key(content, secret), key)
+    except KeyMismatchError as error:
+        raise ConfigError(f"{file} is not the private key of the public key {key.keyid[:12]}") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{file} cannot be opened: {error}; was the passphrase right, and is it a private key in PEM (PKCS#8)?"
+        ) from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_KEY + 1)
+    except OSError as error:
+        raise StorageError(f"cannot read {file}: {error.strerror or error}") from error
+    if len(content) > _MOST_KEY:
+        raise ConfigError(f"{file} is larger than {_MOST_KEY} bytes: it is no key")
+    return content
+
+
+def _public_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}{PUBLIC}")
+
+
+def _not_installed(scheme: str, error: Exception) -> UnsupportedError:
+    extra = {"hsm": "hsm", "awskms": "awskms", "gcpkms": "gcpkms", "azurekms": "azurekms", "hv": "vault"}.get(scheme)
+    do = f"; do: pip install 'securesystemslib[{extra}]'" if extra else ""
+    return UnsupportedError(f"keys of {scheme}: need more than is installed: {error}{do}")

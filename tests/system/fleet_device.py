@@ -1,0 +1,64 @@
+"""A daemon with a fleet of its own: what tests of releases have in common."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.shared_data import SHARED
+from tests.simulators.broker import Mosquitto
+from tests.simulators.fleet import Fleet, Web
+from tests.simulators.subscriber import Subscriber
+from tests.system.process import EdgecamProcess, wait_for
+
+FOOTAGE = "footage/people-detection.preview.mp4"
+CONFIG = """
+[cameras.street]
+kind = "file"
+path = "{clip}"
+loop = true
+fps = 15
+[fleet]
+url = "{url}"
+root = "{root}"
+first = 1
+interval = 2
+"""
+TRIAL = {
+    "shadow_frames": 10,
+    "shadow_seconds": 60,
+    "active_seconds": 2,
+    "latency_percent": 1000,
+    "memory_percent": 1000,
+    "agreement_percent": 50,
+}
+
+
+def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto, config: str = CONFIG) -> EdgecamProcess:
+    config = config.format(clip=SHARED / FOOTAGE, url=web.url, root=fleet.root)
+    return EdgecamProcess(tmp_path, "--broker", broker.url, config=config)
+
+
+def waiting(more: str = "") -> str:
+    """Give a configuration that obeys commands and hints, and begins nothing by itself: its window opens in hours."""
+    now = datetime.now().astimezone()
+    begin, end = ((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (9, 10))
+    late = CONFIG.replace("first = 1\ninterval = 2", "first = 3600\ninterval = 3600")
+    hints = f'hint = "fleet/hint"\nhint_spread = 0\nwindow = ["{begin}", "{end}"]\n'
+    return f"{late}{hints}[messaging]\ncommands = true\n{more}"
+
+
+def publish(fleet: Fleet, folder: Path, counter: int, **trial: Any) -> None:
+    fleet.roll_out("edgecam-nano", fleet.release(folder, counter), trial={**TRIAL, **trial})
+    fleet.sign()
+
+
+def ended(subscriber: Subscriber, version: str, within: float) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        told = [one for one in subscriber.bodies("/model/events") if one["release"]["version"] == version]
+        return told[-1] if told else None
+
+    return wait_for(look, within, f"what came of {version}; last: {subscriber.bodies('/model')[-1:]}")
+
+
+def seen_by(subscriber: Subscriber, version: str) -> bool:
+    return any(one["model"]["version"] == version for one in subscriber.bodies("/detections"))

@@ -1,0 +1,114 @@
+"""Hints: they move a look forward, never more often than every ten minutes, and never all devices at once."""
+
+import random
+from collections import deque
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from appliance.updates.choosing import Device
+from appliance.updates.hints import MOST_BYTES, PAUSE, Hint, read_hint, until_hinted_look
+from appliance.updates.lookout import Lookout
+from appliance.updates.orders import Repository
+from appliance.updates.rollout import Whom
+from appliance.updates.service import Fleet
+from appliance.updates.state import State
+from appliance.updates.store import Store
+from tests.simulators.updating import Direct, TurnedClock
+
+NEVER = float("inf")
+
+
+class Draws(random.Random):
+    """Counts how often it was asked, and gives the least."""
+
+    count = 0
+
+    def uniform(self, a: float, b: float) -> float:
+        assert a <= b
+        self.count += 1
+        return a
+
+
+class Heard:
+    """A lookout for which it is not time yet, and what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.waiting: deque[bytes] = deque()
+        self.source = Draws()
+        fleet = Fleet(
+            Repository(url="http://127.0.0.1", root=folder, channel="stable", model="persons"),
+            Device(Whom("door"), "9", "x86_64"),
+            first=3600.0,
+            hints=lambda: self.waiting.popleft() if self.waiting else None,
+        )
+        clock = TurnedClock(datetime(2026, 11, 23, tzinfo=UTC))
+        self.lookout = Lookout(fleet, Store(folder), clock, Direct(), self.source)
+
+    def is_due_after(self, *hints: bytes) -> bool:
+        self.waiting.extend(hints)
+        self.lookout.heed(State(timestamp=7))
+        assert not self.waiting
+        return self.lookout.is_due
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Heard:
+    return Heard(tmp_path)
+
+
+def test_a_hint_says_what_is_new_and_over_what_time_a_fleet_is_to_look() -> None:
+    assert read_hint(b'{"timestamp": 8}') == Hint(timestamp=8, within=0.0)
+    assert read_hint(b'{"timestamp": 8, "within": 3600, "later": [1]}') == Hint(timestamp=8, within=3600.0)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", b"8", b"[]", b"{}", b"\xff", b'{"timestamp": 0}', b'{"timestamp": "8"}', b'{"timestamp": 8.5}'),
+        *(b'{"timestamp": 8, "within": -1}', b'{"timestamp": 8, "within": 1e9}', b'{"timestamp": 8, "within": NaN}'),
+        *(b'{"timestamp": 8}' + b" " * MOST_BYTES, b"[" * 100_000),
+    ],
+)
+def test_whatever_else_comes_is_passed_over(heard: Heard, payload: bytes) -> None:
+    with pytest.raises(ValueError, match="accepted is"):
+        read_hint(payload)
+    assert not heard.is_due_after(payload)
+    assert heard.is_due_after(payload, b'{"timestamp": 8}'), "what comes after it is heard"
+
+
+def test_what_was_seen_already_is_no_news_however_often_the_broker_says_it(heard: Heard) -> None:
+    assert not heard.is_due_after(b'{"timestamp": 7}', b'{"timestamp": 6}', b'{"timestamp": 7}')
+    assert heard.is_due_after(b'{"timestamp": 8}')
+
+
+def test_a_storm_of_hints_brings_a_look_now_and_another_in_ten_minutes(heard: Heard) -> None:
+    drawn = heard.source.count
+    heard.is_due_after(*(f'{{"timestamp": {number}, "within": 3600}}'.encode() for number in range(8, 1008)))
+    assert heard.source.count - drawn == 2, "one for now, one for ten minutes later; the least of many would be a herd"
+
+
+def test_looks_that_hints_bring_about_are_ten_minutes_apart() -> None:
+    source = random.Random(1)
+    now, hinted, looks = 0.0, -NEVER, []
+    while now < 86_400.0:
+        if now >= hinted:
+            hinted = now + until_hinted_look(Hint(timestamp=8), 60.0, now - hinted, source)
+            looks.append(hinted)
+        now += 0.5
+    assert looks[0] <= 60.0
+    assert min(after - before for before, after in pairwise(looks)) >= PAUSE - 1e-6
+    assert len(looks) <= 86_400 / PAUSE
+
+
+@pytest.mark.parametrize(("spread", "within", "most"), [(60.0, 0.0, 60.0), (60.0, 3600.0, 3600.0), (900.0, 1.0, 900.0)])
+def test_a_hint_to_a_fleet_is_answered_evenly_over_the_longer_of_two_times(
+    spread: float, within: float, most: float
+) -> None:
+    hint, bins = Hint(timestamp=8, within=within), [0] * 60
+    for number in range(100_000):
+        wait = until_hinted_look(hint, spread, NEVER, random.Random(number))
+        bins[int(wait / most * len(bins))] += 1
+    assert max(bins) / (sum(bins) / len(bins)) <= 1.2

@@ -1,0 +1,77 @@
+"""Whatever a daemon finds when it starts, it loads the best that works; in the end the factory model."""
+
+from pathlib import Path
+
+from appliance.updates import stages
+from appliance.updates.refusals import Code
+from appliance.updates.starting import after_failure, find_model
+from appliance.updates.state import State
+from appliance.updates.store import Store
+from tests.unit.updates.test_store import install
+
+NOW = "2026-11-22T12:00:00Z"
+BOOT, NEXT_BOOT = "a" * 32, "b" * 32
+
+
+def now() -> str:
+    return NOW
+
+
+def test_a_device_without_releases_loads_the_factory_model_and_writes_nothing(tmp_path: Path) -> None:
+    begun = find_model(Store(tmp_path), BOOT, now)
+    assert (begun.folder, begun.state) == (None, State())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_active_release_is_loaded_and_its_start_counted_on_disk_before(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    held = install(store, 1)
+    begun = find_model(store, BOOT, now)
+    assert begun.folder == store.release_folder(held.sha256)
+    assert store.read().starts > 0
+
+
+def test_a_damaged_release_makes_room_for_the_one_before_it_then_for_the_factory_model(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = install(store, 1), install(store, 2)
+    (store.release_folder(second.sha256) / "weights.onnx").write_bytes(b"rot")
+    begun = find_model(store, BOOT, now)
+    assert begun.folder == store.release_folder(first.sha256)
+    assert [past.code for past in begun.ended] == [Code.HASH]
+    (store.release_folder(first.sha256) / "weights.onnx").unlink()
+    assert find_model(store, BOOT, now).folder is None
+
+
+def test_what_cannot_be_opened_is_given_up_one_after_the_other(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = install(store, 1)
+    install(store, 2)
+    begun = find_model(store, BOOT, now)
+    begun = after_failure(store, begun.state, "its runtime refuses it", BOOT, now)
+    assert begun.folder == store.release_folder(first.sha256)
+    assert begun.ended[-1].why == "its runtime refuses it"
+    assert after_failure(store, begun.state, "so it does", BOOT, now).folder is None
+
+
+def test_a_daemon_that_dies_again_and_again_ends_on_the_factory_model(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    install(store, 1)
+    install(store, 2)
+    folders = [find_model(store, BOOT, now).folder for _ in range(12)]
+    assert folders[0] is not None
+    assert folders[-1] is None
+
+
+def test_a_candidate_whose_trial_was_cut_short_is_tried_again_after_a_power_cut_and_not_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    first = install(store, 1)
+    second = install(store, 2)
+    state = store.read().model_copy(update={"active": first, "previous": None})
+    update = stages.Update(release=second, rollout="r", stage=stages.Stage.TRIAL)
+    store.write(stages.attempt(state.model_copy(update={"update": update}), BOOT))
+    assert find_model(store, NEXT_BOOT, now).folder == store.release_folder(second.sha256)
+    crashed = find_model(store, NEXT_BOOT, now)
+    assert crashed.folder == store.release_folder(first.sha256)
+    assert crashed.ended[-1].code is Code.CRASH

@@ -1,0 +1,68 @@
+"""The commands that publish, as a person or a timer runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.core.errors import ConfigError
+from appliance.workbench.publish import publish
+from tests.simulators.publishing import metrics_of, write_model
+
+
+def run(*arguments: object) -> str:
+    return CliRunner().invoke(publish, [str(one) for one in arguments], catch_exceptions=False).stdout
+
+
+def test_from_the_first_keys_to_a_folder_that_a_device_s_client_accepts(tmp_path: Path) -> None:
+    fleet, www, keys = tmp_path / "fleet", tmp_path / "www", tmp_path / "keys"
+    told = json.loads(run("init", fleet, "--make-keys", keys, "--json"))
+    assert [one["wanted"] for one in told["staged"]] == [2, 2, 2]
+    model = write_model(tmp_path / "mine")
+    added = json.loads(run("add", fleet, model, "--metrics", metrics_of(model), "--json"))
+    assert (added["name"], added["version"], added["counter"]) == ("mine", "1.0", 1)
+    names = ("root-1", "root-2", "targets-1", "targets-2", "models-1", "models-2")
+    signing = [part for name in names for part in ("--with", f"file2:{keys / name}.pem")]
+    signed = json.loads(run("sign", fleet, *signing, "--yes", "--json"))
+    assert all(one["is_enough"] for one in signed["staged"])
+    assert json.loads(run("refresh", fleet, "--json"))["accepted"] == ["root", "targets", "models"]
+    assert json.loads(run("push", fleet, www, "--json"))["timestamp"] == 1
+    assert json.loads(run("verify", www, "--json"))["releases"] == ["mine 1.0"]
+    assert not any("PRIVATE" in file.read_text(errors="replace") for file in www.rglob("*") if file.is_file())
+    assert {file.relative_to(www).parts[0] for file in www.rglob("*")} == {"metadata", "targets"}
+
+
+def test_nothing_is_signed_before_it_was_shown_and_agreed_to(tmp_path: Path) -> None:
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
+    arguments = ["sign", str(tmp_path / "fleet"), "--with", f"file2:{tmp_path / 'keys' / 'root-1.pem'}"]
+    done = CliRunner().invoke(publish, arguments, input="n\n")
+    assert done.exit_code == 1
+    assert "+ roles > root > threshold = 2" in done.output
+    told = json.loads(run(*arguments, "--yes", "--json"))
+    assert [one["signed"] for one in told["staged"]] == [1, 0, 0]
+
+
+def test_a_key_that_signs_nothing_of_what_waits_is_told(tmp_path: Path) -> None:
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
+    with pytest.raises(ConfigError, match="signs nothing of what waits: root, targets, models"):
+        run("sign", tmp_path / "fleet", "--with", f"file2:{tmp_path / 'keys' / 'online-1.pem'}", "--yes")
+
+
+def test_a_fleet_without_keys_and_an_address_without_a_root_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="to try it out: --make-keys"):
+        run("init", tmp_path / "fleet")
+    with pytest.raises(ConfigError, match="would prove nothing"):
+        run("verify", "https://fleet.example")
+    with pytest.raises(ConfigError, match="begin with: edgecam-workbench publish init"):
+        run("refresh", tmp_path / "none")
+
+
+def test_without_its_libraries_publishing_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['cryptography'] = None; from appliance.workbench.main import main; main()"
+    command = [sys.executable, "-c", code, "publish", "init", str(tmp_path / "fleet"), "--make-keys", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 70
+    assert "pip install 'edgecam[publish]'" in done.stderr
