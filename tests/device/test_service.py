@@ -10,7 +10,8 @@ from tests.simulators.broker import Mosquitto
 from tests.simulators.guest import Device, Guest, wait_for
 from tests.simulators.subscriber import Subscriber
 
-PROBES = Path(__file__).with_name("probes.py")
+PROBES, GATES = Path(__file__).with_name("probes.py"), Path(__file__).with_name("gates.py")
+ONCE = "Type=oneshot\nRestart=no\nRestartForceExitStatus=\n"  # for a program in the daemon's place
 
 
 def _failures(guest: Guest) -> list[dict[str, object]]:
@@ -141,12 +142,21 @@ def test_a_read_only_state_disk_is_told_and_got_over(device: Device, broker: Mos
     device.watch()
 
 
+def test_a_model_from_a_fleet_can_pass_its_gates_in_the_sandbox(device: Device) -> None:
+    guest = device.guest
+    guest.write("/usr/local/lib/gates.py", GATES.read_text())
+    device.drop_in(f"{ONCE}ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/gates.py")
+    device.start()
+    seen = json.loads(guest.run("cat", "/var/lib/edgecam/gates.json", check=True).stdout)
+    assert seen["trouble"] is None
+    assert seen["best_ms"] > 0
+
+
 def test_the_sandbox_refuses_what_the_daemon_never_needs(device: Device) -> None:
     guest = device.guest
     guest.write("/usr/local/lib/probes.py", PROBES.read_text())
     guest.write("/home/somebody/diary", "private")
-    once = "Type=oneshot\nRestart=no\nRestartForceExitStatus=\n"
-    device.drop_in(f"{once}ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/probes.py")
+    device.drop_in(f"{ONCE}ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/probes.py")
     device.start()
     found = json.loads(guest.run("cat", "/var/lib/edgecam/probes.json", check=True).stdout)
     allowed = {name for name, refused in found.items() if not refused}
