@@ -10,9 +10,9 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
-  ARCHITECTURES SYSTEM PACKAGES
+  ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
+.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear wear-system kills month delivery fleet \
   conformance docs lock clean
 
 help: ## Show this list
@@ -104,9 +104,15 @@ deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTU
 	@scripts/deb $$ARCHITECTURES
 
 test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
-##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
+##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)  LONG=1 (all)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+wear-system: .venv/.dev ## Count what the installed unit has written to its card in an hour; needs root
+##   SCENE=idle|busy MINUTES=60, with the packages and the SYSTEM of test-system, which makes them
+	@scripts/get-mosquitto
+	@EDGECAM_ROOT="$$(scripts/get-root $${SYSTEM:-bookworm})" EDGECAM_PACKAGES="$${PACKAGES:-dist/test}" \
+	  $(BIN)/python -m tests.device.wear $${SCENE:-idle} --minutes $${MINUTES:-60} $${JSON:+--json}
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

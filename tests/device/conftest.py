@@ -1,6 +1,7 @@
 """A root with the packages installed, and boots of it. `make test-system` says where both are."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,8 +37,10 @@ def packages() -> list[Path]:
 @pytest.fixture(scope="session")
 def bare() -> Iterator[Path]:
     """A system without the packages."""
-    # not pytest's own folder: it keeps the last three
-    with tempfile.TemporaryDirectory(prefix="edgecam-root-") as folder:
+    # in memory where that is ample: ten thousand files take their time on a disk. Not pytest's folder: it keeps three
+    memory = Path("/dev/shm")  # noqa: S108 - tempfile makes the folder
+    is_ample = memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30
+    with tempfile.TemporaryDirectory(prefix="edgecam-root-", dir=memory if is_ample else None) as folder:
         subprocess.run(
             ["tar", "--extract", "--preserve-permissions", f"--file={ROOT}", f"--directory={folder}"], check=True
         )

@@ -98,6 +98,7 @@ def measure(device: Device, counts: Path, lines: tuple[str, ...], settle: float,
         "outbox_bytes": told[1] - told[0],
         "messages": seen[1] - seen[0],
         "frames": frames[1] - frames[0],
+        "memory_mb": last["machine"]["memory_mb"],
     }
 
 
@@ -137,7 +138,8 @@ def judge(scene: str, found: dict[str, Any], *, as_json: bool) -> int:
         print(
             f"{scene}: {found['bytes'] / 1e6:.2f} MB in {found['seconds'] / 60:.0f} minutes, "
             f"{found['bytes_per_hour'] / 1e6:.2f} MB an hour; {found['messages']} messages, "
-            f"{found['frames']} frames; the outbox's thread counts {found['outbox_bytes'] / 1e6:.2f} MB"
+            f"{found['frames']} frames; the outbox's thread counts {found['outbox_bytes'] / 1e6:.2f} MB; "
+            f"{found['memory_mb']:.0f} MB of memory"
         )
     if scene == "idle":
         return int(found["bytes_per_hour"] > MOST_IDLE_BYTES)

@@ -59,6 +59,10 @@ class Network:
     def __exit__(self, *error: object) -> None:
         _ip("netns", "delete", self._name)  # the cable goes with it
 
+    def plug(self, *, is_in: bool) -> None:
+        """Plug the cable in, or pull it."""
+        _ip("link", "set", self._cable, "up" if is_in else "down")
+
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
@@ -164,6 +168,18 @@ class Guest:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
+    def number_here(self, inside: int) -> int:
+        """Give this machine's number of a process of the guest."""
+        ours = Path(f"/proc/{self._leader}/ns/pid").readlink()
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+                if lines["NSpid"].split()[-1] == str(inside) and (status.parent / "ns/pid").readlink() == ours:
+                    return int(status.parent.name)
+            except OSError:  # it has ended
+                continue
+        raise AssertionError(f"no process {inside} in the guest")
+
     def show(self, name: str, unit: str = "edgecam.service") -> str:
         """Give a property of a unit."""
         return self.run("systemctl", "show", "--property", name, "--value", unit, check=True).stdout.strip()
@@ -201,9 +217,9 @@ class Device:
         first = [top, "[messaging]", f'broker = "{self._broker}"', messaging]
         self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*first, *lines, ""]))
 
-    def drop_in(self, lines: str) -> None:
-        """Change the unit as `systemctl edit` does."""
-        self.guest.write("/etc/systemd/system/edgecam.service.d/test.conf", f"[Service]\n{lines}\n")
+    def drop_in(self, lines: str, unit: str = "edgecam.service") -> None:
+        """Change a unit as `systemctl edit` does."""
+        self.guest.write(f"/etc/systemd/system/{unit}.d/test.conf", f"[Service]\n{lines}\n")
         self.guest.run("systemctl", "daemon-reload", check=True)
 
     def start(self) -> None:
