@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +9,10 @@ from hypothesis import HealthCheck, settings
 # OpenCV asks once in a process how much FFmpeg may print: at the first capture or writer, whoever opens it. The daemon
 # opens none but through `cameras.capture`, which asks for silence; tests also write clips of their own.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+# A suite that is started in the background ignores SIGINT, and would hand that on to all programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How quickly examples are made and tried is a matter of the machine and of what else it does.
 settings.register_profile("edgecam", deadline=None, suppress_health_check=[HealthCheck.too_slow])

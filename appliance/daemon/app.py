@@ -61,11 +61,11 @@ class App:
 
     Attributes:
         is_to_restart: It ends because somebody commanded a restart.
-        all_ended: No thread of ours runs any more; otherwise one is wedged inside a driver or a runtime.
+        all_ended: It is known that no thread of ours runs any more; otherwise one may be inside a driver or a runtime.
     """
 
     def __init__(self, options: Options, asked: Asked, on_built: Callable[[], None] = lambda: None) -> None:
-        self.all_ended, self.is_to_restart = True, False
+        self.all_ended, self.is_to_restart = False, False
         self._options, self._settings, self._asked, self._on_built = options, options.settings, asked, on_built
         self._board, self._clock, self._notifier, self._feed = HealthBoard(), SystemClock(), Notifier(), Feed()
         self._console = None if is_journal_read() else Console()
@@ -84,7 +84,7 @@ class App:
         with ExitStack() as stack:
             stack.enter_context(locked(self._settings.device.state_dir))
             if not self._is_built(stack):
-                self.all_ended = self._close_models()
+                self._close_models()  # all but the one that is being opened, in a thread that nobody waits for any more
                 return
             self._supervisor.start()
             self._is_starting = False

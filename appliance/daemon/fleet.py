@@ -218,6 +218,7 @@ class FleetModels:
         failed = [one for one in running.refused if one.while_running]
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
+        idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
         return Vitals(
             failure=failed[0].why if failed else "nothing of it works" if running.is_blind else "",
             has_hung=any(one.is_suspect for one in failed),
@@ -225,6 +226,8 @@ class FleetModels:
             fps=sum(one.latency_ms.rate() for one in pipelines),
             memory_mb=machine.memory_mb or 0.0,
             is_throttled=bool(machine.throttled),
+            idle=idle,
+            is_looking=len(idle) < len(self._chains),
         )
 
     def _opened(self, folder: Path | None, *, is_isolated: bool) -> ClimbingDetector:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is listened for again, after which the file is read
         start_anew()
     if app is not None and not app.all_ended:
-        # A thread is wedged inside a driver; Python's own way out would wait for it or crash in its clean-up.
+        # A thread may be inside a driver or load a model: Python's own way out would wait, or crash in its clean-up.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(status)

@@ -72,6 +72,8 @@ class Vitals:
         fps: Frames a second that it has seen, likewise.
         memory_mb: Of the daemon.
         is_throttled: The machine slows itself down for heat or power.
+        idle: Cameras whose frames somebody has commanded it to pass over.
+        is_looking: There are others.
     """
 
     failure: str = ""
@@ -80,6 +82,8 @@ class Vitals:
     fps: float = 0.0
     memory_mb: float = 0.0
     is_throttled: bool = False
+    idle: frozenset[str] = frozenset()
+    is_looking: bool = True
 
 
 @dataclass
@@ -107,11 +111,12 @@ class Watching:
         most_mb = self.before.memory_mb * self.trial.memory_percent / 100.0 + _SLACK_MB
         if self.before.memory_mb and now.memory_mb > most_mb:
             return Code.MEMORY, f"the daemon takes {now.memory_mb:.0f} MB with it, and at most {most_mb:.0f} may be"
-        for code, why in self._bad(now):
+        bad = self._bad(now) if now.is_looking else []
+        for code, why in bad:
             since = self._bad_since.setdefault(code, at)
             if at - since >= min(SUSTAINED, self.trial.active_seconds / 2):
                 return code, why
-        for code in set(self._bad_since) - {code for code, _ in self._bad(now)}:
+        for code in set(self._bad_since) - {code for code, _ in bad}:
             del self._bad_since[code]
         return None
 
@@ -120,7 +125,8 @@ class Watching:
         most_ms = self.before.latency_ms * self.trial.latency_percent / 100.0 + _SLACK_MS
         if self.before.latency_ms and now.latency_ms > most_ms:
             bad.append((Code.LATENCY, f"takes {now.latency_ms:.0f} ms a frame, and at most {most_ms:.0f} may be"))
-        if self.before.fps and now.fps < self.before.fps * _FRAME_RATE:
+        is_comparable = bool(self.before.fps) and now.idle == self.before.idle
+        if is_comparable and now.fps < self.before.fps * _FRAME_RATE:
             bad.append((Code.FRAME_RATE, f"{now.fps:.1f} frames a second are seen, {self.before.fps:.1f} were before"))
         if now.is_throttled and not self.before.is_throttled:
             bad.append((Code.THROTTLED, "the machine slows itself down since it is in service"))

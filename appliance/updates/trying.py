@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.core.child import StoppedError
 from appliance.core.errors import ModelError, UnavailableError
-from appliance.updates.judging import Comparison, Watching
+from appliance.updates.judging import Comparison, Vitals, Watching
 from appliance.updates.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class Trying:
 
         Raises:
             RefusedError: It fails, or finds something else.
-            UnavailableError: No frame came; or the daemon is to stop.
+            UnavailableError: No frame came, or none is looked at; or the daemon is to stop.
         """
+        self._must_look()
         comparison = Comparison()
         until = time.monotonic() + trial.shadow_seconds
         with self._service.shadow(folder) as see:
@@ -61,20 +62,31 @@ class Trying:
         log.info("updates: beside the model in service: %s", comparison.facts())
 
     def trial(self, folder: "Path", trial: "Trial") -> None:
-        """Put a candidate in service, and watch it for as long as its rollout says.
+        """Put a candidate in service, and watch it for as long as its rollout says; while it looks, that is.
 
         Raises:
             RefusedError: It cannot be opened, fails, or takes more than it may; it is still in service.
-            UnavailableError: No frame came between two of which it could be exchanged; or the daemon is to stop.
+            UnavailableError: No frame came between two of which it could be exchanged, or none is looked at; or the
+                daemon is to stop.
         """
-        watching = Watching(self._service.vitals(), trial)
+        watching = Watching(self._must_look(), trial)
         self._service.put_in_service(folder)
-        until = time.monotonic() + trial.active_seconds
-        while (now := time.monotonic()) < until:
+        left, before = float(trial.active_seconds), time.monotonic()
+        while left > 0.0:
             self._breathe()
-            if verdict := watching.verdict(self._service.vitals(), now):
+            now, vitals = time.monotonic(), self._service.vitals()
+            if verdict := watching.verdict(vitals, now):
                 raise RefusedError(*verdict)
-            self._ending.wait(min(_LOOK, until - now))
+            left -= (now - before) * vitals.is_looking
+            before = now
+            self._ending.wait(max(0.0, min(_LOOK, left)))
+
+    def _must_look(self) -> Vitals:
+        """Give how the model in service does, where it is to look at anything."""
+        vitals = self._service.vitals()
+        if not vitals.is_looking:
+            raise UnavailableError("no camera is to detect, as commanded, and the candidate is judged by what it sees")
+        return vitals
 
     def _breathe(self) -> None:
         self._look()

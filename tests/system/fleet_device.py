@@ -1,6 +1,5 @@
 """A daemon with a fleet of its own: what tests of releases have in common."""
 
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +32,9 @@ TRIAL = {
 }
 
 
-def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto, config: str = CONFIG) -> EdgecamProcess:
-    config = config.format(clip=SHARED / FOOTAGE, url=web.url, root=fleet.root)
+def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto) -> EdgecamProcess:
+    config = CONFIG.format(clip=SHARED / FOOTAGE, url=web.url, root=fleet.root)
     return EdgecamProcess(tmp_path, "--broker", broker.url, config=config)
-
-
-def waiting(more: str = "") -> str:
-    """Give a configuration that obeys commands and hints, and begins nothing by itself: its window opens in hours."""
-    now = datetime.now().astimezone()
-    begin, end = ((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (9, 10))
-    late = CONFIG.replace("first = 1\ninterval = 2", "first = 3600\ninterval = 3600")
-    hints = f'hint = "fleet/hint"\nhint_spread = 0\nwindow = ["{begin}", "{end}"]\n'
-    return f"{late}{hints}[messaging]\ncommands = true\n{more}"
 
 
 def publish(fleet: Fleet, folder: Path, counter: int, **trial: Any) -> None:

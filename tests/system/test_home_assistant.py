@@ -11,12 +11,9 @@ from typing import Any, Self
 import pytest
 
 from tests.shared_data import SHARED, needs
-from tests.simulators.bad_models import released
 from tests.simulators.broker import Mosquitto, find_mosquitto, free_port
-from tests.simulators.fleet import Fleet, Web
 from tests.simulators.home_assistant import PYTHON, needs_home_assistant
 from tests.simulators.subscriber import Subscriber
-from tests.system.fleet_device import FOOTAGE, daemon, publish, waiting
 from tests.system.process import EdgecamProcess, wait_for
 
 MODEL, WALKERS = "models/fastestdet_352_coco80.onnx", "footage/one-by-one-person-detection.mp4"
@@ -163,29 +160,34 @@ def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_tol
     assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"
 
 
-@needs(FOOTAGE)
+@needs("footage/people-detection.preview.mp4")
 @pytest.mark.timeout(600)
-def test_home_assistant_shows_a_release_that_waits_and_installs_it(
-    tmp_path: Path, broker: Mosquitto, fleet: Fleet, web: Web
-) -> None:
-    log, entity = tmp_path / "log", "update.test_model"
-    config = waiting("[messaging.homeassistant]\nenabled = true\n")
+def test_home_assistant_shows_a_release_that_waits_and_installs_it(tmp_path: Path, broker: Mosquitto) -> None:
+    pytest.importorskip("tuf", reason="needs tuf: make setup")
+    from tests.simulators.fleet import Fleet, served
+    from tests.system.fleet_waiting import FACTORY, HINT, VERSION, daemon, publish
+
+    log, entity, fleet = tmp_path / "log", "update.test_model", Fleet(tmp_path / "fleet")
+    versions = ("state", "installed_version", "latest_version")
 
     def shown(*names: str) -> tuple[Any, ...]:
         return tuple(home.states.get(entity, {}).get(name) for name in names)
 
-    with HomeAssistant(broker.port, log) as home, daemon(tmp_path, fleet, web, broker, config) as edgecam:
-        versions = ("state", "installed_version", "latest_version")
-        wait_for(lambda: shown(*versions) == ("off", "0.2.0", "0.2.0"), 180, "the factory model")
-        publish(fleet, released(tmp_path / "v9", "9"), 9, shadow_frames=0)
+    with (
+        served(fleet.folder) as web,
+        HomeAssistant(broker.port, log) as home,
+        daemon(tmp_path, fleet, web, broker) as edgecam,
+    ):
+        wait_for(lambda: shown(*versions) == ("off", FACTORY, FACTORY), 180, "the factory model")
+        publish(tmp_path, fleet)
         with Subscriber(broker.port) as subscriber:
-            subscriber.publish("fleet/hint", b'{"timestamp": 1}', retain=True)
-            wait_for(lambda: shown(*versions) == ("on", "0.2.0", "9"), 60, "a release that waits for its moment")
-            assert shown("in_progress", "title") == (False, "edgecam-nano")
-            home.call("update", "install", entity_id=entity)
-            wait_for(lambda: shown("in_progress") == (True,), 60, "an update on its way")
-            wait_for(lambda: shown(*versions, "in_progress") == ("off", "9", "9", False), 200, "the release in service")
-            home.call("switch", "turn_on", entity_id="switch.test_model_pinned")
-            wait_for(lambda: home.state("switch.test_model_pinned") == "on", 20, "the device said that it is pinned")
+            subscriber.publish(HINT, b'{"timestamp": 1}', retain=True)
+            wait_for(lambda: shown(*versions) == ("on", FACTORY, VERSION), 90, "a release that waits for its moment")
+        assert shown("in_progress", "title") == (False, "edgecam-nano")
+        home.call("update", "install", entity_id=entity)
+        wait_for(lambda: shown("in_progress") == (True,), 90, "an update on its way")
+        wait_for(lambda: shown(*versions, "in_progress") == ("off", VERSION, VERSION, False), 200, "it is in service")
+        home.call("switch", "turn_on", entity_id="switch.test_model_pinned")
+        wait_for(lambda: home.state("switch.test_model_pinned") == "on", 20, "the device said that it is pinned")
         assert edgecam.stop() == 0
     assert "homeassistant.components.mqtt" not in log.read_text(), "its MQTT integration has nothing to complain of"

@@ -16,6 +16,8 @@ from tests.simulators.messaging_device import Device, wait_until
 from tests.simulators.schemas import mistakes
 from tests.simulators.subscriber import Subscriber
 
+UNBOUNDED = "max_queued_messages 0"  # else it drops what a slow subscriber has not fetched, and says nothing
+
 
 def publisher(broker: Mosquitto, directory: Path, count: int) -> "subprocess.Popen[str]":
     """Start a device as a process of its own."""
@@ -192,12 +194,14 @@ def test_what_a_corrupt_outbox_held_is_delivered_under_its_old_numbers(mosquitto
         file.write(b"\xa5" * 4096)  # its first page, without which SQLite knows nothing of it
         file.seek(4096 * 30)
         file.write(b"\xa5" * 4096)  # and one with messages
+    mosquitto.configure(UNBOUNDED)
     mosquitto.start()
     at_once = {"replay_rate": 0, "replay_spread": 0}
     with Subscriber(mosquitto.port) as subscriber, Device(tmp_path, mosquitto.url, **at_once) as device:
         device.send(3)
         device.wait_drained(60.0)
         wait_until(lambda: (finding := device.finding("outbox")) and "were saved" in finding.what, "said so")
+        wait_until(lambda: len(subscriber.numbered()) >= device.figure("saved") + 4, "they, the gap and the new ones")
         numbered = subscriber.numbered()
         came = {fields["seq"] for fields in numbered if fields["gen"] == gen and "n" in fields}
         assert len(came) == device.figure("saved") >= 980
@@ -219,6 +223,7 @@ def test_a_full_disk_is_drained_and_takes_new_messages_though_nobody_frees_anyth
         device.send(1500, pad="x" * 500)
         wait_until(lambda: device.figure("rows") == 1500, "on disk")
         wait_until((disk / "outbox.ballast").exists, "room is kept")
+        mosquitto.configure(UNBOUNDED)
         with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
             while file.write(b"\0" * 4096):
                 pass

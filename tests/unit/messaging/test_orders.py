@@ -12,6 +12,10 @@ GOOD = {
     "restart": {},
     "replay": {"gen": "00112233aabbccdd", "from": 1, "to": 9},
     "model-check": {},
+    "fleet-check": {},
+    "model-update": {},
+    "model-rollback": {},
+    "model-pin": {"on": True},
 }
 
 

@@ -86,3 +86,12 @@ def test_where_nothing_is_known_of_before_nothing_is_compared() -> None:
     watching = Watching(Vitals(), TRIAL)
     for at in range(0, 1000, 10):
         assert watching.verdict(Vitals(latency_ms=900.0, fps=0.1, memory_mb=900.0), at) is None
+
+
+def test_what_somebody_commanded_to_be_passed_over_is_no_lower_frame_rate() -> None:
+    watching = Watching(BEFORE, TRIAL)
+    one = Vitals(latency_ms=40.0, fps=4.0, memory_mb=120.0, idle=frozenset({"yard"}))
+    none = Vitals(fps=0.0, memory_mb=120.0, idle=frozenset({"door", "yard"}), is_looking=False)
+    assert [watching.verdict(now, at) for at in (0.0, 100.0, 200.0) for now in (one, none)] == [None] * 6
+    broken = Vitals(failure="it crashed", is_looking=False)
+    assert watching.verdict(broken, 300.0) is not None

@@ -153,6 +153,26 @@ def test_a_hint_has_a_trial_ended_that_the_fleet_has_halted(site: Site) -> None:
     assert site.store.read().past[-1].code is Code.HALTED
 
 
+def test_a_trial_is_not_judged_while_somebody_has_the_cameras_not_detect(site: Site) -> None:
+    site.publish(2, trial={"active_seconds": 1})
+    site.rest.now = idle = Vitals(fps=0.0, idle=frozenset({"door"}), is_looking=False)
+    site.run(lambda facts: "as commanded" in facts["why"])
+    assert site.rest.in_service == [], "it is not put where nobody looks"
+    site.rest.now = Vitals(fps=10.0)
+    looked = 0
+
+    def turn_off() -> None:
+        nonlocal looked
+        looked += 1
+        site.rest.now = idle if 2 < looked < 6 else Vitals(fps=10.0)  # for longer than the trial lasts
+
+    site.rest.on_trial = turn_off
+    site.run(is_over)
+    state = site.store.read()
+    assert state.active is not None
+    assert looked >= 6, "it was in service for as long as the rollout says"
+
+
 @pytest.mark.parametrize("call", ["inspect", "smoke", "shadow", "put"])
 def test_whatever_a_candidate_fails_at_it_is_not_taken_and_not_tried_again(site: Site, call: str) -> None:
     site.publish(2)
