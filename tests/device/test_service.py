@@ -142,6 +142,21 @@ def test_a_read_only_state_disk_is_told_and_got_over(device: Device, broker: Mos
     device.watch()
 
 
+def test_a_root_that_is_read_only_is_enough(device: Device, broker: Mosquitto) -> None:
+    broker.start()
+    guest = device.guest
+    for folder in ("/var/lib/edgecam", "/var/cache/edgecam"):
+        guest.run("mkdir", "-p", folder, check=True)
+        guest.run("mount", "-t", "tmpfs", "-o", "size=100m,mode=750", "tmpfs", folder, check=True)
+    guest.run("mount", "-o", "remount,bind,ro", "/", check=True)
+    assert guest.run("touch", "/etc/probe").returncode != 0
+    with Subscriber(broker.port) as subscriber:
+        device.start()
+        device.watch()
+        wait_for(lambda: subscriber.bodies("/street/events"), 40, "an event")
+    device.wait_for(lambda now: now["state"] == "ok", 40, "that all is well")
+
+
 def test_a_model_from_a_fleet_can_pass_its_gates_in_the_sandbox(device: Device) -> None:
     guest = device.guest
     guest.write("/usr/local/lib/gates.py", GATES.read_text())
