@@ -68,12 +68,15 @@ def pin_model(*, off: bool) -> None:
 @click.command("history")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show_history(*, as_json: bool) -> None:
-    """Show what came of releases from the fleet, newest first."""
+    """Show what came of releases from the fleet, newest first, and what was refused before it was brought."""
     now = Daemon().model()
     if as_json:
         click.echo(json.dumps(now))
         return
     click.echo(f"in service: {_named(now['active'])}; before it: {_named(now['previous'])}; stage: {now['stage']}")
+    if now["code"] and all(now["why"] != one["why"] for one in now["past"]):
+        code = f" ({now['code']})"
+        click.echo(f"refused: {now['why'].removesuffix(code)}{code}")
     for one in now["past"]:
         why = f": {one['why']} ({one['code']})" if one["code"] else ""
         click.echo(f"{one['time']}  {_named(one['release'])}  {one['outcome'].replace('_', ' ')}{why}")

@@ -11,6 +11,8 @@ from pathlib import Path
 CPUFREQ = Path("/sys/devices/system/cpu/cpufreq")
 THERMAL = Path("/sys/class/thermal")
 THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")  # Raspberry Pi firmware, bits as vcgencmd's
+HOT_C = 80.0  # a Raspberry Pi slows itself down from here on (Raspberry Pi documentation, "Frequency management")
+DISK_LOW_MB = 64.0  # below it SQLite soon cannot commit
 UNDERVOLTAGE, CAPPED, THROTTLING, SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _FLAGS = {
     UNDERVOLTAGE: "under-voltage",

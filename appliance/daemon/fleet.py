@@ -21,10 +21,13 @@ from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
+from appliance.daemon.metered import Metered
 from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import ClimbingDetector
+from appliance.inference.faults import Fault, fault_of
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
+from appliance.inference.running import Refusal
 from appliance.messaging.inbox import Inbox
 from appliance.messaging.model_payloads import model_event_message, model_message
 from appliance.messaging.worker import Messaging
@@ -49,6 +52,13 @@ SWAP_WITHIN: Final = 30.0
 _FRAME_WITHIN: Final = 2.0  # seconds that a shadow waits for a frame
 _DUTY: Final = 3  # a candidate beside the model in service rests so many times as long as it takes
 _HOT_C: Final = 75.0
+
+_CODES: Final = {
+    Fault.HANG: Code.HANG,
+    Fault.CRASH: Code.CRASH,
+    Fault.MEMORY: Code.MEMORY,
+    Fault.NUMBERS: Code.NUMBERS,
+}
 
 OpenedT = TypeVar("OpenedT")
 
@@ -214,14 +224,13 @@ class FleetModels:
 
     def vitals(self) -> Vitals:
         """Tell how the model in service does."""
-        running = self._host().running
-        failed = [one for one in running.refused if one.while_running]
+        fallen = self._host().fallen
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
         idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
         return Vitals(
-            failure=failed[0].why if failed else "nothing of it works" if running.is_blind else "",
-            has_hung=any(one.is_suspect for one in failed),
+            failure="" if fallen is None else fallen.why,
+            fault=_code_of(fallen),
             latency_ms=max((one.inference_ms.percentile(95) for one in pipelines), default=0.0),
             fps=sum(one.latency_ms.rate() for one in pipelines),
             memory_mb=machine.memory_mb or 0.0,
@@ -243,7 +252,7 @@ class FleetModels:
         except (ConfigError, ModelError, UnsupportedError) as error:
             raise RefusedError(Code.INSPECTION, " ".join(str(error).split())) from error
         except UnavailableError as error:
-            raise RefusedError(Code.CRASH, " ".join(str(error).split())) from error
+            raise RefusedError(_CODES[fault_of(error)], " ".join(str(error).split())) from error
         if not isinstance(opened, ClimbingDetector):
             opened.close()
             raise RefusedError(Code.CONTRACT, "it is no detector")
@@ -273,7 +282,7 @@ class FleetModels:
             interval=fleet.interval,
             first=fleet.first,
             window=fleet.window,
-            is_metered=lambda: fleet.metered,
+            is_metered=Metered(fleet.metered),
             hints=self._next_hint,
             hint_spread=fleet.hint_spread,
             is_hot=lambda: (read_machine(self._settings.device.state_dir).temperature_c or 0.0) > _HOT_C,
@@ -321,9 +330,12 @@ def _device(fleet: FleetSettings, device_id: str) -> Device:
 
 def _failed(candidate: ClimbingDetector, error: EdgecamError) -> RefusedError:
     """Tell why a candidate failed over a frame."""
-    failed = next((one for one in candidate.running.refused if one.while_running), None)
-    code = Code.NUMBERS if failed is not None and not failed.is_suspect else Code.CRASH
-    return RefusedError(code, failed.why if failed is not None else str(error))
+    fallen = candidate.fallen
+    return RefusedError(_code_of(fallen), fallen.why if fallen is not None else str(error))
+
+
+def _code_of(fallen: Refusal | None) -> Code:
+    return Code.CRASH if fallen is None or fallen.fault is None else _CODES[fallen.fault]
 
 
 def _sure(found: Detections, model: ModelHost | ClimbingDetector, settings: Settings) -> Detections:

@@ -25,6 +25,7 @@ SMOKE_WITHIN: Final = 600.0
 """Seconds to run golden frames; TensorRT may build an engine before."""
 
 ROUNDS: Final = 5
+_TIMINGS: Final = 2  # more of a release that seems slow, before it is refused for good
 _MOST_ANSWER: Final = 64 << 10
 _SLACK_MB: Final = 16.0  # that one run's memory differs from another's by chance
 _SLACK_MS: Final = 2.0
@@ -101,21 +102,31 @@ class Gates:
         seen = self._ask(self._order("smoke", folder), SMOKE_WITHIN)
         if beside is None:
             return seen
-        order = self._order("time", beside).model_copy(update={"pictures": folder})
         try:
-            before = self._ask(order, SMOKE_WITHIN)
+            before = self._timed(beside, folder)
         except RefusedError as error:
             log.warning("the model in service could not be timed: %s", error, extra={"component": "updates"})
             return seen
-        most_ms = before.best_ms * latency_percent / 100.0 + _SLACK_MS
-        if seen.best_ms > most_ms:
-            why = f"takes {seen.best_ms:.1f} ms a frame, and at most {most_ms:.1f} may be"
-            raise RefusedError(Code.LATENCY, f"{why}: {latency_percent} % of the model in service")
+        self._check_latency(seen, before, latency_percent, folder, beside)
         most_mb = before.memory_mb * memory_percent / 100.0 + _SLACK_MB
         if seen.memory_mb > most_mb:
             why = f"takes {seen.memory_mb:.0f} MB, and at most {most_mb:.0f} may be"
             raise RefusedError(Code.MEMORY, f"{why}: {memory_percent} % of the model in service")
         return seen
+
+    def _check_latency(self, seen: GateAnswer, before: GateAnswer, percent: int, folder: Path, beside: Path) -> None:
+        """Refuse what is slow each time: whatever else the machine does makes either of two look slow now and then."""
+        ms, before_ms = seen.best_ms, before.best_ms
+        for _ in range(_TIMINGS):
+            before_ms = min(before_ms, self._timed(beside, folder).best_ms)
+            most_ms = before_ms * percent / 100.0 + _SLACK_MS
+            if ms <= most_ms or (ms := min(ms, self._timed(folder, folder).best_ms)) <= most_ms:
+                return
+        why = f"takes {ms:.1f} ms a frame, and at most {most_ms:.1f} may be"
+        raise RefusedError(Code.LATENCY, f"{why}: {percent} % of the model in service")
+
+    def _timed(self, folder: Path, pictures: Path) -> GateAnswer:
+        return self._ask(self._order("time", folder).model_copy(update={"pictures": pictures}), SMOKE_WITHIN)
 
     def _order(self, gate: str, folder: Path) -> GateOrder:
         return GateOrder.model_validate(

@@ -25,6 +25,7 @@ from appliance.core.errors import EdgecamError, ModelError, UnavailableError, Un
 from appliance.core.machine import be_first_to_go, peak_memory
 from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.core.part import Part
+from appliance.inference.faults import NumbersError, OutOfMemoryError
 from appliance.inference.inspection import inspect_onnx
 
 MOST_ORDER: Final = 1 << 20
@@ -92,6 +93,14 @@ class _TroubleError(ModelError):
         self.trouble: Trouble = trouble
 
 
+_TROUBLES: Final[tuple[tuple[type[EdgecamError], Trouble], ...]] = (
+    (OutOfMemoryError, "memory"),
+    (NumbersError, "numbers"),
+    (UnsupportedError, "unsupported"),
+    (UnavailableError, "crash"),
+)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked by the parent whose process id is the argument; give an exit status."""
     libc = ctypes.CDLL(None)
@@ -117,16 +126,16 @@ def answer(order: GateOrder) -> GateAnswer:
     """Do what an order asks."""
     try:
         return _inspected(order) if order.gate == "inspect" else _run(order)
-    except _TroubleError as error:
-        return GateAnswer(trouble=error.trouble, why=str(error))
     except MemoryError:
         return GateAnswer(trouble="memory", why="it needs more memory than a model of its size may take")
-    except UnsupportedError as error:
-        return GateAnswer(trouble="unsupported", why=str(error))
-    except UnavailableError as error:
-        return GateAnswer(trouble="crash", why=str(error))
     except EdgecamError as error:
-        return GateAnswer(trouble="inspection", why=str(error))
+        return GateAnswer(trouble=_trouble(error), why=str(error))
+
+
+def _trouble(error: EdgecamError) -> Trouble:
+    if isinstance(error, _TroubleError):
+        return error.trouble
+    return next((word for kind, word in _TROUBLES if isinstance(error, kind)), "inspection")
 
 
 def _inspected(order: GateOrder) -> GateAnswer:
@@ -208,6 +217,8 @@ def _run(order: GateOrder) -> GateAnswer:
 def _look(look: Any, model: Any, picture: Any) -> None:
     try:
         look(model, picture)
+    except OutOfMemoryError:
+        raise
     except ModelError as error:
         raise _TroubleError("numbers", str(error)) from error
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
+from appliance.inference.faults import HungError, KilledError
 from appliance.inference.runtimes import Plan, fits
 from appliance.inference.wire import MOST_MESSAGE, Opened, Place, Ran, Ready, places, read_answer
 
@@ -47,6 +48,7 @@ KEPT: Final = frozenset(
 KEPT_BEGINNINGS: Final = ("CUDA_", "NVIDIA_", "HAILO", "EDGETPU_", "QNN_", "ADSP_", "OPENVINO_")
 """The same, of vendors' own."""
 _ENDING = 1.0  # seconds a child may take to end once it has been told or killed
+_FOR_MEMORY = {signal.SIGKILL, signal.SIGABRT}  # the kernel's way, and malloc's
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -185,9 +187,9 @@ class _Child:
         if not is_answered:
             self.end(is_killed=True)
             why = self._watch.missed(f"did not answer within {within:g} s: its process hung, and was ended")
-            raise UnavailableError(f"{self.name} {why}")
+            raise HungError(f"{self.name} {why}")
         if not data:
-            raise UnavailableError(f"{self.name}: its process {self._fate(reason)}")
+            raise self._ended(reason)
         try:
             return read_answer(data, self._serial, kind)
         except ValueError as error:
@@ -220,16 +222,18 @@ class _Child:
             with contextlib.suppress(OSError):  # it has ended by itself
                 self._process.kill()
 
-    def _fate(self, reason: str) -> str:
+    def _ended(self, reason: str) -> UnavailableError:
         """Tell how a child ended whose socket is closed."""
         self.end()
         status = self._process.returncode if self._process is not None else None
+        its = f"{self.name}: its process"
         if status is None:
-            return f"could not be started or does not answer: {reason}"
-        if status < 0:
-            known = {one.value: one.name for one in signal.Signals}
-            return f"was ended by {known.get(-status, f'signal {-status}')}"
-        return f"ended with status {status}; the log may say why"
+            return UnavailableError(f"{its} could not be started or does not answer: {reason}")
+        if status >= 0:
+            return UnavailableError(f"{its} ended with status {status}; the log may say why")
+        known = {one.value: one.name for one in signal.Signals}
+        told = f"{its} was ended by {known.get(-status, f'signal {-status}')}"
+        return KilledError(f"{told}, most likely for its memory") if -status in _FOR_MEMORY else UnavailableError(told)
 
     def _keep(self, theirs: socket.socket) -> None:
         try:

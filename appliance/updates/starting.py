@@ -1,14 +1,17 @@
 """Which model a daemon that starts is to load, before it loads any: persisted first, so that a crash counts."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.core.errors import ModelError
+from appliance.core.errors import ModelError, StorageError
 from appliance.updates import stages
 from appliance.updates.refusals import Code
 from appliance.updates.state import Past, Stage, State
 from appliance.updates.store import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ def find_model(store: Store, boot: str, now: Callable[[], str]) -> Beginning:
     """Decide what to load, and keep that it was begun.
 
     What was cut short is judged; the candidate on trial comes first, then the active release, the one before it, and
-    the factory model. A release whose files are not what they were is given up.
+    the factory model. A release whose files are not what they were is given up. Where the disk takes nothing, a
+    candidate is not loaded, for that could not be counted; what was committed is.
 
     Args:
         store: Where models from the fleet lie.
@@ -38,31 +42,42 @@ def find_model(store: Store, boot: str, now: Callable[[], str]) -> Beginning:
         now: UTC, for the history.
 
     Raises:
-        StorageError: The state cannot be read or kept.
+        StorageError: The state cannot be read.
     """
     found = store.read()
-    state = stages.resumed(found, boot, now())
+    return _decided(store, found, stages.resumed(found, boot, now()), boot, now)
+
+
+def after_failure(store: Store, state: State, why: str, boot: str, now: Callable[[], str]) -> Beginning:
+    """Decide what to load after what was begun could not be opened."""
+    left = without(state, Code.STARTS, why, now())
+    return replace(_decided(store, state, left, boot, now), ended=left.past[-1:])
+
+
+def _decided(store: Store, found: State, state: State, boot: str, now: Callable[[], str]) -> Beginning:
     while True:
         is_trial = state.stage is Stage.TRIAL
         counted = stages.attempt(state, boot) if is_trial else stages.started(state, boot, now())
         held = counted.in_service
-        if held is None:
-            return _kept(store, found, counted, None)
         try:
-            return _kept(store, found, counted, store.check(held.sha256))
+            folder = None if held is None else store.check(held.sha256)
         except ModelError as error:
             state = without(counted, Code.HASH, str(error), now())
+            continue
+        if _is_kept(store, found, counted) or not is_trial:
+            return Beginning(folder, counted, tuple(one for one in counted.past if one not in found.past))
+        state = counted.model_copy(update={"update": None})
 
 
-def after_failure(store: Store, state: State, why: str, boot: str, now: Callable[[], str]) -> Beginning:
-    """Decide what to load after what was begun could not be opened.
-
-    Raises:
-        StorageError: The state cannot be kept.
-    """
-    left = without(state, Code.STARTS, why, now())
-    store.write(left)
-    return replace(find_model(store, boot, now), ended=left.past[-1:])
+def _is_kept(store: Store, found: State, state: State) -> bool:
+    if state == found:
+        return True
+    try:
+        store.write(state)
+    except StorageError as error:
+        log.error("updates: %s", error)  # noqa: TRY400 - its message says it all
+        return False
+    return True
 
 
 def without(state: State, code: Code, why: str, now: str) -> State:
@@ -70,9 +85,3 @@ def without(state: State, code: Code, why: str, now: str) -> State:
     if state.stage is Stage.TRIAL:
         return stages.roll_back(state, code, why, now)
     return stages.give_up_active(state, code, why, now)
-
-
-def _kept(store: Store, found: State, state: State, folder: Path | None) -> Beginning:
-    if state != found:
-        store.write(state)
-    return Beginning(folder, state, tuple(one for one in state.past if one not in found.past))

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from tests.device.conftest import PORT
 from tests.simulators.broker import Mosquitto
-from tests.simulators.guest import Device, Guest, wait_for
+from tests.simulators.guest import Device, Guest, Network, wait_for
 from tests.simulators.subscriber import Subscriber
 
 PROBES, GATES = Path(__file__).with_name("probes.py"), Path(__file__).with_name("gates.py")
@@ -142,19 +143,26 @@ def test_a_read_only_state_disk_is_told_and_got_over(device: Device, broker: Mos
     device.watch()
 
 
-def test_a_root_that_is_read_only_is_enough(device: Device, broker: Mosquitto) -> None:
+def test_a_root_that_is_read_only_is_enough(
+    installed: Path, network: Network, broker: Mosquitto, tmp_path: Path
+) -> None:
     broker.start()
-    guest = device.guest
-    for folder in ("/var/lib/edgecam", "/var/cache/edgecam"):
-        guest.run("mkdir", "-p", folder, check=True)
-        guest.run("mount", "-t", "tmpfs", "-o", "size=100m,mode=750", "tmpfs", folder, check=True)
-    guest.run("mount", "-o", "remount,bind,ro", "/", check=True)
-    assert guest.run("touch", "/etc/probe").returncode != 0
-    with Subscriber(broker.port) as subscriber:
-        device.start()
-        device.watch()
-        wait_for(lambda: subscriber.bodies("/street/events"), 40, "an event")
-    device.wait_for(lambda now: now["state"] == "ok", 40, "that all is well")
+    configuration = installed / "etc/edgecam/edgecam.toml"
+    before = configuration.read_text()
+    camera = f'[messaging]\nbroker = "mqtt://{network.here}:{PORT}"\n[cameras.street]\nkind = "synthetic"\n'
+    configuration.write_text(camera)
+    try:
+        with (
+            Guest(installed, network, tmp_path / "console", volatile="state") as guest,
+            Subscriber(broker.port) as told,
+        ):
+            assert guest.run("touch", "/etc/probe").returncode != 0
+            device = Device(guest, broker.url)
+            device.watch()
+            wait_for(lambda: told.bodies("/street/events"), 40, "an event")
+            device.wait_for(lambda now: now["state"] == "ok", 40, "that all is well")
+    finally:
+        configuration.write_text(before)
 
 
 def test_a_model_from_a_fleet_can_pass_its_gates_in_the_sandbox(device: Device) -> None:

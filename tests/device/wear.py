@@ -121,7 +121,7 @@ def main() -> int:
         try:
             with card(Path(folder)) as (root, counts):
                 prepare(root, Path(os.environ["EDGECAM_ROOT"]), packages)
-                with Guest(root, network, Path(folder, "console"), is_volatile=False) as guest:
+                with Guest(root, network, Path(folder, "console"), volatile="no") as guest:
                     device = Device(guest, f"mqtt://{network.here}:{PORT}")
                     lines = IDLE if options.scene == "idle" else BUSY
                     found = measure(device, counts, lines, options.settle * 60, options.minutes * 60)

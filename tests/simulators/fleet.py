@@ -45,13 +45,13 @@ class Fleet:
 
     def __init__(self, folder: Path, now: datetime | None = None) -> None:
         self.folder, self.now, self.issued = folder, now or datetime.now(UTC), True
-        (folder / "metadata").mkdir(parents=True)
-        (folder / "targets").mkdir()
+        (folder / "metadata").mkdir(parents=True, exist_ok=True)
+        (folder / "targets").mkdir(exist_ok=True)
         self.signers = {role: CryptoSigner.generate_ed25519() for role in (*TOP, *ROLES)}
         self.targets: dict[str, dict[str, TargetFile]] = {role: {} for role in ROLES}
         self.versions = dict.fromkeys((*TOP, *ROLES), 0)
         self.lives = {"timestamp": 7}
-        self._sign_root()
+        self.renew_root()
         self.sign()
 
     @property
@@ -144,7 +144,8 @@ class Fleet:
             timestamp.unrecognized_fields["x-issued"] = text(self.now)
         self._write("timestamp", timestamp, expires)
 
-    def _sign_root(self) -> None:
+    def renew_root(self) -> None:
+        """Sign the next version of the root of trust, with the same keys."""
         root = Root(consistent_snapshot=True)
         for role in TOP:
             root.add_key(self.signers[role].public_key, role)
@@ -170,6 +171,7 @@ class Web:
         sent: Bytes of bodies.
         statuses: Answered in place of the file, by a part of its path; with the value of ``Retry-After``.
         replaced: What is sent in place of a file, likewise.
+        kind: As what that is sent: its Content-Type.
     """
 
     url: str = ""
@@ -177,6 +179,7 @@ class Web:
     sent: int = 0
     statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     replaced: dict[str, bytes] = field(default_factory=dict)
+    kind: str = "text/html"
 
 
 @contextmanager
@@ -201,7 +204,7 @@ def served(folder: Path) -> Iterator[Web]:
             for part, content in web.replaced.items():
                 if part in self.path:
                     self.send_response(200)
-                    self.send_header("Content-Type", "text/html")
+                    self.send_header("Content-Type", web.kind)
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content)

@@ -91,17 +91,18 @@ class Guest:
         root: A folder with a system.
         network: Where it is attached.
         console: A file for what the console shows.
-        is_volatile: Whatever it writes is gone afterwards, and the root stays as it is.
+        volatile: `overlay`: whatever it writes is gone afterwards; `state`: the root is read-only, and /var is empty and in
+            memory; `no`: the root is written to.
     """
 
-    def __init__(self, root: Path, network: Network, console: Path, *, is_volatile: bool = True) -> None:
-        self._root, self._network, self._console, self._is_volatile = root, network, console, is_volatile
+    def __init__(self, root: Path, network: Network, console: Path, *, volatile: str = "overlay") -> None:
+        self._root, self._network, self._console, self._volatile = root, network, console, volatile
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
-        command += [f"--machine=edgecam-{os.getpid()}", *(["--volatile=overlay"] if self._is_volatile else [])]
+        command += [f"--machine=edgecam-{os.getpid()}", f"--volatile={self._volatile}"]
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
         with self._console.open("ab") as console:
@@ -206,7 +207,7 @@ class Device:
     """
 
     def __init__(self, guest: Guest, broker: str) -> None:
-        self.guest, self._broker = guest, broker
+        self.guest, self.broker = guest, broker
 
     def configure(self, camera: str, messaging: str = "", top: str = "") -> None:
         """Write its configuration: one synthetic camera of this name, and more lines."""
@@ -214,7 +215,7 @@ class Device:
 
     def write(self, *lines: str, messaging: str = "", top: str = "") -> None:
         """Write its configuration: the broker, and these lines."""
-        first = [top, "[messaging]", f'broker = "{self._broker}"', messaging]
+        first = [top, "[messaging]", f'broker = "{self.broker}"', messaging]
         self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*first, *lines, ""]))
 
     def drop_in(self, lines: str, unit: str = "edgecam.service") -> None:

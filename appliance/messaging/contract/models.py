@@ -35,9 +35,14 @@ _CODES = open_words(
     "E_LOOP",
     "E_STARTS",
     "E_OWNER",
+    "E_NETWORK",
+    "E_SERVER",
+    "E_SLOW",
+    "E_PORTAL",
+    "E_CERTIFICATE",
 )
 Outcome = Annotated[str, open_words("committed", "rolled_back")]
-Reason = Annotated[str | None, _CODES, "Why something was refused; null: nothing was."]
+Reason = Annotated[str | None, _CODES, "Why something was refused, or could not be had; null: neither."]
 Second = Annotated[str, {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}, "UTC, by the device's clock."]
 
 

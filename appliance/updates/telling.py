@@ -1,0 +1,30 @@
+"""What is told of updates, on the device and over MQTT. Pure."""
+
+from typing import Any
+
+from appliance.updates.pieces import Delivery
+from appliance.updates.state import State
+
+
+def facts_of(state: State, under: Delivery | None, why: str, code: str | None) -> dict[str, Any]:
+    """Give what `model` says, JSON types only.
+
+    Args:
+        state: What is kept.
+        under: How far the bringing is, where something is under way.
+        why: Why nothing else is done, for people; empty: nothing keeps it.
+        code: Likewise, for reports.
+    """
+    update = state.update
+    return {
+        "stage": str(state.stage),
+        "active": None if state.active is None else state.active.model_dump(),
+        "previous": None if state.previous is None else state.previous.model_dump(),
+        "candidate": None if update is None else update.release.model_dump(),
+        "rollout": None if update is None else update.rollout,
+        "progress": None if under is None or not under.progress else dict(under.progress),
+        "pinned": state.is_pinned,
+        "why": why,
+        "code": code,
+        "last": state.past[-1].model_dump(mode="json") if state.past else None,
+    }
