@@ -91,8 +91,8 @@ class Guest:
         root: A folder with a system.
         network: Where it is attached.
         console: A file for what the console shows.
-        volatile: `overlay`: whatever it writes is gone afterwards; `state`: the root is read-only, and /var is empty and in
-            memory; `no`: the root is written to.
+        volatile: `overlay`: whatever it writes is gone afterwards; `state`: the root is read-only, and /var is empty
+            and in memory; `no`: the root is written to.
     """
 
     def __init__(self, root: Path, network: Network, console: Path, *, volatile: str = "overlay") -> None:
