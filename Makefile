@@ -10,11 +10,10 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
-  PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES
+  PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
 .PHONY: help setup run test test-system test-firstboot deb image lint format bench prove accuracy link powercut \
-  powercut-update wear kills \
-  month delivery fleet fleet-cost conformance docs lock clean
+  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
@@ -116,7 +115,7 @@ image: .venv/.runtime ## Make the first-boot bundle for a Raspberry Pi OS Lite c
 	@scripts/image
 
 test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
-##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
+##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)  LONG=1 (all)
 	@scripts/get-mosquitto
 	@scripts/test-system
 
@@ -124,6 +123,12 @@ test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut th
 ##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
 	@scripts/get-mosquitto
 	@scripts/test-firstboot
+
+wear-system: .venv/.dev ## Count what the installed unit has written to its card in an hour; needs root
+##   SCENE=idle|busy MINUTES=60, with the packages and the SYSTEM of test-system, which makes them
+	@scripts/get-mosquitto
+	@EDGECAM_ROOT="$$(scripts/get-root $${SYSTEM:-bookworm})" EDGECAM_PACKAGES="$${PACKAGES:-dist/test}" \
+	  $(BIN)/python -m tests.device.wear $${SCENE:-idle} --minutes $${MINUTES:-60} $${JSON:+--json}
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

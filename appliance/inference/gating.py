@@ -1,7 +1,9 @@
 """The process that a model from the fleet passes before anything else may load it: ``python -m …gating``.
 
 It takes a `GateOrder` as JSON on standard input and writes a `GateAnswer`. What a hostile file does to it ends it, and
-nothing else: it can write no file, its memory is bounded, and whoever started it bounds its time.
+nothing else: it can write no file, its memory is bounded, and whoever started it bounds its time. The sandbox of the
+daemon's unit forbids to set limits; there the unit's own hold: its files and its memory, of which this process is the
+first to lose.
 """
 
 import ctypes
@@ -11,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,7 +22,7 @@ from pydantic import Field, ValidationError
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
-from appliance.core.machine import peak_memory
+from appliance.core.machine import be_first_to_go, peak_memory
 from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.core.part import Part
 from appliance.inference.faults import NumbersError, OutOfMemoryError
@@ -110,8 +113,10 @@ def main(arguments: Sequence[str]) -> int:
     if os.getppid() != int(arguments[0]):
         return 0  # the parent had gone before the kernel was told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    be_first_to_go()
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-        resource.setrlimit(limit, (0, 0))
+        with suppress(ValueError):  # EPERM: see above
+            resource.setrlimit(limit, (0, 0))
     try:
         order = GateOrder.model_validate_json(sys.stdin.buffer.read(MOST_ORDER + 1))
     except ValidationError as error:
@@ -237,8 +242,9 @@ def _is_for_the_processor(settings: ModelSettings, manifest: ModelManifest) -> b
 
 
 def _bound_memory(most: int) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    with suppress(ValueError, PermissionError):  # EPERM, of setting and of asking: see above
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _address_space() -> int:

@@ -127,7 +127,10 @@ def test_systemd_finds_nothing_wrong(installed: list[str]) -> None:
     assert (done.returncode, [line for line in ours if not any(f"'{key}'" in line for key in NEWER)]) == (0, [])
 
 
-@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.name)
+SANDBOXED = sorted(set(UNITS.glob("*.service")) - {UNITS / "edgecam-upgrade.service"})  # dpkg may write anywhere
+
+
+@pytest.mark.parametrize("unit", SANDBOXED, ids=lambda unit: unit.name)
 def test_a_service_is_as_little_exposed_as_promised(unit: Path) -> None:
     most = MOST_EXPOSED if unit == UNIT else MOST_EXPOSED + 0.2  # asking for the clock needs what sets it
     if unit.name == "edgecam-setup.service":

@@ -79,7 +79,7 @@ def site(network: Network, locked: Mosquitto, key: Path, asked: str, tmp_path: P
 
 
 def boot(card: Card, site: Site, within: float | None = None) -> Guest:
-    return Guest(card.root, site.network, site.console, is_kept=True, within=within)
+    return Guest(card.root, site.network, site.console, volatile="no", within=within)
 
 
 def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, within: float = WITHIN) -> str:
