@@ -12,13 +12,20 @@ from appliance.core.errors import StorageError
 _LEFT: Final = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names what `write_atomically` asks for
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_atomically(path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace `path` so that after a power cut it holds either the old bytes or the new ones, never a mix.
 
     Writes a temporary file beside it, syncs it, renames it, syncs the directory.
 
+    Args:
+        path: Where.
+        content: What it is to hold.
+        mode: Of the file.
+        owner: Numbers of user and group; None: whoever calls. It has them before it has its name: whose folder it
+            is could put a link in its place.
+
     Raises:
-        StorageError: The directory cannot be written to, or the disk is full.
+        StorageError: The directory cannot be written to, the disk is full, or it cannot be given away.
     """
     temporary = ""
     try:
@@ -26,6 +33,8 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - the descriptor-based recipe reads best with os

@@ -1,6 +1,11 @@
 """Lets the owner in over SSH: by key alone, into an account without a password."""
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import ELOOP, ENOTDIR
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.core.errors import StorageError, UnsupportedError
@@ -75,18 +80,51 @@ def _existing_groups(task: "Task") -> set[str]:
 
 
 def _add_keys(task: "Task", account: Account, keys: tuple[str, ...]) -> None:
-    folder = task.places.at(account.home) / ".ssh"
-    path = folder / "authorized_keys"
-    if folder.is_symlink() or path.is_symlink():
-        raise UnsupportedError(f"{folder} is a link, which root does not follow; add the keys by hand")
-    if path.exists() and path.stat().st_size > _MOST:
+    home = task.places.at(account.home)
+    make_folder(home / ".ssh")
+    with _opened(home / ".ssh") as folder:
+        owner = (account.uid, account.gid) if os.geteuid() == 0 else None
+        os.fchmod(folder, 0o700)
+        if owner is not None:
+            os.fchown(folder, *owner)
+        # by its descriptor: the account could move the folder away and put a link to another one there
+        there = _lines_of(folder, home / ".ssh/authorized_keys")
+        bodies = {line.split()[1] for line in there if len(line.split()) > 1}
+        added = [key for key in keys if key.split()[1] not in bodies]
+        path = Path(f"/proc/self/fd/{folder}/authorized_keys")
+        place_file(path, "\n".join([*there, *added, ""]).encode(), 0o600, owner)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Give a descriptor of a folder that belongs to an account, and is no link."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (ELOOP, ENOTDIR):
+            raise UnsupportedError(f"{folder} is a link, which root does not follow; add the keys by hand") from error
+        raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lines_of(folder: int, path: Path) -> list[str]:
+    """Give the lines of authorized_keys in an opened folder; none where there is no such file."""
+    try:
+        # not waited for: where the account has put a pipe, opening it would never end
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno == ELOOP:
+            raise UnsupportedError(f"{path} is a link, which root does not follow; add the keys by hand") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnsupportedError(f"{path} is no file; add the keys by hand")
+        content = file.read(_MOST + 1)
+    if len(content) > _MOST:
         raise UnsupportedError(f"{path} is larger than {_MOST} bytes; add the keys by hand")
-    owner = (account.uid, account.gid) if os.geteuid() == 0 else None
-    make_folder(folder)
-    folder.chmod(0o700)
-    if owner is not None:
-        os.chown(folder, *owner)
-    there = path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else []
-    bodies = {line.split()[1] for line in there if len(line.split()) > 1}
-    added = [key for key in keys if key.split()[1] not in bodies]
-    place_file(path, "\n".join([*there, *added, ""]).encode(), 0o600, owner)
+    return content.decode("utf-8", "replace").splitlines()

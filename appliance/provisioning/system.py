@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from appliance.core.errors import StorageError, UnavailableError
-from appliance.core.files import make_folder, sync_directory, write_atomically
+from appliance.core.errors import UnavailableError
+from appliance.core.files import make_folder, write_atomically
 
 WITHIN: Final = 60.0
 """Seconds after which a program is taken for stuck."""
@@ -134,13 +134,7 @@ def place_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | N
     if is_placed(path, content, mode, owner):
         return False
     make_folder(path.parent)
-    write_atomically(path, content, mode)
-    if owner is not None:
-        try:
-            os.chown(path, *owner)
-            sync_directory(path.parent)
-        except OSError as error:
-            raise StorageError(f"cannot give {path} to its user: {error.strerror}") from error
+    write_atomically(path, content, mode, owner)
     return True
 
 

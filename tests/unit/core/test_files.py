@@ -42,3 +42,24 @@ def test_what_a_power_cut_has_left_of_a_write_is_removed_and_nothing_else(
     remove_leftovers(tmp_path)
     remove_leftovers(tmp_path / "missing")
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / ".folder.abcdefgh"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_who_a_file_is_given_to_has_it_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners, replace = [], os.replace
+
+    def told(source: str, target: Path) -> None:
+        owners.append((Path(source).stat().st_uid, Path(source).stat().st_gid))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", told)
+    write_atomically(tmp_path / "file", b"new", 0o640, owner=(65534, 65533))
+    assert owners == [(65534, 65533)]
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may give every file away")
+def test_a_file_that_cannot_be_given_away_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="not permitted"):
+        write_atomically(tmp_path / "file", b"new", owner=(0, 0))
+    assert list(tmp_path.iterdir()) == []

@@ -345,3 +345,26 @@ def test_a_file_on_the_card_that_was_never_carried_out_has_its_turn_at_the_next_
     provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
     boot(device)
     check_set_up(device)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "pipe"])
+def test_root_follows_nothing_that_an_account_has_put_in_the_place_of_its_keys(
+    device: NewDevice, tmp_path: Path, what: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "authorized_keys").write_text("of somebody else\n")
+    home = device.places.at("/home/admin")
+    home.mkdir(parents=True)
+    if what == "folder":
+        (home / ".ssh").symlink_to(elsewhere)
+    else:
+        (home / ".ssh").mkdir()
+        place = home / ".ssh/authorized_keys"
+        os.mkfifo(place) if what == "pipe" else place.symlink_to(elsewhere / "authorized_keys")
+    report = boot(device)
+    assert report is not None
+    ssh = dict(report.steps)["ssh"]
+    assert (ssh.state, "by hand" in ssh.said) == ("left out", True)
+    assert [path.read_text() for path in elsewhere.iterdir()] == ["of somebody else\n"]
+    assert not device.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf").exists(), "nobody is locked out"
