@@ -10,11 +10,11 @@ import logging
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,11 @@ SCHEMAS: Final = "usr/lib/edgecam/app/appliance/messaging/schema"  # in a kept p
 LOOK_EVERY: Final = 2.0  # seconds
 _ASK_WITHIN, _STOP_WITHIN, _INSTALL_WITHIN = 20.0, 120.0, 1800.0  # seconds
 _MOST_BYTES: Final = 64 << 10  # of what was written down about the version before
+_ASK_SCHEMA: Final = """
+import sqlite3, sys
+print(sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2])).execute("PRAGMA user_version").fetchone()[0])
+"""
+_LONGEST_VERSION: Final = 256  # characters
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +72,8 @@ def watch(folder: Path = FOLDER) -> None:
         EdgecamError: It cannot be carried out.
     """
     if (folder / "rolling-back").exists():
+        _wait_for_dpkg()
+    if (failed := interrupted(folder)) is not None:
         why = "the way back was interrupted"
     else:
         trial = Trial(_read_before(folder))
@@ -83,7 +90,30 @@ def watch(folder: Path = FOLDER) -> None:
             PIN.unlink(missing_ok=True)
             _end(folder)
             return
-    _go_back(folder, why)
+        failed = _installed()[PACKAGES[-1]][1]
+    _go_back(folder, failed, why)
+
+
+def interrupted(folder: Path) -> str | None:
+    """Give the version from which a way back was begun; None: none was, or the owner has put in another."""
+    mark = folder / "rolling-back"
+    if not mark.exists():
+        return None
+    with mark.open("rb") as file:
+        failed = file.read(_LONGEST_VERSION).decode("ascii", "replace")
+    installed = _installed()
+    is_whole = all(state == "installed" for state, _ in installed.values())
+    if is_whole and failed and installed[PACKAGES[-1]][1] not in {failed, version_of(folder / PACKAGES[-1])}:
+        mark.unlink()  # that one is judged by itself
+        return None
+    return failed
+
+
+def _wait_for_dpkg() -> None:
+    """Wait while somebody else installs something, as at a boot; for no longer than a way back may take."""
+    ends = time.monotonic() + _INSTALL_WITHIN
+    while _is_dpkg_running() and time.monotonic() < ends:
+        time.sleep(LOOK_EVERY)
 
 
 def _read_before(folder: Path) -> Before:
@@ -135,22 +165,22 @@ def _is_dpkg_running() -> bool:
     return False
 
 
-def _go_back(folder: Path, why: str) -> None:
+def _go_back(folder: Path, failed: str, why: str) -> None:
     """Install what was kept. Interrupted, it begins again after the boot."""
     installed, kept = _installed(), {name: version_of(folder / name) for name in PACKAGES}
-    failed, version = installed[PACKAGES[-1]][1], kept[PACKAGES[-1]]
+    version = kept[PACKAGES[-1]]
     log.error("version %s is taken back, %s is installed again: %s", failed or "(none)", version, why)
-    write_atomically(folder / "rolling-back", b"")  # the package that is replaced keeps nothing of itself
-    _run("systemctl", "stop", UNIT, within=_STOP_WITHIN)
-    _set_newer_outbox_aside(folder)
-    packages = []
-    for name in PACKAGES:
-        if installed[name] != ("installed", kept[name]):
-            packages.append(folder / f"{name}.deb")
-            build(folder / name, packages[-1])
-    _install(packages)
+    write_atomically(folder / "rolling-back", failed.encode())  # the package that is replaced keeps nothing of itself
     if failed not in {"", version}:
-        _refuse(failed)
+        _refuse(failed)  # first: interrupted after the installation, apt would bring it once more
+    _run("systemctl", "stop", UNIT, within=_STOP_WITHIN)
+    try:
+        _bring_back(folder, installed, kept)
+    except EdgecamError:
+        # better the version that was to go than none, until it is tried again
+        _run("systemctl", "start", "--no-block", UNIT)
+        raise
+    if failed not in {"", version}:
         # the journal of an appliance is volatile; units have no + or ~ in their names
         cause = f"upgrade:rolled-back:{re.sub('[^A-Za-z0-9.]', '_', failed)}"
         _run("systemctl", "start", "--no-block", f"edgecam-failure@{cause}.service")
@@ -158,6 +188,16 @@ def _go_back(folder: Path, why: str) -> None:
     _run("systemctl", "start", "--no-block", UNIT)
     log.info("version %s is started again", version)
     _end(folder)
+
+
+def _bring_back(folder: Path, installed: dict[str, tuple[str, str]], kept: dict[str, str]) -> None:
+    set_newer_outbox_aside(folder / PACKAGES[-1], STATE)
+    packages = []
+    for name in PACKAGES:
+        if installed[name] != ("installed", kept[name]):
+            packages.append(folder / f"{name}.deb")
+            build(folder / name, packages[-1])
+    _install(packages)
 
 
 def _install(packages: list[Path]) -> None:
@@ -176,22 +216,47 @@ def _install(packages: list[Path]) -> None:
         raise StorageError(f"the version before cannot be installed: {(done.stdout + done.stderr).strip()[-1000:]}")
 
 
-def _set_newer_outbox_aside(folder: Path) -> None:
-    """Move an outbox away that the version before cannot read; messages in it wait for the next upgrade."""
-    known = len(list((folder / PACKAGES[-1] / SCHEMAS).glob("*.sql")))
-    path = STATE / "outbox.db"
-    if not path.is_file():
-        return
-    try:
-        with closing(sqlite3.connect(path, timeout=_ASK_WITHIN)) as connection:
-            schema: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        log.warning("%s cannot be read: %s", path, error)  # the daemon has its own way with what is damaged
-        return
+def set_newer_outbox_aside(application: Path, state: Path) -> None:
+    """Move an outbox away that the version before cannot read; what waits in it stays there.
+
+    Args:
+        application: The kept package of that version.
+        state: The daemon's folder.
+    """
+    known = len(list((application / SCHEMAS).glob("*.sql")))
+    path = state / "outbox.db"
+    schema = _schema_of(path, state.stat()) if os.path.lexists(path) else 0
     if schema > known:
-        log.error("%s is of schema %d, and %d is known: it is set aside", path, schema, known)
-        for each in STATE.glob(f"{path.name}*"):
-            each.replace(each.with_name(f"newer-{each.name}"))
+        # one that was set aside before has messages, too
+        aside = next(name for number in count(1) if not list(state.glob((name := _aside(number)) + "*")))
+        log.error("%s is of schema %d, and %d is known: it is set aside as %s", path, schema, known, aside)
+        for each in sorted(state.glob(f"{path.name}*")):
+            each.replace(each.with_name(aside + each.name.removeprefix(path.name)))
+
+
+def _aside(number: int) -> str:
+    return "newer-outbox.db" if number == 1 else f"newer-{number}-outbox.db"
+
+
+def _schema_of(path: Path, owner: os.stat_result) -> int:
+    """Ask an outbox for its schema, as its owner: opened by root, a file of the daemon's could have others removed."""
+    is_root = os.geteuid() == 0
+    try:
+        done = subprocess.run(  # noqa: S603 - ourselves
+            [sys.executable, "-S", "-c", _ASK_SCHEMA, str(path), str(_ASK_WITHIN)],
+            capture_output=True,
+            text=True,
+            timeout=2 * _ASK_WITHIN,
+            check=True,
+            user=owner.st_uid if is_root else None,
+            group=owner.st_gid if is_root else None,
+            extra_groups=() if is_root else None,
+            cwd="/",
+        )
+        return int(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("%s cannot be read: %s", path, error)  # the daemon has its own way with what is damaged
+        return 0
 
 
 def _refuse(version: str) -> None:

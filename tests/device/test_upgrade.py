@@ -156,12 +156,13 @@ def test_a_way_back_that_a_power_cut_interrupts_is_gone_to_its_end(device: Devic
     guest.run(
         "sh",
         "-c",
-        "rm -rf /usr/lib/edgecam/app/appliance/core; : >/var/cache/edgecam-packages/rolling-back",
+        f"rm -rf /usr/lib/edgecam/app/appliance/core; printf %s {NEXT} >/var/cache/edgecam-packages/rolling-back",
         check=True,
     )
     guest.run("systemctl", "start", "multi-user.target", "edgecam-upgrade", check=True)
     wait_for_the_end_of_the_trial(device, 120)
     assert installed(device) == f"installed {__version__}"
+    assert f"Pin: version {NEXT}" in guest.path("/etc/apt/preferences.d/edgecam").read_text()
     assert device.watch()["version"] == __version__
 
 
@@ -183,3 +184,14 @@ def test_an_upgrade_starts_nothing_that_was_stopped(device: Device, make_next: N
     assert install(device, make_next(works)).returncode == 0
     assert guest.show("ActiveState") != "active"
     assert not guest.path(KEPT).exists()
+
+
+@pytest.mark.long
+def test_an_upgrade_starts_a_daemon_that_waited_for_its_next_start(device: Device, make_next: Next) -> None:
+    guest = device.guest
+    device.drop_in("RestartSec=100")
+    device.start()
+    guest.run("systemctl", "kill", "--signal=KILL", "edgecam", check=True)
+    wait_for(lambda: guest.show("SubState") == "auto-restart", 20, "the wait for the next start")
+    assert install(device, make_next(works)).returncode == 0
+    assert device.watch()["version"] == NEXT
