@@ -15,7 +15,7 @@ from appliance.core.command import left_in_order
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.workbench.flashing.bootfs import put_files
 from appliance.workbench.flashing.released import PINNED, Release, newest
-from appliance.workbench.flashing.target import Target, read_target, refusal
+from appliance.workbench.flashing.target import Target, is_another, read_target, refusal
 from appliance.workbench.flashing.writing import read_back, write_image
 
 if TYPE_CHECKING:
@@ -64,11 +64,14 @@ def flash(
     if not (bundle / "user-data").is_file():
         raise ConfigError(f"{bundle} is no first-boot bundle; do: make deb image")
     release = None if image is not None else newest() if is_newest else PINNED
-    place = read_target(target)
-    _check(place, release.extract_size if release else _LEAST, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
+    if image is not None and target.exists() and image.exists() and image.samefile(target):
+        raise ConfigError(f"{target} is the image itself: give the card or another file")
+    place, needed = read_target(target), release.extract_size if release else _LEAST
+    _check(place, needed, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
     with left_in_order():
         source = image if release is None else bring(release, is_quiet=as_json)
         assert source is not None  # noqa: S101 - for the types: one of the two is there
+        _check_again(place, needed, is_fixed_wanted=fixed)
         wanted = release.extract_sha256 if release else sha256.lower() if sha256 else None
         with _bar("writing", is_quiet=as_json) as progress:
             digest, size = write_image(source, target, wanted, release.extract_size if release else None, progress)
@@ -101,6 +104,15 @@ def _check(place: Target, needed: int, *, is_fixed_wanted: bool, is_sure: bool, 
             raise ConfigError(f"all that is on {place.path} will be lost: with --json, say --yes")
         question = f"ALL that is on {place.path} ({place.title}) will be lost. Go on?"
         click.confirm(question, default=False, abort=True, err=True)
+
+
+def _check_again(before: Target, needed: int, *, is_fixed_wanted: bool) -> None:
+    """Refuse what has changed while the owner was asked and the system brought: that takes minutes."""
+    now = read_target(before.path)
+    if is_another(before, now):
+        raise ConfigError(f"{now.path} was {before.title}, and is another disk now ({now.title}); nothing was written")
+    if why := refusal(now, needed, is_fixed_wanted=is_fixed_wanted):
+        raise ConfigError(why)
 
 
 def bring(release: Release, *, is_quiet: bool, may_be_local: bool = False) -> Path:

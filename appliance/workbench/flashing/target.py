@@ -25,6 +25,7 @@ class Target:
         mounts: Where it, or a part of it, is mounted.
         uses: What else holds it: swap, encryption, a volume group.
         whole: Of a part of a disk: the disk; empty: it is whole.
+        sequence: A number that the kernel gives no second disk or card; empty: it gives none (before 5.15).
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Target:
     mounts: Sequence[str] = ()
     uses: Sequence[str] = ()
     whole: str = ""
+    sequence: str = ""
 
 
 def refusal(target: Target, needed: int, *, is_fixed_wanted: bool) -> str:
@@ -57,6 +59,13 @@ def refusal(target: Target, needed: int, *, is_fixed_wanted: bool) -> str:
     if target.size < needed:
         return f"{target.path} has {target.size / 1e9:.1f} GB, and the system needs {needed / 1e9:.1f}"
     return ""
+
+
+def is_another(before: Target, now: Target) -> bool:
+    """Tell whether another disk has come to a path, between two looks at it."""
+    return (before.is_disk, now.is_disk) != (False, False) and (
+        (before.title, before.sequence) != (now.title, now.sequence)
+    )
 
 
 def read_target(path: Path, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Target:
@@ -109,6 +118,7 @@ def _disk(path: Path, number: int, sys: Path, proc: Path) -> Target:
         mounts=tuple(_mounts(numbers, names, proc)),
         uses=tuple(uses),
         whole=place.parent.name if (place / "partition").exists() else "",
+        sequence=_line(place / "diskseq"),
     )
 
 

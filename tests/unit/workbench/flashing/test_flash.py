@@ -218,3 +218,13 @@ def test_without_a_network_it_says_what_to_bring_by_hand(tmp_path: Path, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UnavailableError, match="by hand, and name it: --image FILE --sha256 cdcd"):
         bring(published("http://127.0.0.1:1/system.img.xz", b"x"), is_quiet=True, may_be_local=True)
+
+
+def test_an_image_is_never_written_over_by_itself(bundle: Path, tmp_path: Path) -> None:
+    image = tmp_path / "system.img"
+    image.write_bytes(b"the only one")
+    (tmp_path / "link").symlink_to(image)
+    why = run(tmp_path / "link", "--image", image, "--bundle", bundle, "--yes").exception
+    assert isinstance(why, EdgecamError)
+    assert "is the image itself" in str(why)
+    assert image.read_bytes() == b"the only one"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import ConfigError
-from appliance.workbench.flashing.target import Target, read_target, refusal
+from appliance.workbench.flashing.target import Target, is_another, read_target, refusal
 
 CARD = Target(Path("/dev/sdb"), is_disk=True, size=32 * 10**9, title="SanDisk, 32.0 GB", is_card=True)
 NEEDED = 3 * 10**9
@@ -50,3 +50,13 @@ def test_what_is_neither_disk_nor_file_is_refused(tmp_path: Path) -> None:
     for path in (Path("/dev/null"), tmp_path, Path("/dev/no-such-disk"), tmp_path / "no/such/file"):
         with pytest.raises(ConfigError):
             read_target(path)
+
+
+def test_another_card_that_has_come_to_the_same_name_is_noticed() -> None:
+    one = replace(CARD, sequence="7")
+    assert not is_another(one, replace(one, mounts=("/media/me/bootfs",)))
+    assert is_another(one, replace(one, sequence="8"))
+    assert is_another(CARD, replace(CARD, title="SanDisk, 64.0 GB"))
+    assert is_another(CARD, Target(CARD.path, is_disk=False, size=1, title="a file"))
+    image = Target(Path("card.img"), is_disk=False, size=2, title="a file")
+    assert not is_another(image, replace(image, size=1))
