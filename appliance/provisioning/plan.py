@@ -13,7 +13,7 @@ from appliance.provisioning.asked import Setup
 from appliance.provisioning.reading import Asked, digest
 
 State = Literal["to do", "done", "left out", "failed"]
-_MOST = 1 << 20  # bytes
+_MOST = 4 << 20  # bytes: of five files at their bound, if JSON writes each byte of them as six, and of what is asked
 _VERSION = 1
 
 

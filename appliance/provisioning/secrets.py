@@ -32,12 +32,15 @@ def at(values: Mapping[str, Any], place: Sequence[str]) -> Any:
 
 
 def without(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
-    """Give the values with `MOVED` in place of every text that is a secret, and the secrets by their places."""
+    """Give the values with `MOVED` in place of every secret, and the secrets by their places.
+
+    One that is no text, such as digits without quotation marks, is given as empty: no message may show it.
+    """
     rest, secrets = copy.deepcopy(dict(values)), {}
     for place in places(values):
         secret = at(values, place)
-        if isinstance(secret, str):
-            secrets[place] = secret
+        if not isinstance(secret, Mapping):
+            secrets[place] = secret if isinstance(secret, str) else ""
             at(rest, place[:-1])[place[-1]] = dict(MOVED)
     return rest, secrets
 
@@ -48,7 +51,8 @@ def mistakes(secrets: Mapping[tuple[str, ...], str]) -> list[str]:
     for place, secret in secrets.items():
         path = ".".join(place)
         if not secret or len(secret) > _LONGEST or not secret.isprintable():
-            told.append(f"{path}: is empty, too long or has characters that cannot be typed; accepted: 1 to {_LONGEST}")
+            why = "is no text in quotation marks, empty, too long or has characters that cannot be typed"
+            told.append(f"{path}: {why}; accepted: 1 to {_LONGEST} characters")
         elif place == ("wifi", "password") and not _PASSPHRASE.fullmatch(secret):
             told.append(f"{path}: has {len(secret)} characters; accepted: 8 to 63 plain ones, or 64 hexadecimal digits")
     return told

@@ -67,6 +67,13 @@ def test_all_mistakes_are_told_at_once_and_no_secret_among_them(device: NewDevic
     assert "kurz" not in told
 
 
+@pytest.mark.parametrize("written", ["12345678", "12345678.5", "2026-11-23", "[12345678]"])
+def test_a_password_without_quotation_marks_is_not_shown(device: NewDevice, written: str) -> None:
+    why = refusal(device, f'[wifi]\nssid = "x"\ncountry = "GB"\npassword = {written}\n')
+    assert "wifi.password: is no text in quotation marks" in why
+    assert written.strip("[]") not in why
+
+
 def test_a_file_that_is_too_large_or_no_text_is_not_read_on(device: NewDevice) -> None:
     device.places.setup_file.write_bytes(b"#" * (65 << 10))
     with pytest.raises(ConfigError, match="larger than 65536 bytes"):
