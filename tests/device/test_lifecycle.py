@@ -7,7 +7,9 @@ def test_removing_keeps_what_is_the_owner_s_and_purging_nothing(device: Device) 
     guest = device.guest
     device.start()
     device.watch()
+    guest.write("/etc/apt/preferences.d/edgecam", "Package: edgecam\nPin: version 9\nPin-Priority: -1\n")
     guest.run("dpkg", "-r", "edgecam", check=True, within=120)
+    assert not guest.path("/etc/apt/preferences.d/edgecam").exists()
     assert guest.run("pgrep", "-f", "appliance.daemon").stdout == ""
     assert not guest.path("/usr/lib/edgecam/app").exists()
     assert not guest.path("/var/cache/edgecam").exists()
