@@ -12,8 +12,8 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
   PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut powercut-update wear wear-system \
-  kills month delivery fleet fleet-cost conformance docs lock clean
+.PHONY: help setup run test test-system test-firstboot deb image lint format bench prove accuracy link powercut \
+  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
@@ -88,7 +88,8 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py tests/system/fleet_faults_at_length.py $$ARGS
+	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py tests/system/fleet_faults_at_length.py \
+	  tests/system/sealed_at_length.py $$ARGS
 
 fleet-cost: .venv/.dev ## Measure what a fleet costs its web server, on the wire (JSON=1; PICTURES=folder: a delta, too)
 	@$(BIN)/python -m tests.bench.fleet_cost $${PICTURES:+--pictures "$$PICTURES"} $${JSON:+--json}
@@ -109,10 +110,19 @@ docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/sch
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
 
+image: .venv/.runtime ## Make the first-boot bundle for a Raspberry Pi OS Lite card of the packages, into dist/card
+##   then scripts/flash /dev/sdX --setup edgecam-setup.toml writes the card (scripts/flash --help)
+	@scripts/image
+
 test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
 ##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)  LONG=1 (all)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut their power; minutes, needs root (CUTS=20)
+##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
+	@scripts/get-mosquitto
+	@scripts/test-firstboot
 
 wear-system: .venv/.dev ## Count what the installed unit has written to its card in an hour; needs root
 ##   SCENE=idle|busy MINUTES=60, with the packages and the SYSTEM of test-system, which makes them

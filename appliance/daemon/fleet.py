@@ -14,6 +14,7 @@ from appliance.config import FleetSettings, ModelSettings, Settings
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
+from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.manifest import MANIFEST_NAME
@@ -22,6 +23,7 @@ from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.metered import Metered
+from appliance.daemon.permitted import known_keys, tell_permit
 from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.faults import Fault, fault_of
@@ -37,6 +39,7 @@ from appliance.updates.errands import Errands
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
+from appliance.updates.permits import Permits
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
@@ -72,6 +75,7 @@ class FleetModels:
         settings: The whole configuration.
         clock: Clock.
         boot: The kernel's id of this boot.
+        board: Health board.
 
     Attributes:
         host: What looks at frames; set once models are open.
@@ -80,10 +84,13 @@ class FleetModels:
         StorageError: What is kept of updates cannot be read or written.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, boot: str) -> None:
-        self._settings, self._clock, self._boot = settings, clock, boot
+    def __init__(self, settings: Settings, clock: Clock, boot: str, board: HealthBoard) -> None:
+        self._settings, self._clock, self._boot, self._board = settings, clock, boot, board
         self._store = Store(settings.device.state_dir)
-        self._begun = find_model(self._store, boot, self._now)
+        self._keys = known_keys(settings.model, board)
+        self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
+        self._begun = find_model(self._store, boot, self._now, self._judge)
+        tell_permit(board, self._begun.permit)
         self._folder = self._begun.folder
         self._chains: Mapping[str, Chain] = {}
         self._hints = Inbox(1, keeps_newest=True)  # the newest says all
@@ -113,7 +120,8 @@ class FleetModels:
                     raise
                 if self._folder is None:
                     raise
-                self._begun = after_failure(self._store, self._begun.state, str(error), self._boot, self._now)
+                state, why = self._begun.state, str(error)
+                self._begun = after_failure(self._store, state, why, self._boot, self._now, judge=self._judge)
                 self._folder = self._begun.folder
 
     def hosted(self, model: Any) -> Any:
@@ -167,6 +175,8 @@ class FleetModels:
             report=report,
             errands=Errands(breath.ending, breath),
             breath=breath,
+            judge=self._judge,
+            on_permit=partial(tell_permit, self._board),
         )
         routes["GET /v1/model"] = updater.history
         for wish in Wish:
@@ -278,7 +288,7 @@ class FleetModels:
                 channel=fleet.channel,
                 model=fleet.model or self._host().manifest.name,
             ),
-            _device(fleet, device_id),
+            _device(fleet, device_id, self._keys),
             interval=fleet.interval,
             first=fleet.first,
             window=fleet.window,
@@ -316,7 +326,7 @@ def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
     return {"number": updater.wishes.ask(wish)}
 
 
-def _device(fleet: FleetSettings, device_id: str) -> Device:
+def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str]) -> Device:
     return Device(
         Whom(device_id, fleet.cohorts),
         __version__,
@@ -325,6 +335,7 @@ def _device(fleet: FleetSettings, device_id: str) -> Device:
         accelerators=frozenset(fleet.accelerators),
         memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6,
         use=fleet.use,
+        keys=keys,
     )
 
 

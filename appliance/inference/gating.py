@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
@@ -27,6 +27,7 @@ from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.core.part import Part
 from appliance.inference.faults import NumbersError, OutOfMemoryError
 from appliance.inference.inspection import inspect_onnx
+from appliance.inference.weights import find_weights, handed_over, is_sealed
 
 MOST_ORDER: Final = 1 << 20
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # <linux/prctl.h>
@@ -54,6 +55,8 @@ class GateOrder(Part):
         labels: Of what it is to replace; it must have the same.
         min_score: Lowest score of what it is to replace, where that counts; it must have the same.
         rounds: How often each golden frame is run.
+        sealed: Open files in memory that this process was started with, by the names of the encrypted files whose
+            content they have.
     """
 
     gate: Literal["inspect", "smoke", "time"]
@@ -67,6 +70,7 @@ class GateOrder(Part):
     labels: tuple[str, ...] = ()
     min_score: float | None = None
     rounds: int = 5
+    sealed: dict[str, int] = Field(default_factory=dict, max_length=64)
 
 
 class GateAnswer(Part):
@@ -144,7 +148,7 @@ def _inspected(order: GateOrder) -> GateAnswer:
     manifest = read_manifest(order.folder)
     _check_contract(order, manifest)
     for artifact in manifest.artifacts:
-        _inspect(order.folder, artifact)
+        _inspect(order, artifact)
     return GateAnswer()
 
 
@@ -169,11 +173,14 @@ def _check_contract(order: GateOrder, manifest: ModelManifest) -> None:
         raise _TroubleError("contract", "its manifest names no weights")
 
 
-def _inspect(folder: Path, artifact: Artifact) -> None:
-    file = folder / artifact.file
+def _inspect(order: GateOrder, artifact: Artifact) -> None:
+    file = find_weights(order.folder, artifact.file)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(artifact.size + 1)
+        if is_sealed(file):
+            content = handed_over(order.sealed)(file)
+        else:
+            with file.open("rb") as opened:
+                content = opened.read(artifact.size + 1)
     except OSError as error:
         raise _TroubleError("contract", f"{artifact.file} is named by its manifest and did not come") from error
     if len(content) != artifact.size or sha256_hex(content) != artifact.sha256:
@@ -198,7 +205,7 @@ def _run(order: GateOrder) -> GateAnswer:
         largest = max(artifact.size for artifact in manifest.artifacts)
         _bound_memory(_address_space() + _RUNNING + _TIMES_FILE * largest)
     before = _peak_mb()
-    with open_best_model(settings) as model:
+    with open_best_model(settings, unseal=handed_over(order.sealed)) as model:
         if not isinstance(model, Detector):
             raise UnsupportedError(f"{manifest.name!r} is no detector, and only those have golden frames")
         if order.gate == "smoke" and not (verdict := check_golden(model, order.folder)).is_passed:

@@ -63,6 +63,12 @@ class Keeping:
                 log.log(logging.WARNING if code else logging.INFO, "updates: %s", why)
             self._on_change()
 
+    def waits(self, why: str) -> bool:
+        """Tell why nothing goes on just now, if anything keeps it; give whether something does."""
+        if why:
+            self.tell(why, None)
+        return bool(why)
+
     def tidy(self, *, keeps_incoming: bool = False) -> None:
         """Remove what is not needed; see `Store.collect`."""
         try:

@@ -20,6 +20,8 @@ class Code(StrEnum):
     COUNTER = "E_COUNTER"
     """A release is older than what was here already, or lies below the security floor."""
     LICENCE = "E_LICENCE"
+    KEY = "E_KEY"
+    """It is encrypted, and no key that opens it is here."""
     UNSUPPORTED = "E_UNSUPPORTED"
     """Nothing that the rollout offers is for this device."""
     CONTRACT = "E_CONTRACT"

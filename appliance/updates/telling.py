@@ -1,12 +1,13 @@
-"""What is told of updates, on the device and over MQTT. Pure."""
+"""What `model` messages and the operator's server say of a device's releases. Pure."""
 
 from typing import Any
 
+from appliance.updates.permits import Permit
 from appliance.updates.pieces import Delivery
 from appliance.updates.state import State
 
 
-def facts_of(state: State, under: Delivery | None, why: str, code: str | None) -> dict[str, Any]:
+def facts_of(state: State, under: Delivery | None, why: str, code: str | None, permit: Permit) -> dict[str, Any]:
     """Give what `model` says, JSON types only.
 
     Args:
@@ -14,6 +15,7 @@ def facts_of(state: State, under: Delivery | None, why: str, code: str | None) -
         under: How far the bringing is, where something is under way.
         why: Why nothing else is done, for people; empty: nothing keeps it.
         code: Likewise, for reports.
+        permit: Whether the active release may be run now.
     """
     update = state.update
     return {
@@ -27,4 +29,6 @@ def facts_of(state: State, under: Delivery | None, why: str, code: str | None) -
         "why": why,
         "code": code,
         "last": state.past[-1].model_dump(mode="json") if state.past else None,
+        "licence": None if permit.expires is None else {"expires": permit.expires, "days": permit.days},
+        "withheld": None if permit.code is None else {"code": str(permit.code), "why": permit.why},
     }

@@ -17,19 +17,21 @@ from appliance.updates.formats import Release
 from appliance.updates.keeping import Keeping
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
+from appliance.updates.permits import FREE, Judge, Permit
 from appliance.updates.pieces import Delivery, files_of, pieces_of, too_dear
 from appliance.updates.refusals import Code, RefusedError, code_of
 from appliance.updates.rollout import start_delay, why_not_now
 from appliance.updates.service import Asking, Breath, Fleet, Gates, Service
 from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
-from appliance.updates.state import Stage, State, Update
+from appliance.updates.state import Compared, Stage, State, Update
 from appliance.updates.store import Store, StoredFile
 from appliance.updates.telling import facts_of
 from appliance.updates.timekeeping import FREEZE_AFTER, until_next_try
-from appliance.updates.trying import Trying, after_trial
+from appliance.updates.trying import Trying
 from appliance.updates.waiting import too_early, too_hot
 from appliance.updates.wishes import Wish, Wishes
+from appliance.updates.withholding import Withholding
 
 TRIES: Final = 6
 """How often a download is begun before the update is put off until the next check."""
@@ -59,6 +61,8 @@ class Updater:
         report: Called, in this worker's thread, whenever `facts` have changed; with what came to an end, if anything.
         errands: Speaks to the fleet.
         breath: Of this worker.
+        judge: Tells whether the active release may be run now.
+        on_permit: Is told what that has found.
     """
 
     def __init__(
@@ -74,12 +78,15 @@ class Updater:
         report: Callable[[Mapping[str, Any]], None],
         errands: Asking,
         breath: Breath,
+        judge: Judge = lambda _: FREE,
+        on_permit: Callable[[Permit], None] = lambda _: None,
     ) -> None:
         self.name = "updates"
         self.pulse = breath.pulse
         self._fleet, self._store, self._begun = fleet, store, begun
         self._keeping = keeping = Keeping(store, begun.state, lambda: report({}))
         self._keep, self._hold, self._tell, self._tidy = keeping.keep, keeping.hold, keeping.tell, keeping.tidy
+        self._waits = keeping.waits
         self._gates, self._service, self._clock, self._boot = gates, service, clock, boot
         self._report, self._errands, self._breath = report, errands, breath
         self._source = random.Random()  # noqa: S311 - jitter is no secret
@@ -91,11 +98,12 @@ class Updater:
         self._seen: dict[str, float] = {}
         self._lookout = Lookout(fleet, store, clock, errands, self._source)
         self._trying = Trying(service, self._look, breath.ending)
+        self._withholding = Withholding(judge, service, store, begun.permit, on_permit)
         self._works_at = time.monotonic() + WORKS_AFTER
 
     def facts(self) -> dict[str, Any]:
         """Give what `model` says, JSON types only. Safe to call from any thread."""
-        return facts_of(self._state, self._under, *self._keeping.last)
+        return facts_of(self._state, self._under, *self._keeping.last, self._withholding.permit)
 
     def history(self) -> dict[str, Any]:
         """Give `facts`, with all that came to an end, newest first, and how much was asked and done. Likewise."""
@@ -128,6 +136,8 @@ class Updater:
         try:
             self._hold(self._state)
             self._obey()
+            if self._withholding.look(self._state):
+                self._report({})
             if self._lookout.is_due:
                 self._check()  # and then go on: where asking takes longer than the interval, the next look is due
             return self._state.update is not None and self._go_on(self._state.update)
@@ -178,7 +188,7 @@ class Updater:
             return
         self._hold(stages.give_up_active(self._state, Code.OWNER, "the owner has taken it back", self._now()))
         self._under = None
-        after_trial(self._service, self._store, self._state)
+        self._withholding.restore(self._state)
         self._ended()
         self._tidy()
 
@@ -290,7 +300,8 @@ class Updater:
     def _smoke(self, update: Update) -> bool:
         self._attempt()
         active = self._state.active
-        beside = self._service.factory() if active is None else self._store.check(active.sha256)
+        is_run = active is not None and self._withholding.permit.code is None
+        beside = self._store.check(active.sha256) if active is not None and is_run else self._service.factory()
         trial = update.trial
         self._gates.smoke(self._store.check(update.release.sha256), beside, trial.latency_percent, trial.memory_percent)
         is_shadowed = not update.is_return and trial.shadow_frames
@@ -298,7 +309,10 @@ class Updater:
 
     def _shadow(self, update: Update) -> bool:
         self._attempt()
-        self._trying.shadow(self._store.check(update.release.sha256), update.trial)
+        folder = self._store.check(update.release.sha256)
+        self._trying.shadow(
+            folder, update.trial, lambda found: self._keep(stages.compared(self._state, Compared(**found.facts())))
+        )
         return self._advance(Stage.TRIAL)
 
     def _trial(self, update: Update) -> bool:
@@ -326,7 +340,7 @@ class Updater:
         self._under = None
         self._tell(why, code)
         if was_in_service:
-            after_trial(self._service, self._store, self._state)
+            self._withholding.restore(self._state)
         self._ended()
         self._tidy()
 
@@ -341,12 +355,6 @@ class Updater:
             self._report({})
             if self._under.dear and self._fleet.is_metered():
                 raise UnavailableError(f"the connection costs now, and {self._under.dear} comes whole: it waits")
-
-    def _waits(self, why: str) -> bool:
-        """Tell why nothing goes on just now, if anything keeps it."""
-        if why:
-            self._tell(why, None)
-        return bool(why)
 
     def _advance(self, stage: Stage) -> bool:
         self._keep(stages.advance(self._state, stage, self._now()))

@@ -78,8 +78,18 @@ class Fleet:
         folder, _, name = path.rpartition("/")
         return self.folder / "targets" / folder / f"{target.hashes['sha256']}.{name}"
 
-    def release(self, folder: Path, counter: int, *, version: str = "", **changes: Any) -> dict[str, str]:
-        """Put a model's folder in as a release; give its selection."""
+    def release(
+        self, folder: Path, counter: int, *, version: str = "", plain: Mapping[str, Any] | None = None, **changes: Any
+    ) -> dict[str, str]:
+        """Put a model's folder in as a release; give its selection.
+
+        Args:
+            folder: The model's.
+            counter: Of the release.
+            version: In place of the manifest's.
+            plain: What encrypted files hold, by their names.
+            **changes: In place of what is signed about it.
+        """
         manifest = (folder / "manifest.toml").read_bytes()
         name = next(line.split('"')[1] for line in manifest.decode().splitlines() if line.startswith("name"))
         version = version or next(
@@ -91,7 +101,8 @@ class Fleet:
             relative = file.relative_to(folder).as_posix()
             if file.is_file() and relative != "manifest.toml":
                 self.put("models", f"{base}/{relative}", file.read_bytes())
-                files[relative] = {"path": f"{base}/{relative}"}
+                held = {"plain": plain[relative]} if plain and relative in plain else {}
+                files[relative] = {"path": f"{base}/{relative}", **held}
         signed = {
             "schema": 1,
             "name": name,

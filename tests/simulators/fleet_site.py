@@ -13,6 +13,7 @@ from appliance.updates import service as needed
 from appliance.updates.choosing import Device
 from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
+from appliance.updates.permits import Permits
 from appliance.updates.rollout import Whom
 from appliance.updates.service import Breath
 from appliance.updates.starting import find_model
@@ -47,9 +48,16 @@ class Site:
         self.hints: deque[bytes] = deque()
         self.root = fleet.root
 
-    def publish(self, counter: int, *, trial: Mapping[str, Any] | None = None, **rollout: Any) -> None:
+    def publish(
+        self,
+        counter: int,
+        *,
+        trial: Mapping[str, Any] | None = None,
+        licence: Mapping[str, str] | None = None,
+        **rollout: Any,
+    ) -> None:
         folder = model(self.folder / f"v{counter}", str(counter))
-        chosen = self.fleet.release(folder, counter)
+        chosen = self.fleet.release(folder, counter, **({"licence": licence} if licence else {}))
         self.fleet.roll_out("persons", chosen, trial={**TRIAL, **(trial or {})}, **rollout)
         self.fleet.sign()
 
@@ -64,6 +72,8 @@ class Site:
         boot = "a" * 32
         breath = Breath(Pulse(60.0))
         stop = threading.Event()
+
+        judge = Permits(self.store, self.clock).of_active
 
         def report(ended: Mapping[str, Any]) -> None:
             if ended:
@@ -82,7 +92,7 @@ class Site:
                 hint_spread=0.0,
             ),
             self.store,
-            find_model(self.store, boot, lambda: text_of(self.clock.time)),
+            find_model(self.store, boot, lambda: text_of(self.clock.time), judge),
             gates=self.rest,
             service=self.rest,
             clock=self.clock,
@@ -90,6 +100,7 @@ class Site:
             report=report,
             errands=self.errands,
             breath=breath,
+            judge=judge,
         )
         thread = threading.Thread(target=updater.run, args=(stop,))
         thread.start()

@@ -18,12 +18,12 @@ from typing import Any, Self
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def wait_for(question: Callable[[], Any], within: float, what: str) -> Any:
+def wait_for(question: Callable[[], Any], within: float, what: str, every: float = 0.1) -> Any:
     """Ask until the answer is true and give it."""
     deadline = time.monotonic() + within
     while not (answer := question()):
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every)
     return answer
 
 
@@ -32,6 +32,7 @@ class Network:
 
     Attributes:
         here: This machine's address on the cable.
+        there: The guest's.
         path: What systemd-nspawn is given.
     """
 
@@ -40,7 +41,7 @@ class Network:
         self._name, self._cable = f"edgecam-{number}", f"ec{number}"
         subnet = f"10.213.{number // 32 % 256}.{number % 32 * 8}"
         first, _, last = subnet.rpartition(".")
-        self.here, self._there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
+        self.here, self.there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
         self.path = f"/run/netns/{self._name}"
 
     def __enter__(self) -> Self:
@@ -49,7 +50,7 @@ class Network:
         _ip("address", "add", f"{self.here}/29", "dev", self._cable)
         _ip("link", "set", self._cable, "up")
         for arguments in (
-            ("address", "add", f"{self._there}/29", "dev", "eth0"),
+            ("address", "add", f"{self.there}/29", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("link", "set", "lo", "up"),
         ):
@@ -92,17 +93,29 @@ class Guest:
         network: Where it is attached.
         console: A file for what the console shows.
         volatile: `overlay`: whatever it writes is gone afterwards; `state`: the root is read-only, and /var is empty
-            and in memory; `no`: the root is written to.
+            and in memory; `no`: what it writes stays in the root.
+        within: Seconds that its boot may take; None: it is not waited for.
     """
 
-    def __init__(self, root: Path, network: Network, console: Path, *, volatile: str = "overlay") -> None:
-        self._root, self._network, self._console, self._volatile = root, network, console, volatile
+    def __init__(
+        self,
+        root: Path,
+        network: Network,
+        console: Path,
+        *,
+        volatile: str = "overlay",
+        within: float | None = 30.0,
+    ) -> None:
+        self._root, self._network, self._console = root, network, console
+        self._volatile, self._within = volatile, within
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
         command += [f"--machine=edgecam-{os.getpid()}", f"--volatile={self._volatile}"]
+        if self._volatile == "no":
+            command += ["--timezone=off", "--resolv-conf=off"]  # what it says itself is not to be written over
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
         with self._console.open("ab") as console:
@@ -115,8 +128,8 @@ class Guest:
             )
         try:
             self._leader = wait_for(self._find_leader, 20, f"systemd in the container; see {self._console}")
-            states = ("running", "degraded")
-            wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, 30, "the boot")
+            if self._within is not None:
+                self.wait_for_boot(self._within)
         except BaseException:
             self._end()
             raise
@@ -126,6 +139,11 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    def wait_for_boot(self, within: float) -> None:
+        """Wait until nothing is left to be started."""
+        states = ("running", "degraded")
+        wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, within, "the boot")
 
     def _end(self) -> None:
         assert self._process is not None

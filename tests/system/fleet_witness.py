@@ -46,7 +46,7 @@ TRIAL: Final[dict[str, Any]] = {
     "shadow_frames": 12,
     "shadow_seconds": 120,
     "active_seconds": 600,
-    "latency_percent": 250,
+    "latency_percent": 1000,
     "memory_percent": 150,
     "agreement_percent": 50,
     "rate_percent": [40, 250],

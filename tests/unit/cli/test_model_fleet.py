@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,14 @@ def test_a_daemon_without_a_fleet_says_what_is_missing(
         thread.join(10)
     assert result.exit_code != 0
     assert "[fleet] url and root" in str(result.exception) + result.output
+
+
+def test_what_is_withheld_is_not_said_to_be_in_service(site: Running) -> None:
+    site.publish(2, licence={"spdx": "MIT", "expires": "2026-12-20"})
+    site.command("update")
+    site.clock.time = datetime(2026, 12, 21, tzinfo=UTC)
+    shown = site.command("history").output.splitlines()[0]
+    assert shown.startswith(
+        "in service: the factory model, for persons 2 may not be run: its licence ended on 2026-12-20"
+    )
+    assert "(E_LICENCE)" in shown

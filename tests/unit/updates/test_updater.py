@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +37,7 @@ def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:
     assert (state.active.version, state.update) == ("2", None)
     assert site.rest.in_service == [site.store.check(state.active.sha256)]
     assert [one["outcome"] for one in site.ended] == ["committed"]
+    assert site.ended[0]["compared"] == {"frames": 3, "active": 0, "candidate": 0, "both": 0}
 
 
 def test_a_hint_has_the_fleet_looked_at_long_before_it_is_time(site: Site) -> None:
@@ -347,3 +348,13 @@ def test_where_no_frame_comes_the_candidate_waits(site: Site) -> None:
     site.run(is_over)
     assert site.store.read().active is not None
     assert site.rest.calls.count("put in service") == 2
+
+
+def test_what_the_owner_and_the_fleet_are_told_of_a_licence_is_in_model(site: Site) -> None:
+    site.publish(2, licence={"spdx": "MIT", "expires": "2026-12-20"})
+    facts = site.run(lambda facts: is_over(facts) and facts["licence"] is not None).facts()
+    assert (facts["licence"], facts["withheld"]) == ({"expires": "2026-12-20", "days": 27}, None)
+    site.clock.time = datetime(2026, 12, 21, tzinfo=UTC)
+    facts = site.run(lambda facts: facts["withheld"] is not None, first=3600.0).facts()
+    assert facts["withheld"]["code"] == "E_LICENCE"
+    assert facts["active"]["version"] == "2"
