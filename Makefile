@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
   ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
+.PHONY: help setup run test test-system test-arm64 image-test deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
   conformance docs lock clean
 
 help: ## Show this list
@@ -107,6 +107,15 @@ test-system: .venv/.dev ## Install the packages under a real systemd in a contai
 ##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+test-arm64: .venv/.dev ## Install the packages into an arm64 Debian 13 under qemu, and compare detections with x86-64; needs root
+##   minutes, the first time more (the system is made once by mmdebstrap); PACKAGES=folder (else they are built)
+	@scripts/test-arm64 packages
+
+image-test: .venv/.dev ## Make a disk of such a system, boot it on an emulated board and look at it from inside; needs root
+##   minutes; PACKAGES=folder (else they are built)
+	@scripts/get-mosquitto
+	@scripts/test-arm64 image
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}
