@@ -1,4 +1,4 @@
-"""How far two lists of detections of the same photographs agree: what x86-64 finds and what aarch64 finds."""
+"""How far two lists of detections of the same pictures agree: what x86-64 finds and what aarch64 finds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ class Agreement:
     """What was compared and how far apart it is.
 
     Attributes:
-        detections: Pairs that were compared.
-        box: The largest difference of an edge, in pixels of the photograph.
+        detections: How many were looked for on the other side.
+        box: The largest difference of an edge, in pixels of the picture.
         score: The largest difference of a score.
         alone: What only one side has, in words.
     """
@@ -25,47 +25,36 @@ class Agreement:
 
 
 def compare(
-    expected: Mapping[str, Sequence[Detection]],
-    found: Mapping[str, Sequence[Detection]],
-    *,
-    min_score: float,
-    score_tolerance: float,
+    expected: Mapping[str, Sequence[Detection]], found: Mapping[str, Sequence[Detection]], *, certain: float
 ) -> Agreement:
-    """Pair what two sides found, nearest boxes of one label first.
-
-    What is alone and at most `score_tolerance` above `min_score` counts for nothing: the other side may have it just
-    below.
+    """Look for what each side is certain of among all that the other side has.
 
     Args:
-        expected: Detections by photograph.
+        expected: Detections by picture, down to a score well below `certain`.
         found: Likewise.
-        min_score: The lowest score that either side tells.
-        score_tolerance: How far scores may be apart.
+        certain: The score from which a detection has to be on both sides; what is weaker may come and go.
     """
     result = Agreement()
     if expected.keys() != found.keys():
-        result.alone.append(f"photographs: {sorted(expected.keys() ^ found.keys())}")
-    for name in expected.keys() & found.keys():
-        left = list(found[name])
-        for one in expected[name]:
-            others = [other for other in left if other["label"] == one["label"]]
-            other = min(others, key=lambda other: _apart(one, other), default=None)
-            if other is None:
-                _alone(result, name, one, "expected", min_score + score_tolerance)
-                continue
-            left.remove(other)
-            result.detections += 1
-            result.box = max(result.box, _apart(one, other))
-            result.score = max(result.score, abs(one["score"] - other["score"]))
-        for other in left:
-            _alone(result, name, other, "found", min_score + score_tolerance)
+        result.alone.append(f"pictures: {sorted(expected.keys() ^ found.keys())}")
+    for side, these, those in (("expected", expected, found), ("found", found, expected)):
+        for name in sorted(these.keys() & those.keys()):
+            for one in these[name]:
+                if one["score"] >= certain:
+                    _look_for(one, those[name], f"{name}: only {side}", result)
     return result
 
 
+def _look_for(one: Detection, others: Sequence[Detection], where: str, result: Agreement) -> None:
+    alike = [other for other in others if other["label"] == one["label"]]
+    nearest = min(alike, key=lambda other: _apart(one, other), default=None)
+    if nearest is None:
+        result.alone.append(f"{where}: {one['label']} {one['score']:.3f} at {one['box']}")
+        return
+    result.detections += 1
+    result.box = max(result.box, _apart(one, nearest))
+    result.score = max(result.score, abs(one["score"] - nearest["score"]))
+
+
 def _apart(one: Detection, other: Detection) -> float:
-    return max(abs(a - b) for a, b in zip(one["box"], other["box"], strict=True))
-
-
-def _alone(result: Agreement, name: str, one: Detection, side: str, certain: float) -> None:
-    if one["score"] >= certain:
-        result.alone.append(f"{name}: only {side}: {one['label']} {one['score']:.3f} at {one['box']}")
+    return float(max(abs(a - b) for a, b in zip(one["box"], other["box"], strict=True)))

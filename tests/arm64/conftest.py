@@ -41,8 +41,9 @@ def installed(packages: list[Path]) -> Iterator[Emulated]:
         system = Emulated(Path(folder))
         for package in packages:
             shutil.copy(package, system.path(package.name))
-        # what is thrown away afterwards need not be on the disk
-        system.run("dpkg", "--force-unsafe-io", "-i", *(f"/{package.name}" for package in packages), within=2400)
+        # what is thrown away afterwards need not be on the disk; the system leaves documentation out, ours is looked at
+        options = ["--force-unsafe-io", "--path-include=/usr/share/*"]
+        system.run("dpkg", *options, "-i", *(f"/{package.name}" for package in packages), within=2400)
         for package in packages:
             system.path(package.name).unlink()
         yield system

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from tests.arm64.agreement import compare
@@ -16,12 +17,13 @@ from tests.shared_data import SHARED, needs
 from tests.simulators.emulated import Emulated
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PHOTOGRAPHS = 24
+PHOTOGRAPHS = 10
 SHOWN = {"person", "bicycle", "car", "motorcycle", "bus", "truck"}
 LEAST_HEIGHT = 100  # pixels
-# Seen is less: docs/hardware.md. Kernels of another processor may round otherwise, in 8 bits by a whole step.
-BOX_TOLERANCE = 2.0  # pixels of a photograph of 640 x 480 or so
-SCORE_TOLERANCE = 0.02
+SIDE = 320  # of both networks' input
+# Pixels of the photograph, and score; wider than what was measured: docs/hardware.md. OpenCV scales pictures otherwise
+# on aarch64, by a grey level.
+AS_THEY_ARE = (5.0, 0.06)
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -31,31 +33,38 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    ("file", "precision", "min_score"),
-    [("", "int8", 0.3), ("", "fp32", 0.3), ("nanodet_m_320_int8_qdq.onnx", "", 0.35)],
-    ids=["edgecam-nano int8", "edgecam-nano fp32", "NanoDet-m int8"],
+    ("file", "certain", "scaled"),
+    [("", 0.5, (0.01, 0.001)), ("nanodet_m_320_int8_qdq.onnx", 0.6, (2.0, 0.02))],
+    ids=["edgecam-nano", "NanoDet-m int8"],
 )
-def test_photographs_show_the_same_on_arm64_as_on_x86(
-    installed: Emulated, file: str, precision: str, min_score: float, request: pytest.FixtureRequest
+def test_pictures_show_the_same_on_arm64_as_on_x86(
+    installed: Emulated, file: str, certain: float, scaled: tuple[float, float], request: pytest.FixtureRequest
 ) -> None:
-    pictures = _photographs()
-    inside = installed.path("/photographs")
-    inside.mkdir(exist_ok=True)
-    for path in [*pictures, *([SHARED / "models" / file] if file else [])]:
-        shutil.copy(path, inside if path.suffix == ".jpg" else installed.root)
-    options = ["--json", "--threads", "1", "--min-score", str(min_score)]
-    options += ["--artifact", precision] if precision else []
-    here = _detections(_here(*(str(path) for path in pictures), *options, *(_model(SHARED / "models", file))))
-    there = _detections(installed.run("edgecam", "detect", "/photographs", *options, *_model(Path("/"), file)).stdout)
-    agreement = compare(here, there, min_score=min_score, score_tolerance=SCORE_TOLERANCE)
-    print(
-        f"\n{request.node.callspec.id}: {len(here)} photographs, {agreement.detections} detections; at most "
-        f"{agreement.box:.2f} px and {agreement.score:.5f} of score apart; alone: {agreement.alone or 'none'}"
-    )
-    assert agreement.detections >= PHOTOGRAPHS
-    assert agreement.alone == []
-    assert agreement.box <= BOX_TOLERANCE
-    assert agreement.score <= SCORE_TOLERANCE
+    inside = {kind: installed.path(f"/{kind}") for kind in ("scaled", "photographs")}
+    for folder in inside.values():
+        folder.mkdir(exist_ok=True)
+    for path in _photographs():
+        shutil.copy(path, inside["photographs"])
+        square = cv2.resize(cv2.imread(str(path)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(inside["scaled"] / f"{path.stem}.png"), square)
+    if file:
+        shutil.copy(SHARED / "models" / file, installed.root)
+    options = ["--json", "--threads", "1", "--min-score", "0.3"]
+    here = _detections(_here(*map(str, inside.values()), *options, *_model(installed.root, file)))
+    told = installed.run("edgecam", "detect", *(f"/{kind}" for kind in inside), *options, *_model(Path("/"), file))
+    there = _detections(told.stdout)
+    for kind, (box, score) in (("scaled", scaled), ("photographs", AS_THEY_ARE)):
+        ours, theirs = ({name: all_[name] for name in all_ if name.startswith(kind)} for all_ in (here, there))
+        agreement = compare(ours, theirs, certain=certain)
+        print(
+            f"\n{request.node.callspec.id}, {kind}: {len(ours)} pictures, {agreement.detections} looked for; at most "
+            f"{agreement.box:.2f} px and {agreement.score:.5f} of score apart; alone: {agreement.alone or 'none'}"
+        )
+        assert len(ours) == PHOTOGRAPHS
+        assert agreement.detections >= PHOTOGRAPHS
+        assert agreement.alone == []
+        assert agreement.box <= box
+        assert agreement.score <= score
 
 
 def _photographs() -> list[Path]:
@@ -82,4 +91,4 @@ def _here(*arguments: str) -> str:
 
 def _detections(printed: str) -> Mapping[str, list[dict[str, Any]]]:
     records = [json.loads(line) for line in printed.splitlines()]
-    return {Path(record["source"]).name: record["detections"] for record in records}
+    return {"/".join(Path(record["source"]).parts[-2:]): record["detections"] for record in records}
