@@ -13,12 +13,19 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "run": ("appliance.cli.run:run", "Run the daemon: frames in, accounted MQTT messages out."),
         "status": ("appliance.cli.status:status", "Show the running daemon on one screen: what is wrong, what to do."),
+        "doctor": (
+            "appliance.cli.doctor:doctor",
+            "Look at everything once, from camera to broker, and say what to do.",
+        ),
         "events": ("appliance.cli.events:events", "Show what happened in front of the cameras."),
+        "logs": ("appliance.cli.logs:logs", "Show what the service wrote to the journal."),
+        "report": ("appliance.cli.report:report", "Write a file for those who help, without secrets."),
         "detect": ("appliance.cli.detect:detect", "Run the detector once over pictures, folders or clips."),
         "bench": ("appliance.cli.bench:bench", "Time models on this device, in each way that can run them."),
         "tune": ("appliance.cli.tune:tune", "Measure how a model is best run here, and have the daemon run it so."),
         "camera": ("appliance.cli.camera:camera", "Show the cameras that are attached."),
         "model": ("appliance.cli.model:model", "Show the models that can be used."),
+        "setup": ("appliance.cli.setup:setup", "Set this device up: by questions, by a file, or from the card."),
         "config": ("appliance.cli.config:config", "Check, show or print the configuration."),
     }
 )

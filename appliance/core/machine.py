@@ -4,12 +4,15 @@ import os
 import platform
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 CPUFREQ = Path("/sys/devices/system/cpu/cpufreq")
 THERMAL = Path("/sys/class/thermal")
 THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")  # Raspberry Pi firmware, bits as vcgencmd's
+HOT_C = 80.0  # a Raspberry Pi slows itself down from here on (Raspberry Pi documentation, "Frequency management")
+DISK_LOW_MB = 64.0  # below it SQLite soon cannot commit
 UNDERVOLTAGE, CAPPED, THROTTLING, SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _FLAGS = {
     UNDERVOLTAGE: "under-voltage",
@@ -116,3 +119,9 @@ def _disk(state_dir: Path) -> float | None:
         return shutil.disk_usage(state_dir).free / 1e6
     except OSError:
         return None
+
+
+def be_first_to_go() -> None:
+    """Have the kernel end this process before any other where memory runs out; the daemon looks at what is free."""
+    with suppress(OSError):  # no Linux, or not allowed
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

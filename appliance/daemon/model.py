@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from appliance.core.health import HealthBoard, HealthState
-from appliance.inference.running import Running
+from appliance.inference.running import FIX, Running
 
-FIX: Final = "install what is missing (docs/hardware.md), or choose what is here: [model] artifact, providers, delegate"
 FIX_FAILED: Final = (
     "Edgecam tries it again by itself; if it stays so, look at the accelerator's power, cable and driver, "
     "or choose another file: [model] artifact"

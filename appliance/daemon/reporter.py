@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from appliance.core.health import HealthBoard, HealthState
+from appliance.core.machine import DISK_LOW_MB, HOT_C
 from appliance.core.message import Message
 from appliance.core.worker import Pulse
 from appliance.daemon.status import Status
@@ -13,8 +14,6 @@ from appliance.daemon.systemd import Notifier
 from appliance.messaging.payloads import health_message
 
 LOOK = 5.0  # seconds between two looks at the machine
-HOT_C = 80.0  # a Raspberry Pi slows itself down from here on (Raspberry Pi documentation, "Frequency management")
-DISK_LOW_MB = 64.0  # below it SQLite soon cannot commit
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from appliance.core.errors import StorageError
 from appliance.core.files import sync_directory
@@ -293,6 +294,35 @@ class Database:
             code = sqlite3.SQLITE_READONLY
         words = _WORDS.get(code, "{error}; move it away to begin a new one").format(error=error, where=self.path.parent)
         return StorageError(f"{self.path}: {words}")
+
+
+@contextmanager
+def looked_into(path: Path, within: float) -> Iterator[Callable[[str], list[Any]]]:
+    """Give a way to ask a database while nothing of it is touched: no lock is taken, no file is made or changed.
+
+    Its log is not read: up to `CHECKPOINT_PAGES` pages of what was committed last are not seen.
+
+    Args:
+        path: The file.
+        within: Seconds after which a question is broken off.
+
+    Raises:
+        StorageError: It cannot be read, is no database, or a question took too long.
+    """
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+    deadline = time.monotonic() + within
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+    try:
+        yield lambda question: connection.execute(question).fetchall()
+    except sqlite3.Error as error:
+        if _code(error) == sqlite3.SQLITE_INTERRUPT:
+            raise StorageError(f"{path} is too large to be counted within {within:.0f} s") from error
+        raise StorageError(f"{path} cannot be read: {error}") from error
+    finally:
+        connection.close()
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -30,6 +30,7 @@ from appliance.messaging.wire import Ear
 CONNECT_TIMEOUT: Final = 5.0  # seconds for each of TCP, TLS and the broker's answer
 NEAR_TIMEOUT: Final = 1.5  # seconds for the answer of a broker on this machine: it has no way to go
 DIAL_TIMEOUT: Final = 15.0  # seconds for name, TCP and TLS together; the resolver knows no limit of its own
+GUEST: Final = "-doctor"  # what a guest's client id ends with
 MOST_PACKET_BYTES: Final = 268_435_455  # MQTT 5, section 2.1.4
 MOST_RECEIVING: Final = 16  # messages of other clients that the broker may send us before the first is acknowledged
 
@@ -53,25 +54,29 @@ class Dialler:
         device_id: The device's name: client id and the topic of the last will.
         settings: The broker, credentials, limits.
         wake: An eventfd that ends the wait of a conversation.
+        is_guest: Somebody looks beside the daemon: under a client id of their own, and without a last will.
 
     Attributes:
         is_secure: TLS is spoken.
+        host: The broker's name or address.
+        port: Its TCP port.
     """
 
-    def __init__(self, device_id: str, settings: MessagingSettings, wake: int) -> None:
+    def __init__(self, device_id: str, settings: MessagingSettings, wake: int, *, is_guest: bool = False) -> None:
         parts = urlsplit(settings.broker)
         self.is_secure = parts.scheme == "mqtts"
-        self._host, self._port = parts.hostname or "", parts.port or (8883 if self.is_secure else 1883)
+        self.host, self.port = parts.hostname or "", parts.port or (8883 if self.is_secure else 1883)
         self._device_id, self._settings, self._wake = device_id, settings, wake
+        self._is_guest = is_guest
 
     def __str__(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"mqtt{'s' if self.is_secure else ''}://{host}:{self._port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"mqtt{'s' if self.is_secure else ''}://{host}:{self.port}"
 
     @property
     def is_near(self) -> bool:
         """Whether the broker is on this machine, as far as its address says."""
-        return self._host in {"localhost", "::1"} or self._host.startswith("127.")
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
     def dial(self, protocol: Protocol, papers: Papers, is_off: Callable[[], bool]) -> "Conversation | reasons.Reason":
         """Resolve, connect, shake hands and send CONNECT; or give the reason why that failed.
@@ -90,7 +95,7 @@ class Dialler:
         def connect() -> None:
             try:
                 told = limits(MOST_RECEIVING, 2 * MOST_BYTES) if protocol is Protocol.MQTT_5 else None
-                client.connect(self._host, self._port, self._settings.keepalive, properties=told)
+                client.connect(self.host, self.port, self._settings.keepalive, properties=told)
                 done.put(None)
             except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
                 done.put(reasons.of_failure(error))
@@ -110,18 +115,22 @@ class Dialler:
 
     def _client(self, protocol: Protocol, papers: Papers) -> QuickClient:
         version = MQTTProtocolVersion.MQTTv5 if protocol is Protocol.MQTT_5 else MQTTProtocolVersion.MQTTv311
-        client = QuickClient(f"edgecam-{self._device_id}", version)
+        client = QuickClient(f"edgecam-{self._device_id}{GUEST if self._is_guest else ''}", version)
         client.connect_timeout = CONNECT_TIMEOUT
-        will = None
-        if protocol is Protocol.MQTT_5:
-            will = Packed(packed(Parcel(topics.AVAILABILITY, b"", 1, content_type=TEXT)))
-        where = topics.full(self._device_id, topics.AVAILABILITY)
-        client.will_set(where, b"offline", qos=1, retain=True, properties=will)
+        if not self._is_guest:
+            self._set_will(client, protocol)
         if papers.username is not None:
             client.username_pw_set(papers.username, papers.password)
         if papers.context is not None:
             client.tls_set_context(papers.context)
         return client
+
+    def _set_will(self, client: QuickClient, protocol: Protocol) -> None:
+        will = None
+        if protocol is Protocol.MQTT_5:
+            will = Packed(packed(Parcel(topics.AVAILABILITY, b"", 1, content_type=TEXT)))
+        where = topics.full(self._device_id, topics.AVAILABILITY)
+        client.will_set(where, b"offline", qos=1, retain=True, properties=will)
 
 
 class Conversation:

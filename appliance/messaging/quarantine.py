@@ -65,6 +65,16 @@ def unfinished(path: Path) -> Path | None:
     return next((there[number] for number in sorted(there, reverse=True) if header_aside(there[number]).exists()), None)
 
 
+def aside(path: Path) -> list[Path]:
+    """Give the files that were put aside, oldest first.
+
+    Raises:
+        OSError: The folder cannot be looked into.
+    """
+    there = _aside(path)
+    return [there[number] for number in sorted(there)]
+
+
 def _aside(path: Path) -> dict[int, Path]:
     found = path.parent.glob(f"{path.name}.corrupt-*")
     numbered = ((file.name.rpartition("-")[2], file) for file in found)

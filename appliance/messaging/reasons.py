@@ -149,6 +149,11 @@ SILENT: Final = Reason("the broker fell silent", "check the network and the brok
 UNACKNOWLEDGED: Final = Reason("the broker acknowledges nothing", "look at the broker's load and log", Pace.BUSY)
 NO_MQTT: Final = Reason("the broker sent something that is not MQTT", "check that it is an MQTT broker")
 NO_ANSWER: Final = Reason("no answer", "check the network and its name server")
+HUNG_UP: Final = Reason(
+    "no TLS: the connection is ended while the handshake goes on",
+    "check that mqtts:// is right and the port is the broker's TLS port",
+    Pace.BUSY,
+)
 MUTE: Final = Reason(
     "takes the connection but gives no answer",
     "check that it is an MQTT broker, and that mqtt:// or mqtts:// is right",
@@ -209,8 +214,7 @@ def of_failure(error: OSError | ValueError) -> Reason:
         )
         return Reason(reason.what, reason.fix, reason.pace, is_about_papers=True)
     if isinstance(error, ssl.SSLError):
-        fix = "check that mqtts:// is right and the port is the broker's TLS port"
-        return of_alert(str(error)) or Reason(f"no TLS: {error}", fix, Pace.BUSY)
+        return of_alert(str(error)) or Reason(f"no TLS: {error}", HUNG_UP.fix, Pace.BUSY)
     if isinstance(error, socket.gaierror):
         return Reason(f"its name is not known: {error.strerror}", f"check the name server, or {where}")
     if isinstance(error, TimeoutError):

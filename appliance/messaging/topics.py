@@ -11,6 +11,7 @@ MODEL_EVENTS: Final = "model/events"
 AUDIT: Final = "audit"
 CMD: Final = "cmd"
 ACK: Final = "ack"
+DOCTOR: Final = "doctor"  # where `edgecam doctor` tries whether it may publish: without a payload, never retained
 
 
 def root(device: str) -> str:

@@ -52,6 +52,7 @@ class ScriptedBroker:
     Attributes:
         connects: Monotonic second of each CONNECT.
         published: All that came.
+        granted: Reason code of every SUBACK.
         unanswered: Most QoS 1 messages that came before the first was answered.
     """
 
@@ -67,6 +68,7 @@ class ScriptedBroker:
         self.connects: list[float] = []
         self.published: list[Published] = []
         self.subscribed: list[str] = []
+        self.granted = 1
         self.to_send: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -138,7 +140,7 @@ class ScriptedBroker:
         if kind == SUBSCRIBE:
             (length,) = struct.unpack("!H", data[3:5])
             self.subscribed.append(data[5 : 5 + length].decode())
-            end.sendall(_packet(SUBACK << 4, data[:2] + b"\0\1"))
+            end.sendall(_packet(SUBACK << 4, data[:2] + bytes((0, self.granted))))
         elif kind == PUBLISH:
             return self._take_publish(end, first, data, aliases)
         elif kind == PINGREQ:

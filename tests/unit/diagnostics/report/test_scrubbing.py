@@ -1,0 +1,87 @@
+"""Secrets leave no trace in a report, and what helps stays."""
+
+import time
+
+import pytest
+
+from appliance.diagnostics.report.scrubbing import HIDDEN, Scrubber
+
+SECRET = "Tr0ub4dor&3"  # noqa: S105 - planted
+
+PLANTED = [
+    f"mqtt://door:{SECRET}@broker.local:1883",
+    f"mqtt://door:a@b/{SECRET}@broker.local:1883/x",
+    f"rtsp://10.0.0.7/user=admin&password={SECRET}&channel=1",
+    f"rtsp://10.0.0.7/stream?token={SECRET}",
+    f"https://fleet.example/models?sig={SECRET}#x",
+    f"password={SECRET}",
+    f"password = '{SECRET} with blanks'",
+    f'wpa_passphrase="{SECRET} two"',
+    f"psk={SECRET}",
+    f'network psk "{SECRET}"',
+    f"wifi-password: {SECRET}",
+    f"MQTT_PASSWORD={SECRET} FOO=1",
+    f"--password {SECRET} --verbose",
+    f"--api-key={SECRET}",
+    f"Authorization: Bearer {SECRET}abcdef",
+    f'{{"token": "{SECRET}", "n": 1}}',
+    f"username = {SECRET}",
+    f"-----BEGIN EC PRIVATE KEY-----\n{SECRET}\n-----END EC PRIVATE KEY-----",
+    f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJUcjB1YjRkb3IifQ.Tr0ub4dor",
+]
+
+
+@pytest.mark.parametrize("text", PLANTED)
+def test_what_looks_like_a_secret_is_hidden(text: str) -> None:
+    scrubbed = Scrubber().text(f"before {text} after")
+    assert "Tr0ub4dor" not in scrubbed
+    assert HIDDEN in scrubbed
+    assert scrubbed.startswith("before ")
+
+
+def test_a_known_secret_is_hidden_wherever_it_stands() -> None:
+    assert Scrubber([SECRET, "abc"]).text(f"it said x{SECRET}x, abc") == f"it said x{HIDDEN}x, abc"
+
+
+def test_of_two_secrets_one_within_the_other_both_are_hidden_whole() -> None:
+    assert Scrubber(["hunter", "hunter2000"]).text("hunter2000 hunter") == f"{HIDDEN} {HIDDEN}"
+
+
+def test_values_are_hidden_by_their_names_and_where_a_secret_is_kept_is_told() -> None:
+    values = {
+        "messaging": {"username": "door", "password": {"file": "/etc/edgecam/password"}, "keepalive": 30},
+        "said": [f"password={SECRET}"],
+        "token": None,
+    }
+    assert Scrubber().value(values) == {
+        "messaging": {"username": HIDDEN, "password": {"file": "/etc/edgecam/password"}, "keepalive": 30},
+        "said": [f"password={HIDDEN}"],
+        "token": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user name or password is wrong; check [messaging] username and password, and the broker's own list of users",
+        "mqtts://broker.local:8883: connection refused",
+        "sha256 69c0ef813ca6aa, 725 nodes on cpu",
+        "cannot read /etc/edgecam/tls/device.key",
+        "messaging.password: cannot read the secret /etc/edgecam/broker-password: Permission denied",
+        "messaging.password: others can read /etc/edgecam/password; do: chmod 600 /etc/edgecam/password",
+        "2026-11-22 20:00:00 camera door is online, 10.0 fps",
+        "-> correct [messaging] broker; see https://example.org/docs",
+    ],
+)
+def test_what_helps_stays(text: str) -> None:
+    assert Scrubber([SECRET]).text(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["pass", "password", "a://", "a.", "eyJ-", "://", "--token-", "a" * 40, "rtsp://a/", "BEGIN PRIVATE KEY "]
+)
+def test_text_that_was_made_to_hold_us_up_does_not(piece: str) -> None:
+    began = time.process_time()
+    Scrubber([SECRET]).text(piece * (100_000 // len(piece)))
+    assert time.process_time() - began < 5.0  # without bounds it takes minutes
