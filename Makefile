@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
   ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test test-system deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
+.PHONY: help setup run test test-system test-picamera2 deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
   conformance docs lock clean
 
 help: ## Show this list
@@ -107,6 +107,11 @@ test-system: .venv/.dev ## Install the packages under a real systemd in a contai
 ##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+test-picamera2: .venv/.dev ## Run the real picamera2 with libcamera's virtual camera in the unit; needs root
+##   the system with both is made once by mmdebstrap and pip, which takes minutes
+	@scripts/get-mosquitto
+	@SYSTEM=picamera2 scripts/test-system
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}
