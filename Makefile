@@ -12,11 +12,11 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
   ARCHITECTURES SYSTEM PACKAGES
 
-.PHONY: help setup run test test-system test-picamera2 deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
+.PHONY: help setup run test test-system test-picamera2 test-vm deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
   conformance docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -112,6 +112,11 @@ test-picamera2: .venv/.dev ## Run the real picamera2 with libcamera's virtual ca
 ##   the system with both is made once by mmdebstrap and pip, which takes minutes
 	@scripts/get-mosquitto
 	@SYSTEM=picamera2 scripts/test-system
+
+test-vm: .venv/.dev ## Install the packages on an emulated machine: devices, a camera's driver, a watchdog; root, many minutes
+##   for nights, not for every change; the guest is made once by mmdebstrap  PACKAGES=folder (else the packages are built)
+	@scripts/get-mosquitto
+	@scripts/test-vm
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}
