@@ -9,14 +9,15 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin
 # The environment sees the system's packages (libcamera, systemd), but never what lies in somebody's home.
 export PYTHONNOUSERSITE := 1
-export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS TUF_CONFORMANCE \
-  ARCHITECTURES SYSTEM PACKAGES
+export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
+  PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system test-picamera2 test-vm deb lint format bench prove accuracy link powercut wear kills month delivery fleet \
-  conformance docs lock clean
+.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb image lint format bench prove accuracy link powercut \
+  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance \
+  docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 } /^## / { sub(/^## /, "              "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -67,6 +68,9 @@ powercut: .venv/.dev ## Cut the power of real messaging at random writes; CUTS=3
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.powercut --cuts $${CUTS:-300} --seed $${SEED:-1} $${JSON:+--json} $${CI:+--may-skip}
 
+powercut-update: .venv/.dev ## Cut the power at random writes of a model's update; CUTS=600 SEED=1 (likewise)
+	@$(BIN)/python -m tests.powercut.updates --cuts $${CUTS:-600} --seed $${SEED:-1} $${JSON:+--json} $${CI:+--may-skip}
+
 kills: .venv/.dev ## Kill daemon and broker in random order while events flow, and audit what arrives; KILLS=200 SEED=1
 	@scripts/get-mosquitto
 	@$(BIN)/python -m tests.proof.kills --kills $${KILLS:-200} --seed $${SEED:-1} $${JSON:+--json}
@@ -85,7 +89,11 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto
-	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py $$ARGS
+	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py tests/system/fleet_faults_at_length.py \
+	  tests/system/sealed_at_length.py $$ARGS
+
+fleet-cost: .venv/.dev ## Measure what a fleet costs its web server, on the wire (JSON=1; PICTURES=folder: a delta, too)
+	@$(BIN)/python -m tests.bench.fleet_cost $${PICTURES:+--pictures "$$PICTURES"} $${JSON:+--json}
 
 conformance: .venv/.dev ## Run The Update Framework's conformance suite against our client; needs faketime
 ##   TUF_CONFORMANCE=folder, a checkout of github.com/theupdateframework/tuf-conformance  ARGS="-k rollback"
@@ -103,8 +111,12 @@ docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/sch
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
 
+image: .venv/.runtime ## Make the first-boot bundle for a Raspberry Pi OS Lite card of the packages, into dist/card
+##   then scripts/flash /dev/sdX --setup edgecam-setup.toml writes the card (scripts/flash --help)
+	@scripts/image
+
 test-system: .venv/.dev ## Install the packages under a real systemd in a container and break things; needs root
-##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)
+##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)  LONG=1 (all)
 	@scripts/get-mosquitto
 	@scripts/test-system
 
@@ -117,6 +129,26 @@ test-vm: .venv/.dev ## Install the packages on an emulated machine: devices, a c
 ##   for nights, not for every change; the guest is made once by mmdebstrap  PACKAGES=folder (else the packages are built)
 	@scripts/get-mosquitto
 	@scripts/test-vm
+
+test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut their power; minutes, needs root (CUTS=20)
+##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
+	@scripts/get-mosquitto
+	@scripts/test-firstboot
+
+wear-system: .venv/.dev ## Count what the installed unit has written to its card in an hour; needs root
+##   SCENE=idle|busy MINUTES=60, with the packages and the SYSTEM of test-system, which makes them
+	@scripts/get-mosquitto
+	@EDGECAM_ROOT="$$(scripts/get-root $${SYSTEM:-bookworm})" EDGECAM_PACKAGES="$${PACKAGES:-dist/test}" \
+	  $(BIN)/python -m tests.device.wear $${SCENE:-idle} --minutes $${MINUTES:-60} $${JSON:+--json}
+
+test-arm64: .venv/.dev ## Install the packages into an arm64 Debian 13 under qemu, and compare detections with x86-64; needs root
+##   minutes, the first time more (the system is made once by mmdebstrap); PACKAGES=folder (else they are built)
+	@scripts/test-arm64 packages
+
+image-test: .venv/.dev ## Make a disk of such a system, boot it on an emulated board and look at it from inside; needs root
+##   minutes; PACKAGES=folder (else they are built)
+	@scripts/get-mosquitto
+	@scripts/test-arm64 image
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -1,7 +1,10 @@
 """What holds for all tests."""
 
+import math
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,5 +24,17 @@ settings.load_profile("edgecam")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Give one process more than there are processors: half of the suite waits for daemons and brokers."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Give one process more than there are processors: half of the suite waits for daemons and brokers.
+
+    At the most nine: then the longest file takes as long as all others.
+    """
+    return min(len(os.sched_getaffinity(0)), quota(), 8) + 1
+
+
+def quota() -> int:
+    """Give how many processors a container may use of those that it sees; as many as you like where nobody said."""
+    try:
+        most, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except OSError:
+        return sys.maxsize
+    return sys.maxsize if most == "max" else math.ceil(int(most) / int(period))

@@ -85,8 +85,14 @@ class Imx500Camera(Picamera2Camera):
             UnavailableError: None came in time, or the camera is not open.
         """
         deadline = time.monotonic() + timeout
+        before = self.unanswered
         while True:
-            frame = super().read(max(0.01, deadline - time.monotonic()))
+            try:
+                frame = super().read(max(0.01, deadline - time.monotonic()))
+            except UnavailableError as error:
+                if self.unanswered == before or time.monotonic() < deadline:
+                    raise
+                raise self._without_answers(timeout) from error  # the camera is well: pictures came a moment ago
             if frame is None or frame.answer is not None:
                 return frame
             if not self.unanswered:
@@ -94,10 +100,13 @@ class Imx500Camera(Picamera2Camera):
             self.unanswered += 1
             self._number -= 1
             if time.monotonic() >= deadline:
-                raise UnavailableError(
-                    f"{self._where()}: pictures come, but no answer of its network within {timeout:g} s; "
-                    f"{self.unanswered} were left out; check that {self._file.name} is for an IMX500"
-                )
+                raise self._without_answers(timeout)
+
+    def _without_answers(self, timeout: float) -> UnavailableError:
+        return UnavailableError(
+            f"{self._where()}: pictures come, but no answer of its network within {timeout:g} s; "
+            f"{self.unanswered} were left out; check that {self._file.name} is for an IMX500"
+        )
 
     def _choose(self) -> int:
         """Load the network, which has to come before anything else is asked of the camera; give the camera's number."""

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "tune": ("appliance.cli.tune:tune", "Measure how a model is best run here, and have the daemon run it so."),
         "camera": ("appliance.cli.camera:camera", "Show the cameras that are attached."),
         "model": ("appliance.cli.model:model", "Show the models that can be used."),
+        "setup": ("appliance.cli.setup:setup", "Set this device up: by questions, by a file, or from the card."),
         "config": ("appliance.cli.config:config", "Check, show or print the configuration."),
     }
 )

@@ -49,7 +49,7 @@ def rollback_model(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(after))
     else:
-        click.echo(f"in service: {_named(after['active'])}")
+        click.echo(f"in service: {_in_service(after)}")
 
 
 @click.command("pin")
@@ -62,18 +62,21 @@ def pin_model(*, off: bool) -> None:
     daemon = Daemon()
     number = daemon.ask("unpin" if off else "pin")
     after = _follow(daemon, lambda now: now["heard"] >= number, CHECK_WITHIN, _silent)
-    click.echo(f"{'free' if off else 'pinned'}; in service: {_named(after['active'])}")
+    click.echo(f"{'free' if off else 'pinned'}; in service: {_in_service(after)}")
 
 
 @click.command("history")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show_history(*, as_json: bool) -> None:
-    """Show what came of releases from the fleet, newest first."""
+    """Show what came of releases from the fleet, newest first, and what was refused before it was brought."""
     now = Daemon().model()
     if as_json:
         click.echo(json.dumps(now))
         return
-    click.echo(f"in service: {_named(now['active'])}; before it: {_named(now['previous'])}; stage: {now['stage']}")
+    click.echo(f"in service: {_in_service(now)}; before it: {_named(now['previous'])}; stage: {now['stage']}")
+    if now["code"] and all(now["why"] != one["why"] for one in now["past"]):
+        code = f" ({now['code']})"
+        click.echo(f"refused: {now['why'].removesuffix(code)}{code}")
     for one in now["past"]:
         why = f": {one['why']} ({one['code']})" if one["code"] else ""
         click.echo(f"{one['time']}  {_named(one['release'])}  {one['outcome'].replace('_', ' ')}{why}")
@@ -93,7 +96,7 @@ def check_fleet(*, as_json: bool) -> None:
         click.echo(json.dumps(after))
         return
     found = f"{_named(after['candidate'])}: {after['stage']}" if after["candidate"] else after["why"]
-    click.echo(f"in service: {_named(after['active'])}; {found or 'nothing new'}")
+    click.echo(f"in service: {_in_service(after)}; {found or 'nothing new'}")
 
 
 def _is_over(now: dict[str, Any], before: dict[str, Any], number: int) -> bool:
@@ -107,13 +110,13 @@ def _show(after: dict[str, Any], before: dict[str, Any], *, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps(after))
     elif last is not None and last["outcome"] == "committed":
-        click.echo(f"in service: {_named(after['active'])}")
+        click.echo(f"in service: {_in_service(after)}")
     elif last is None:
-        click.echo(f"in service: {_named(after['active'])}; {after['why'] or 'nothing new'}")
+        click.echo(f"in service: {_in_service(after)}; {after['why'] or 'nothing new'}")
     if last is not None and last["outcome"] == "rolled_back":
         raise ModelError(
             f"{_named(last['release'])} was refused: {last['why']} ({last['code']}); in service: "
-            f"{_named(after['active'])}. It is not tried again; the fleet's owner has to publish another one"
+            f"{_in_service(after)}. It is not tried again; the fleet's owner has to publish another one"
         )
 
 
@@ -170,3 +173,10 @@ def _silent(_: dict[str, Any]) -> None:
 
 def _named(release: dict[str, Any] | None) -> str:
     return f"{release['name']} {release['version']}" if release else "the factory model"
+
+
+def _in_service(now: dict[str, Any]) -> str:
+    """Tell what looks at frames, and why it is not the active release where it is not."""
+    if now["withheld"] is None:
+        return _named(now["active"])
+    return f"{_named(None)}, for {now['withheld']['why']} ({now['withheld']['code']})"

@@ -15,7 +15,14 @@ from appliance.config.cameras import (
 from appliance.config.declare import CameraName, Name, Point, Secret, Section, Unit, Url, public_address, setting
 from appliance.config.fleet import FleetSettings
 from appliance.config.labels import check_labels, check_places
-from appliance.config.loading import MOST_CONFIG_BYTES, load_settings, parse_settings, read_toml
+from appliance.config.loading import (
+    MOST_CONFIG_BYTES,
+    load_settings,
+    not_accepted,
+    parse_settings,
+    parse_table,
+    read_toml,
+)
 from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.config.settings import (
     DEFAULT_PATH,
@@ -64,7 +71,9 @@ __all__ = [
     "check_labels",
     "check_places",
     "load_settings",
+    "not_accepted",
     "parse_settings",
+    "parse_table",
     "public_address",
     "reachable_socket",
     "read_toml",

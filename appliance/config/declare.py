@@ -129,6 +129,17 @@ class Secret(Section):
         Raises:
             ConfigError: It is not there, empty, or others can read the file.
         """
+        secret = self.read_lines(where).partition("\n")[0].rstrip("\r")
+        if not secret:
+            raise ConfigError(f"{where}: the first line of {self.path(where)} is empty; write the secret there")
+        return secret
+
+    def read_lines(self, where: str) -> str:
+        """Read all of the secret, up to 4096 characters; see `read`.
+
+        Raises:
+            ConfigError: It is not there, or others can read the file.
+        """
         path = self.path(where)
         try:
             mode = path.stat().st_mode
@@ -137,14 +148,11 @@ class Secret(Section):
             if self.file is not None and stat.S_IMODE(mode) & 0o077:
                 raise ConfigError(f"{where}: others can read {path}; do: chmod 600 {path}")
             with path.open(encoding="utf-8") as file:
-                secret = file.readline(4096).rstrip("\r\n")
+                return file.read(4096)
         except OSError as error:
             raise ConfigError(f"{where}: cannot read the secret {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{where}: the secret in {path} is not UTF-8") from error
-        if not secret:
-            raise ConfigError(f"{where}: the first line of {path} is empty; write the secret there")
-        return secret
 
     def path(self, where: str) -> Path:
         """Give where the secret lies.

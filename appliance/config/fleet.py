@@ -66,7 +66,12 @@ class FleetSettings(Section):
         accepts='["HH:MM", "HH:MM"]',
         example=["01:00", "05:00"],
     )
-    metered: bool = setting(False, "The connection costs: only what a rollout allows for that is brought.")
+    metered: bool | None = setting(
+        None,
+        "The connection costs: only what a rollout allows for that is brought; none: as NetworkManager says.",
+        accepts="true or false",
+        example=True,
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

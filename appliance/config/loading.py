@@ -4,19 +4,20 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.declarations import Declaration, locate
-from appliance.config.declare import public_address
+from appliance.config.declare import Section, public_address
 from appliance.config.settings import Settings
 from appliance.config.toml import format_value
 from appliance.core.errors import ConfigError
 
+Table = TypeVar("Table", bound=Section)
 MOST_CONFIG_BYTES = 1 << 20  # bounded before it is parsed: a configuration is some kilobytes
 _MOST_LINES = 50  # a file of another kind that happens to be TOML must not fill the screen
 _MOST_SHOWN = 60  # characters of a value
@@ -66,16 +67,31 @@ def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
     Raises:
         ConfigError: As for `load_settings`.
     """
+    return parse_table(Settings, values, where)
+
+
+def parse_table(table: type[Table], values: Mapping[str, Any], where: str) -> Table:
+    """Check the values of a file of another kind, as strictly and with the same words.
+
+    Raises:
+        ConfigError: As for `load_settings`.
+    """
     try:
         # As JSON, because only there strict types still take a list for a tuple and text for a path.
-        return Settings.model_validate_json(json.dumps(values, default=_as_json), strict=True)
+        return table.model_validate_json(json.dumps(values, default=_as_json), strict=True)
     except ValidationError as error:
-        root = Declaration.of_all_settings()
+        root = Declaration.of_type(table)
         lines = [_explain(root, detail) for detail in error.errors(include_url=False)]
-        count = f"{len(lines)} setting{'s are' if len(lines) > 1 else ' is'} not accepted"
-        if len(lines) > _MOST_LINES:
-            lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} more"]
-        raise ConfigError("\n  ".join([f"{where}: {count}:", *lines])) from error
+        raise ConfigError(not_accepted(where, lines)) from error
+
+
+def not_accepted(where: str, lines: Sequence[str]) -> str:
+    """Give the message for settings that are not accepted, a line each with its key path."""
+    count = f"{len(lines)} setting{'s are' if len(lines) > 1 else ' is'} not accepted"
+    shown = [*lines]
+    if len(shown) > _MOST_LINES:
+        shown[_MOST_LINES:] = [f"… and {len(shown) - _MOST_LINES} more"]
+    return "\n  ".join([f"{where}: {count}:", *shown])
 
 
 def _as_json(value: Any) -> Any:

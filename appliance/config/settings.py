@@ -97,6 +97,12 @@ class ModelSettings(Section):
         min_length=1,
         max_length=4096,
     )
+    key: Secret | None = setting(
+        None,
+        "Private keys of age, a line each, that open models which are encrypted at rest.",
+        accepts=SECRET_FORMS,
+        example={"credential": "model-key"},
+    )
     isolate: Literal["auto", "always", "never"] = setting(
         "auto",
         "Whether a model runs in a process of its own; auto: by a vendor's library, or once it has hung or crashed.",

@@ -40,13 +40,14 @@ class Child:
         self.status: int | None = None
         """Exit status of the last process; below 0: the signal that ended it; None: it was ended by us."""
 
-    def lines(self, order: bytes, within: float, most: int) -> Generator[bytes, None, None]:
+    def lines(self, order: bytes, within: float, most: int, files: Sequence[int] = ()) -> Generator[bytes, None, None]:
         """Run the process; give its lines as they come, until it ends.
 
         Args:
             order: For its standard input.
             within: Seconds.
             most: Bytes of its longest line.
+            files: Open files that it gets too, under the same numbers.
 
         Raises:
             OverdueError: It took longer.
@@ -56,7 +57,7 @@ class Child:
         self.status = None
         try:
             process = subprocess.Popen(  # noqa: S603 - a module of ours
-                [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=files
             )
         except OSError as error:
             raise UnavailableError(f"cannot start {self._command[0]}: {error.strerror or error}") from error

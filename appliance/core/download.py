@@ -4,35 +4,29 @@ import hashlib
 import ipaddress
 import json
 import os
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Final, Literal
 
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.core.files import sync_directory, write_atomically
+from appliance.core.web import Bounds, EndlessError, StatusError, ask, host_of
 
 TIMEOUT: Final = 30.0
 """Seconds without a byte after which a server is taken for gone."""
 
-MOST_RETRY_AFTER: Final = 86_400.0
-"""Seconds that a server can ask to be left alone for; one that asks for more is asked again all the same."""
-
 _SLOWEST = 4096  # bytes a second on average; a server that drips is as good as none
 _PATIENCE = 60.0  # seconds before that counts
-_MOST_REDIRECTS = 5
 _MOST_TRIES = 20  # of one call; each must have brought something
 _CHUNK = 64 << 10
 _PARTIAL, _WHOLE, _NOT_SATISFIABLE = 206, 200, 416
 _NAMES: Final = {"sha256": "SHA-256", "sha512": "SHA-512"}
 _MOST_NOTE = 4096  # bytes of what is remembered of a part
-_MOST_TAG, _MOST_REASON = 256, 200  # characters
+_MOST_TAG = 256  # characters
 
 Progress = Callable[[int, int | None], None]
 """Is told how many bytes are there, and how many there will be; None: nobody knows."""
@@ -50,6 +44,7 @@ class Wanted:
         may_be_local: ``http://`` of this machine is accepted too, for tests.
         may_be_plain: ``http://`` of any machine is accepted too, for what somebody trusted has signed.
         algorithm: Of the digest, where it is not SHA-256: ``sha512``.
+        is_dated: The server's certificate is held against the clock; see `web.ask`.
     """
 
     url: str
@@ -59,6 +54,7 @@ class Wanted:
     may_be_local: bool = False
     may_be_plain: bool = False
     algorithm: Literal["sha256", "sha512"] = "sha256"
+    is_dated: bool = True
 
 
 def download(wanted: Wanted, path: Path, progress: Progress) -> None:
@@ -74,9 +70,11 @@ def download(wanted: Wanted, path: Path, progress: Progress) -> None:
 
     Raises:
         ConfigError: Its address is none that may be asked.
-        ModelError: What came is another file, or larger: the part is removed.
+        EndlessError: More comes than there can be: the part is removed.
+        ModelError: What came is another file: likewise.
         StorageError: It cannot be written.
-        UnavailableError: The server cannot be reached, refuses, or stopped sending; what came is kept.
+        UnavailableError: The server cannot be reached, refuses, is too slow or stopped sending; what came is kept.
+            Which of these it is, the kinds of `web` tell.
     """
     _check_address(wanted.url, wanted)
     if _is_there(wanted, path):
@@ -99,7 +97,7 @@ def download(wanted: Wanted, path: Path, progress: Progress) -> None:
     except OSError as error:
         raise StorageError(f"cannot write {part.file}: {error.strerror or error}") from error
     raise UnavailableError(
-        f"{_host(wanted.url)} stopped sending after {part.size()} bytes; the same command goes on from there"
+        f"{host_of(wanted.url)} stopped sending after {part.size()} bytes; the same command goes on from there"
     )
 
 
@@ -171,13 +169,13 @@ def _whole(wanted: Wanted, start: int, rest: int | None) -> int | None:
     promised = start + rest if rest is not None else None
     if promised is not None and (promised > wanted.most or wanted.size not in {None, promised}):
         size = wanted.size or f"at most {wanted.most}"
-        raise ModelError(f"{wanted.url} has {promised} bytes and not {size}: another file than the one that is meant")
+        kind = EndlessError if promised > wanted.most else ModelError
+        raise kind(f"{wanted.url} has {promised} bytes and not {size}: another file than the one that is meant")
     return wanted.size or promised
 
 
 def _copy(answer: HTTPResponse, file: IO[bytes], wanted: Wanted, whole: int | None, progress: Progress) -> bool:
     """Write what comes; give whether it is all."""
-    started, first = time.monotonic(), file.tell()
     most = whole or wanted.most
     while True:
         there = file.tell()
@@ -188,57 +186,39 @@ def _copy(answer: HTTPResponse, file: IO[bytes], wanted: Wanted, whole: int | No
         if not chunk:
             return whole is None or there == whole
         if there + len(chunk) > most:
-            raise ModelError(f"{wanted.url} sends more than {most} bytes: another file than the one that is meant")
+            raise EndlessError(f"{wanted.url} sends more than {most} bytes: another file than the one that is meant")
         file.write(chunk)
         progress(there + len(chunk), whole)
-        if there - first < _SLOWEST * (time.monotonic() - started - _PATIENCE):
-            raise UnavailableError(f"{_host(wanted.url)} sends less than {_SLOWEST} bytes a second; try again later")
 
 
 def _ask(wanted: Wanted, start: int, tag: str) -> HTTPResponse:
     headers = {"User-Agent": "edgecam", "Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": tag}
-    opener = urllib.request.build_opener(_Redirects(wanted))
+    bounds = Bounds(wanted.most, TIMEOUT, slowest=_SLOWEST, patience=_PATIENCE)
     try:
-        request = urllib.request.Request(wanted.url, headers=headers)  # noqa: S310 - the address was checked
-        answer: HTTPResponse = opener.open(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == _NOT_SATISFIABLE:
-            return error  # type: ignore[return-value] # it is an answer like any other, with its status
-        error.close()
-        unavailable = UnavailableError(
-            f"{wanted.url} answers {error.code} {_told(error.reason)}; has it moved? The file can be brought by hand "
-            "and added: edgecam model add FILE"
+        return ask(
+            wanted.url,
+            headers,
+            bounds,
+            may_be_asked=partial(_may_lead_to, wanted),
+            is_dated=wanted.is_dated,
+            also=frozenset({_NOT_SATISFIABLE}),
         )
-        unavailable.retry_after = retry_after(error.headers.get("Retry-After", ""))
-        raise unavailable from error
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address at all
-        reason = _told(getattr(error, "reason", error))
-        raise UnavailableError(
-            f"{_host(wanted.url)} cannot be reached: {reason}; is this device online? Else bring {wanted.url} by "
-            "hand, and add it: edgecam model add FILE"
-        ) from error
-    return answer
+    except UnavailableError as error:
+        if not wanted.may_be_plain:  # else it is a fleet's, which is asked again by itself
+            hint = (
+                "has it moved? The file" if isinstance(error, StatusError) else "is this device online? Else the file"
+            )
+            error.args = (f"{error}; {hint} can be brought by hand and added: edgecam model add FILE",)
+        raise
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects, and only to addresses that may be asked."""
-
-    max_redirections = _MOST_REDIRECTS
-    max_repeats = 2
-
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-
-    def redirect_request(self, *arguments: Any) -> urllib.request.Request | None:
-        """Check the new address; see the vendor's."""
-        try:
-            _check_address(arguments[-1], self._wanted)
-        except ConfigError as error:
-            arguments[1].close()
-            raise UnavailableError(f"{self._wanted.url} leads elsewhere: {error}") from error
-        return super().redirect_request(*arguments)
+def _may_lead_to(wanted: Wanted, url: str) -> None:
+    try:
+        _check_address(url, wanted)
+    except ConfigError as error:
+        raise UnavailableError(f"{wanted.url} leads elsewhere: {error}") from error
 
 
 def _check_address(url: str, wanted: Wanted) -> None:
@@ -280,23 +260,6 @@ def _usable(tag: str) -> str:
     return tag if len(tag) < _MOST_TAG and tag.isascii() and tag.isprintable() else ""
 
 
-def retry_after(header: str, now: float | None = None) -> float:
-    """Give the seconds that a server asks to be left alone for (RFC 9110, section 10.2.3); 0: it does not say.
-
-    Args:
-        header: Value of ``Retry-After``: seconds, or a date.
-        now: Seconds since 1970; by default the system's clock.
-    """
-    text = header.strip()
-    if text.isdecimal() and len(text) < 10:  # noqa: PLR2004 - digits
-        return min(float(text), MOST_RETRY_AFTER)
-    try:
-        moment = parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
-    return min(max(0.0, moment - (time.time() if now is None else now)), MOST_RETRY_AFTER)
-
-
 def _promised(answer: HTTPResponse) -> int | None:
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() and len(length) < 20 else None  # noqa: PLR2004 - digits
@@ -307,13 +270,3 @@ def _first(answer: HTTPResponse) -> int | None:
     unit, _, span = answer.headers.get("Content-Range", "").partition(" ")
     first = span.partition("-")[0]
     return int(first) if unit == "bytes" and first.isdecimal() and len(first) < 20 else None  # noqa: PLR2004 - digits
-
-
-def _told(reason: object) -> str:
-    """Give what a server or the network said, fit for a terminal: one short line."""
-    line = "".join(one if one.isprintable() else " " for one in str(reason)[: 4 * _MOST_REASON])
-    return " ".join(line.split())[:_MOST_REASON]
-
-
-def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).hostname or url

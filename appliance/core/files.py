@@ -1,11 +1,15 @@
 """Files that survive a power cut."""
 
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from appliance.core.errors import StorageError
+
+_LEFT: Final = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names what `write_atomically` asks for
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -31,6 +35,20 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
             with suppress(OSError):  # the first error is the one to tell
                 os.unlink(temporary)  # noqa: PTH108
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what calls of `write_atomically` have left in a folder that a power cut has ended; none may be under way.
+
+    Raises:
+        StorageError: The folder does not let go of it.
+    """
+    try:
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if _LEFT.fullmatch(entry.name) and entry.is_file():
+                entry.unlink()
+    except OSError as error:
+        raise StorageError(f"cannot tidy {folder}: {error.strerror or error}") from error
 
 
 def make_folder(folder: Path) -> None:

@@ -231,7 +231,7 @@ class App:
             return None
         from appliance.daemon.fleet import FleetModels  # noqa: PLC0415
 
-        return FleetModels(self._settings, self._clock, read_boot_id())
+        return FleetModels(self._settings, self._clock, read_boot_id(), self._board)
 
     def _updater(self, fleet: "FleetModels | None", server: Server) -> "Updater | None":
         """Give the worker that takes models from a fleet, where there is one, and does as the owner asks."""

@@ -14,6 +14,7 @@ from appliance.config import FleetSettings, ModelSettings, Settings
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
+from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.manifest import MANIFEST_NAME
@@ -21,10 +22,14 @@ from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
+from appliance.daemon.metered import Metered
+from appliance.daemon.permitted import known_keys, tell_permit
 from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import ClimbingDetector
+from appliance.inference.faults import Fault, fault_of
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
+from appliance.inference.running import Refusal
 from appliance.messaging.inbox import Inbox
 from appliance.messaging.model_payloads import model_event_message, model_message
 from appliance.messaging.worker import Messaging
@@ -34,6 +39,7 @@ from appliance.updates.errands import Errands
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
+from appliance.updates.permits import Permits
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
@@ -50,6 +56,13 @@ _FRAME_WITHIN: Final = 2.0  # seconds that a shadow waits for a frame
 _DUTY: Final = 3  # a candidate beside the model in service rests so many times as long as it takes
 _HOT_C: Final = 75.0
 
+_CODES: Final = {
+    Fault.HANG: Code.HANG,
+    Fault.CRASH: Code.CRASH,
+    Fault.MEMORY: Code.MEMORY,
+    Fault.NUMBERS: Code.NUMBERS,
+}
+
 OpenedT = TypeVar("OpenedT")
 
 log = logging.getLogger(__name__)
@@ -62,6 +75,7 @@ class FleetModels:
         settings: The whole configuration.
         clock: Clock.
         boot: The kernel's id of this boot.
+        board: Health board.
 
     Attributes:
         host: What looks at frames; set once models are open.
@@ -70,10 +84,13 @@ class FleetModels:
         StorageError: What is kept of updates cannot be read or written.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, boot: str) -> None:
-        self._settings, self._clock, self._boot = settings, clock, boot
+    def __init__(self, settings: Settings, clock: Clock, boot: str, board: HealthBoard) -> None:
+        self._settings, self._clock, self._boot, self._board = settings, clock, boot, board
         self._store = Store(settings.device.state_dir)
-        self._begun = find_model(self._store, boot, self._now)
+        self._keys = known_keys(settings.model, board)
+        self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
+        self._begun = find_model(self._store, boot, self._now, self._judge)
+        tell_permit(board, self._begun.permit)
         self._folder = self._begun.folder
         self._chains: Mapping[str, Chain] = {}
         self._hints = Inbox(1, keeps_newest=True)  # the newest says all
@@ -103,7 +120,8 @@ class FleetModels:
                     raise
                 if self._folder is None:
                     raise
-                self._begun = after_failure(self._store, self._begun.state, str(error), self._boot, self._now)
+                state, why = self._begun.state, str(error)
+                self._begun = after_failure(self._store, state, why, self._boot, self._now, judge=self._judge)
                 self._folder = self._begun.folder
 
     def hosted(self, model: Any) -> Any:
@@ -157,6 +175,8 @@ class FleetModels:
             report=report,
             errands=Errands(breath.ending, breath),
             breath=breath,
+            judge=self._judge,
+            on_permit=partial(tell_permit, self._board),
         )
         routes["GET /v1/model"] = updater.history
         for wish in Wish:
@@ -214,14 +234,13 @@ class FleetModels:
 
     def vitals(self) -> Vitals:
         """Tell how the model in service does."""
-        running = self._host().running
-        failed = [one for one in running.refused if one.while_running]
+        fallen = self._host().fallen
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
         idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
         return Vitals(
-            failure=failed[0].why if failed else "nothing of it works" if running.is_blind else "",
-            has_hung=any(one.is_suspect for one in failed),
+            failure="" if fallen is None else fallen.why,
+            fault=_code_of(fallen),
             latency_ms=max((one.inference_ms.percentile(95) for one in pipelines), default=0.0),
             fps=sum(one.latency_ms.rate() for one in pipelines),
             memory_mb=machine.memory_mb or 0.0,
@@ -243,7 +262,7 @@ class FleetModels:
         except (ConfigError, ModelError, UnsupportedError) as error:
             raise RefusedError(Code.INSPECTION, " ".join(str(error).split())) from error
         except UnavailableError as error:
-            raise RefusedError(Code.CRASH, " ".join(str(error).split())) from error
+            raise RefusedError(_CODES[fault_of(error)], " ".join(str(error).split())) from error
         if not isinstance(opened, ClimbingDetector):
             opened.close()
             raise RefusedError(Code.CONTRACT, "it is no detector")
@@ -269,11 +288,11 @@ class FleetModels:
                 channel=fleet.channel,
                 model=fleet.model or self._host().manifest.name,
             ),
-            _device(fleet, device_id),
+            _device(fleet, device_id, self._keys),
             interval=fleet.interval,
             first=fleet.first,
             window=fleet.window,
-            is_metered=lambda: fleet.metered,
+            is_metered=Metered(fleet.metered),
             hints=self._next_hint,
             hint_spread=fleet.hint_spread,
             is_hot=lambda: (read_machine(self._settings.device.state_dir).temperature_c or 0.0) > _HOT_C,
@@ -307,7 +326,7 @@ def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
     return {"number": updater.wishes.ask(wish)}
 
 
-def _device(fleet: FleetSettings, device_id: str) -> Device:
+def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str]) -> Device:
     return Device(
         Whom(device_id, fleet.cohorts),
         __version__,
@@ -316,14 +335,18 @@ def _device(fleet: FleetSettings, device_id: str) -> Device:
         accelerators=frozenset(fleet.accelerators),
         memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6,
         use=fleet.use,
+        keys=keys,
     )
 
 
 def _failed(candidate: ClimbingDetector, error: EdgecamError) -> RefusedError:
     """Tell why a candidate failed over a frame."""
-    failed = next((one for one in candidate.running.refused if one.while_running), None)
-    code = Code.NUMBERS if failed is not None and not failed.is_suspect else Code.CRASH
-    return RefusedError(code, failed.why if failed is not None else str(error))
+    fallen = candidate.fallen
+    return RefusedError(_code_of(fallen), fallen.why if fallen is not None else str(error))
+
+
+def _code_of(fallen: Refusal | None) -> Code:
+    return Code.CRASH if fallen is None or fallen.fault is None else _CODES[fallen.fault]
 
 
 def _sure(found: Detections, model: ModelHost | ClimbingDetector, settings: Settings) -> Detections:

@@ -4,7 +4,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,12 @@ from pydantic import ValidationError
 
 from appliance.config import ModelSettings
 from appliance.core.child import Child, OverdueError
-from appliance.core.manifest import ModelManifest
+from appliance.core.errors import ModelError, UnsupportedError
+from appliance.core.manifest import MOST_MODEL_BYTES, ModelManifest, read_manifest
+from appliance.core.memory_file import memory_file
+from appliance.core.sealing import SUFFIX
 from appliance.inference.gating import GateAnswer, GateOrder
+from appliance.inference.weights import unsealing
 from appliance.updates.formats import Release
 from appliance.updates.refusals import Code, RefusedError
 
@@ -25,6 +30,7 @@ SMOKE_WITHIN: Final = 600.0
 """Seconds to run golden frames; TensorRT may build an engine before."""
 
 ROUNDS: Final = 5
+_TIMINGS: Final = 2  # more of a release that seems slow, before it is refused for good
 _MOST_ANSWER: Final = 64 << 10
 _SLACK_MB: Final = 16.0  # that one run's memory differs from another's by chance
 _SLACK_MS: Final = 2.0
@@ -61,7 +67,8 @@ class Gates:
         beat: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self._settings = settings.model_dump(mode="json", exclude_unset=True)
+        self._settings = settings.model_dump(mode="json", exclude_unset=True, exclude={"key"})
+        self._unseal = unsealing(settings)
         self._labels = manifest.labels
         self._min_score = manifest.min_score if settings.min_score is None else None
         self._child = Child(command, stop, beat)
@@ -73,6 +80,7 @@ class Gates:
             RefusedError: It does not; with its code and reason.
             UnavailableError: It could not be looked at now, or the daemon is to stop.
         """
+        self._check_plain(folder, release)
         order = self._order("inspect", folder).model_copy(
             update={
                 "name": release.name,
@@ -101,21 +109,45 @@ class Gates:
         seen = self._ask(self._order("smoke", folder), SMOKE_WITHIN)
         if beside is None:
             return seen
-        order = self._order("time", beside).model_copy(update={"pictures": folder})
         try:
-            before = self._ask(order, SMOKE_WITHIN)
+            before = self._timed(beside, folder)
         except RefusedError as error:
             log.warning("the model in service could not be timed: %s", error, extra={"component": "updates"})
             return seen
-        most_ms = before.best_ms * latency_percent / 100.0 + _SLACK_MS
-        if seen.best_ms > most_ms:
-            why = f"takes {seen.best_ms:.1f} ms a frame, and at most {most_ms:.1f} may be"
-            raise RefusedError(Code.LATENCY, f"{why}: {latency_percent} % of the model in service")
+        self._check_latency(seen, before, latency_percent, folder, beside)
         most_mb = before.memory_mb * memory_percent / 100.0 + _SLACK_MB
         if seen.memory_mb > most_mb:
             why = f"takes {seen.memory_mb:.0f} MB, and at most {most_mb:.0f} may be"
             raise RefusedError(Code.MEMORY, f"{why}: {memory_percent} % of the model in service")
         return seen
+
+    def _check_latency(self, seen: GateAnswer, before: GateAnswer, percent: int, folder: Path, beside: Path) -> None:
+        """Refuse what is slow each time: whatever else the machine does makes either of two look slow now and then."""
+        ms, before_ms = seen.best_ms, before.best_ms
+        for _ in range(_TIMINGS):
+            before_ms = min(before_ms, self._timed(beside, folder).best_ms)
+            most_ms = before_ms * percent / 100.0 + _SLACK_MS
+            if ms <= most_ms or (ms := min(ms, self._timed(folder, folder).best_ms)) <= most_ms:
+                return
+        why = f"takes {ms:.1f} ms a frame, and at most {most_ms:.1f} may be"
+        raise RefusedError(Code.LATENCY, f"{why}: {percent} % of the model in service")
+
+    def _timed(self, folder: Path, pictures: Path) -> GateAnswer:
+        return self._ask(self._order("time", folder).model_copy(update={"pictures": pictures}), SMOKE_WITHIN)
+
+    @staticmethod
+    def _check_plain(folder: Path, release: Release) -> None:
+        """See that what encrypted files hold is what was signed: the manifest's word, which `read_artifact` keeps."""
+        try:
+            artifacts = {f"{one.file}{SUFFIX}": one for one in read_manifest(folder).artifacts}
+        except ModelError:
+            return  # the gate says what is wrong with it
+        for name, file in release.files.items():
+            one = artifacts.get(name)
+            if file.plain is not None and (
+                one is None or (one.sha256, one.size) != (file.plain.sha256, file.plain.size)
+            ):
+                raise RefusedError(Code.CONTRACT, f"{name} holds something else by its manifest than was signed")
 
     def _order(self, gate: str, folder: Path) -> GateOrder:
         return GateOrder.model_validate(
@@ -124,7 +156,9 @@ class Gates:
 
     def _ask(self, order: GateOrder, within: float) -> GateAnswer:
         try:
-            lines = list(self._child.lines(order.model_dump_json().encode(), within, _MOST_ANSWER))
+            with self._opened(order.folder) as sealed:
+                text = order.model_copy(update={"sealed": sealed}).model_dump_json().encode()
+                lines = list(self._child.lines(text, within, _MOST_ANSWER, tuple(sealed.values())))
         except OverdueError as error:
             raise RefusedError(Code.HANG, f"did not pass gate {order.gate!r} within {within:g} s") from error
         status = self._child.status
@@ -137,6 +171,20 @@ class Gates:
         if answer.trouble is not None:
             raise RefusedError(_CODES[answer.trouble], " ".join(answer.why.split()))
         return answer
+
+    @contextmanager
+    def _opened(self, folder: Path) -> Iterator[dict[str, int]]:
+        """Give a release's encrypted files opened, in memory: the process that reads them gets no key."""
+        with ExitStack() as stack:
+            files, there = {}, sorted(folder.glob(f"*{SUFFIX}"))
+            if sum(path.stat().st_size for path in there) > MOST_MODEL_BYTES:
+                raise RefusedError(Code.MEMORY, f"its encrypted files are larger than {MOST_MODEL_BYTES >> 20} MiB")
+            for path in there:
+                try:
+                    files[path.name] = stack.enter_context(memory_file(self._unseal(path)))
+                except (ModelError, UnsupportedError) as error:
+                    raise RefusedError(Code.KEY, str(error)) from error
+            yield files
 
 
 def _ended(gate: str, status: int | None) -> RefusedError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from appliance.config import AnyCamera, Settings
-from appliance.core.events import Event
+from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
 from appliance.core.manifest import ModelManifest
@@ -73,7 +73,7 @@ class Pipeline(FramePipeline):
         is_score_for_all: bool = True,
     ) -> None:
         super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=detector, model=model)
-        self.objects = 0
+        self.objects = self.begun = 0
         self._detector, self._scene, self._labels = detector, scene, labels
         self._min_score, self._is_score_for_all, self._interval = min_score, is_score_for_all, detections_interval
         self.steering = Steering(min_score=min_score)
@@ -83,8 +83,8 @@ class Pipeline(FramePipeline):
 
     @property
     def sight(self) -> Mapping[str, Any]:
-        """How many objects there are."""
-        return {"objects": self.objects}
+        """How many objects there are, and how many there have been."""
+        return {"objects": self.objects, "objects_begun": self.begun}
 
     @property
     def _lost_after(self) -> float:
@@ -114,6 +114,7 @@ class Pipeline(FramePipeline):
 
     def _send(self, events: tuple[Event, ...]) -> None:
         for event in events:
+            self.begun += event.type is EventType.START
             message = event_message(event, self._model)
             self._publish(message)
             self._tell(event, message)

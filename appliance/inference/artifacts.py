@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
-from appliance.core.errors import ConfigError, ModelError
+from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.manifest import (
     MANIFEST_NAME,
     MODEL_NAME,
@@ -28,6 +28,7 @@ from appliance.core.registry import load
 from appliance.inference.folders import FoundModel, artifacts_present, find_models, model_named
 from appliance.inference.runtimes import NO_PLAN, RUN_BY_CAMERA, RUNTIMES, Plan
 from appliance.inference.signature import Binding, bind
+from appliance.inference.weights import Unseal, find_weights, is_sealed, unsealing
 
 if TYPE_CHECKING:
     from appliance.inference.runtimes import OpenedSession
@@ -44,6 +45,7 @@ class LocatedModel:
         sha256: Of `content`, 64 hexadecimal digits.
         candidates: One when the manifest was named, else all that are known.
         artifact: What the manifest says of the file; None for a bare file.
+        is_sealed: It is encrypted at rest: nothing that is made of it may be written to a disk.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class LocatedModel:
     sha256: str
     candidates: tuple[ModelManifest, ...]
     artifact: Artifact | None = None
+    is_sealed: bool = False
 
     def open(self, threads: int, wanted: Plan = NO_PLAN) -> "OpenedSession":
         """Load it into its runtime.
@@ -72,6 +75,8 @@ class LocatedModel:
                 providers=wanted.providers or self.artifact.providers,
                 delegate=wanted.delegate or self.artifact.delegate,
             )
+        if self.is_sealed:
+            plan = replace(plan, cache=None)  # what a provider compiles holds the weights
         name, threads = str(self.path), plan.threads or threads
         is_by_camera = self.format in RUN_BY_CAMERA  # which answers with the frame: nothing is waited for
         if is_by_camera and len(self.candidates) == 1:
@@ -125,7 +130,7 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
     """
     choice = precision or settings.artifact
     if (folder := _model_folder(settings)) is not None:
-        return locate_artifact(folder, choice)
+        return locate_artifact(folder, choice, unsealing(settings))
     if choice is not None:
         raise ConfigError(
             f"{settings.use} is a file, and one is of one precision; give the model's name or folder to choose"
@@ -136,7 +141,7 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
     path = Path(settings.use).expanduser()
     if own := _manifest_beside(path):
         named = next(artifact for artifact in own.artifacts if artifact.file == path.name)
-        return read_artifact(path.parent, own, named)
+        return read_artifact(path.parent, own, named, unsealing(settings))
     return locate_file(path, tuple(model.manifest for model in find_models(settings.directories)))
 
 
@@ -160,12 +165,13 @@ def manifest_named(settings: ModelSettings) -> ModelManifest | None:
         raise ConfigError(f"[model] use: cannot read {error.filename}: {error.strerror}") from error
 
 
-def locate_artifact(folder: Path, choice: str | None = None) -> LocatedModel:
+def locate_artifact(folder: Path, choice: str | None = None, unseal: Unseal | None = None) -> LocatedModel:
     """Choose and read one of a model's artifacts; see `read_artifact`.
 
     Args:
         folder: The model's; its name does not count.
         choice: File's name, precision or format of the artifact; None: the first whose file is there.
+        unseal: Opens encrypted files; None: there is no key.
 
     Raises:
         ConfigError: There is no such artifact, or it cannot be read.
@@ -181,7 +187,7 @@ def locate_artifact(folder: Path, choice: str | None = None) -> LocatedModel:
             f"model {manifest.name!r} is known, but there are no {kind} for it in {folder}; "
             + (have if there else f"give a file: {manifest.name}=FILE.onnx")
         )
-    return read_artifact(folder, manifest, chosen)
+    return read_artifact(folder, manifest, chosen, unseal)
 
 
 def find_rungs(settings: ModelSettings) -> tuple[FoundModel, ...]:
@@ -200,20 +206,42 @@ def find_rungs(settings: ModelSettings) -> tuple[FoundModel, ...]:
     return tuple(FoundModel(manifest, folder, one) for one in manifest.artifacts if _is_meant(one, settings.artifact))
 
 
-def read_artifact(folder: Path, manifest: ModelManifest, artifact: Artifact) -> LocatedModel:
-    """Read an artifact of a manifest and check that it is the file that the manifest names.
+def read_artifact(
+    folder: Path, manifest: ModelManifest, artifact: Artifact, unseal: Unseal | None = None
+) -> LocatedModel:
+    """Read an artifact of a manifest and check that it is the file that the manifest names, once it is decrypted.
+
+    Args:
+        folder: The model's.
+        manifest: What it says.
+        artifact: Which.
+        unseal: Opens encrypted files; None: there is no key.
 
     Raises:
         ConfigError: It cannot be read.
-        ModelError: It is another file than the manifest names.
+        ModelError: It is another file than the manifest names, or cannot be decrypted.
+        UnsupportedError: It is encrypted, and cannot be run from memory, or pyrage is not installed.
     """
-    path = folder / artifact.file
-    content, digest = _read_weights(path)
+    path, there = folder / artifact.file, find_weights(folder, artifact.file)
+    if is_sealed(there):
+        content = _unsealed(there, artifact, unseal or unsealing(ModelSettings()))
+        digest = sha256_hex(content)
+    else:
+        content, digest = _read_weights(path)
     if digest != artifact.sha256:
         raise ModelError(
             f"{path} is not the file that its manifest names: SHA-256 is {digest}, not {artifact.sha256}; copy it again"
         )
-    return LocatedModel(path, artifact.format, content, digest, (manifest.for_artifact(artifact),), artifact)
+    own = (manifest.for_artifact(artifact),)
+    return LocatedModel(path, artifact.format, content, digest, own, artifact, is_sealed=is_sealed(there))
+
+
+def _unsealed(there: Path, artifact: Artifact, unseal: Unseal) -> bytes:
+    if artifact.format in RUN_BY_CAMERA:
+        raise UnsupportedError(
+            f"{there} is encrypted, and a camera's own software reads its network from a file: publish it in the clear"
+        )
+    return unseal(there)
 
 
 def identify(located: LocatedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:

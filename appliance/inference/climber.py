@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from appliance.core.backoff import Backoff
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
+from appliance.inference.faults import fault_of
 from appliance.inference.running import Refusal, Running
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class Climber(Generic[OpenedT]):
         self._opened: OpenedT | None = opened
         self._last = opened  # what the model is stays known while nothing is in service
         self._told = opened.running
+        self.fallen: Refusal | None = None
+        """What failed last while it was in service, whatever has taken its place since; None: nothing has."""
         self._candidate: tuple[int, OpenedT] | None = None
         self._look: Callable[[OpenedT], Any] | None = None
         self._wants_look = False
@@ -246,7 +249,7 @@ class Climber(Generic[OpenedT]):
         with self._changed:
             at, self._at, self._opened = self._at, None, None
             if at is not None:
-                self._note(at, error, is_running=True)
+                self.fallen = self._note(at, error, is_running=True)
             self._begin_when_needed()
         self.on_change()
 
@@ -258,11 +261,11 @@ class Climber(Generic[OpenedT]):
             )
         return UnavailableError(f"nothing of model {self.manifest.name!r} is in service now; it is tried again")
 
-    def _note(self, at: int, error: EdgecamError, *, is_running: bool) -> None:
-        why = " ".join(str(error).split())
-        is_suspect = isinstance(error, UnavailableError)
-        refusal = Refusal(self._rungs[at].file, why, is_expected=False, while_running=is_running, is_suspect=is_suspect)
+    def _note(self, at: int, error: EdgecamError, *, is_running: bool) -> Refusal:
+        why, is_suspect = " ".join(str(error).split()), isinstance(error, UnavailableError)
+        refusal = Refusal(self._rungs[at].file, why, False, is_running, is_suspect, fault_of(error))
         self._standings[at].fail(refusal, is_suspect=is_suspect, now=time.monotonic())
+        return refusal
 
     def _begin_when_needed(self) -> None:
         """Start the thread where there is anything to try, now or later; it costs nothing until then."""

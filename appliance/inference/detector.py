@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ModelError
 from appliance.core.frame import Frame
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.inference.artifacts import LocatedModel, ResolvedModel, locate_model
 from appliance.inference.camera_network import AnswerReader, View
 from appliance.inference.decoders import DECODERS, Choice
+from appliance.inference.faults import NumbersError
 from appliance.inference.nms import suppress
 from appliance.inference.opened import OpenModel, open_file, plan_of, wanted_labels
 from appliance.inference.preprocess import Letterbox
@@ -114,7 +114,7 @@ class Detector(OpenModel):
             found = self._decoder.decode(outputs)
             if math.isfinite(found.boxes.sum() + found.scores.sum()):
                 return found
-        raise ModelError(f"{self.path} gave numbers that are not finite; the model is broken")
+        raise NumbersError(f"{self.path} gave numbers that are not finite; the model is broken")
 
 
 def open_detector(settings: ModelSettings, *, min_score: float | None = None, every_class: bool = False) -> Detector:

@@ -7,6 +7,7 @@ from pathlib import Path
 import appliance
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import MANIFEST_NAME, Artifact, ModelManifest, read_manifest
+from appliance.inference.weights import find_weights
 
 MOST_MODELS = 256  # in one folder
 
@@ -27,8 +28,8 @@ class FoundModel:
 
     @property
     def weights(self) -> Path | None:
-        """The artifact's file."""
-        return self.folder / self.artifact.file if self.artifact is not None else None
+        """The artifact's file, or the encrypted one in its place."""
+        return find_weights(self.folder, self.artifact.file) if self.artifact is not None else None
 
 
 def bundled_models() -> Path:
@@ -74,7 +75,7 @@ def model_named(name: str, directories: Iterable[Path]) -> FoundModel:
 
 def artifacts_present(folder: Path, manifest: ModelManifest) -> list[Artifact]:
     """Give those of a manifest's artifacts whose files are there, best choice first."""
-    return [artifact for artifact in manifest.artifacts if (folder / artifact.file).is_file()]
+    return [artifact for artifact in manifest.artifacts if find_weights(folder, artifact.file).is_file()]
 
 
 def _all_folders(directories: Iterable[Path]) -> list[Path]:

@@ -1,7 +1,9 @@
 """The process that a model from the fleet passes before anything else may load it: ``python -m …gating``.
 
 It takes a `GateOrder` as JSON on standard input and writes a `GateAnswer`. What a hostile file does to it ends it, and
-nothing else: it can write no file, its memory is bounded, and whoever started it bounds its time.
+nothing else: it can write no file, its memory is bounded, and whoever started it bounds its time. The sandbox of the
+daemon's unit forbids to set limits; there the unit's own hold: its files and its memory, of which this process is the
+first to lose.
 """
 
 import ctypes
@@ -11,18 +13,21 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from appliance.config import ModelSettings
 from appliance.core.digest import sha256_hex
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
-from appliance.core.machine import peak_memory
+from appliance.core.machine import be_first_to_go, peak_memory
 from appliance.core.manifest import Artifact, ModelManifest, read_manifest
 from appliance.core.part import Part
+from appliance.inference.faults import NumbersError, OutOfMemoryError
 from appliance.inference.inspection import inspect_onnx
+from appliance.inference.weights import find_weights, handed_over, is_sealed
 
 MOST_ORDER: Final = 1 << 20
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # <linux/prctl.h>
@@ -50,6 +55,8 @@ class GateOrder(Part):
         labels: Of what it is to replace; it must have the same.
         min_score: Lowest score of what it is to replace, where that counts; it must have the same.
         rounds: How often each golden frame is run.
+        sealed: Open files in memory that this process was started with, by the names of the encrypted files whose
+            content they have.
     """
 
     gate: Literal["inspect", "smoke", "time"]
@@ -63,6 +70,7 @@ class GateOrder(Part):
     labels: tuple[str, ...] = ()
     min_score: float | None = None
     rounds: int = 5
+    sealed: dict[str, int] = Field(default_factory=dict, max_length=64)
 
 
 class GateAnswer(Part):
@@ -89,6 +97,14 @@ class _TroubleError(ModelError):
         self.trouble: Trouble = trouble
 
 
+_TROUBLES: Final[tuple[tuple[type[EdgecamError], Trouble], ...]] = (
+    (OutOfMemoryError, "memory"),
+    (NumbersError, "numbers"),
+    (UnsupportedError, "unsupported"),
+    (UnavailableError, "crash"),
+)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked by the parent whose process id is the argument; give an exit status."""
     libc = ctypes.CDLL(None)
@@ -97,8 +113,10 @@ def main(arguments: Sequence[str]) -> int:
     if os.getppid() != int(arguments[0]):
         return 0  # the parent had gone before the kernel was told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    be_first_to_go()
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-        resource.setrlimit(limit, (0, 0))
+        with suppress(ValueError):  # EPERM: see above
+            resource.setrlimit(limit, (0, 0))
     try:
         order = GateOrder.model_validate_json(sys.stdin.buffer.read(MOST_ORDER + 1))
     except ValidationError as error:
@@ -112,16 +130,16 @@ def answer(order: GateOrder) -> GateAnswer:
     """Do what an order asks."""
     try:
         return _inspected(order) if order.gate == "inspect" else _run(order)
-    except _TroubleError as error:
-        return GateAnswer(trouble=error.trouble, why=str(error))
     except MemoryError:
         return GateAnswer(trouble="memory", why="it needs more memory than a model of its size may take")
-    except UnsupportedError as error:
-        return GateAnswer(trouble="unsupported", why=str(error))
-    except UnavailableError as error:
-        return GateAnswer(trouble="crash", why=str(error))
     except EdgecamError as error:
-        return GateAnswer(trouble="inspection", why=str(error))
+        return GateAnswer(trouble=_trouble(error), why=str(error))
+
+
+def _trouble(error: EdgecamError) -> Trouble:
+    if isinstance(error, _TroubleError):
+        return error.trouble
+    return next((word for kind, word in _TROUBLES if isinstance(error, kind)), "inspection")
 
 
 def _inspected(order: GateOrder) -> GateAnswer:
@@ -130,7 +148,7 @@ def _inspected(order: GateOrder) -> GateAnswer:
     manifest = read_manifest(order.folder)
     _check_contract(order, manifest)
     for artifact in manifest.artifacts:
-        _inspect(order.folder, artifact)
+        _inspect(order, artifact)
     return GateAnswer()
 
 
@@ -155,11 +173,14 @@ def _check_contract(order: GateOrder, manifest: ModelManifest) -> None:
         raise _TroubleError("contract", "its manifest names no weights")
 
 
-def _inspect(folder: Path, artifact: Artifact) -> None:
-    file = folder / artifact.file
+def _inspect(order: GateOrder, artifact: Artifact) -> None:
+    file = find_weights(order.folder, artifact.file)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(artifact.size + 1)
+        if is_sealed(file):
+            content = handed_over(order.sealed)(file)
+        else:
+            with file.open("rb") as opened:
+                content = opened.read(artifact.size + 1)
     except OSError as error:
         raise _TroubleError("contract", f"{artifact.file} is named by its manifest and did not come") from error
     if len(content) != artifact.size or sha256_hex(content) != artifact.sha256:
@@ -184,7 +205,7 @@ def _run(order: GateOrder) -> GateAnswer:
         largest = max(artifact.size for artifact in manifest.artifacts)
         _bound_memory(_address_space() + _RUNNING + _TIMES_FILE * largest)
     before = _peak_mb()
-    with open_best_model(settings) as model:
+    with open_best_model(settings, unseal=handed_over(order.sealed)) as model:
         if not isinstance(model, Detector):
             raise UnsupportedError(f"{manifest.name!r} is no detector, and only those have golden frames")
         if order.gate == "smoke" and not (verdict := check_golden(model, order.folder)).is_passed:
@@ -203,6 +224,8 @@ def _run(order: GateOrder) -> GateAnswer:
 def _look(look: Any, model: Any, picture: Any) -> None:
     try:
         look(model, picture)
+    except OutOfMemoryError:
+        raise
     except ModelError as error:
         raise _TroubleError("numbers", str(error)) from error
 
@@ -219,8 +242,9 @@ def _is_for_the_processor(settings: ModelSettings, manifest: ModelManifest) -> b
 
 
 def _bound_memory(most: int) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    with suppress(ValueError, PermissionError):  # EPERM, of setting and of asking: see above
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _address_space() -> int:

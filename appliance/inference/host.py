@@ -8,7 +8,7 @@ from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame
 from appliance.core.results import Detections
 from appliance.inference.climbing import ClimbingDetector
-from appliance.inference.running import Running
+from appliance.inference.running import Refusal, Running
 
 if TYPE_CHECKING:
     from appliance.core.manifest import ModelManifest
@@ -67,6 +67,11 @@ class ModelHost:
     def running(self) -> Running:
         """What it runs on, and why not on what would be better."""
         return self._current.running
+
+    @property
+    def fallen(self) -> Refusal | None:
+        """What of the model in service failed last while it was; see `Climber`."""
+        return self._current.fallen
 
     @property
     def wedged(self) -> "Wedged":

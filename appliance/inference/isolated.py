@@ -5,7 +5,6 @@ The child is `appliance.inference.isolated_child`; what is said between them is 
 
 import array
 import contextlib
-import fcntl
 import mmap
 import os
 import pickle
@@ -24,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
+from appliance.core.memory_file import memory_file
+from appliance.inference.faults import HungError, KilledError
 from appliance.inference.runtimes import Plan, fits
 from appliance.inference.wire import MOST_MESSAGE, Opened, Place, Ran, Ready, places, read_answer
 
@@ -47,7 +48,7 @@ KEPT: Final = frozenset(
 KEPT_BEGINNINGS: Final = ("CUDA_", "NVIDIA_", "HAILO", "EDGETPU_", "QNN_", "ADSP_", "OPENVINO_")
 """The same, of vendors' own."""
 _ENDING = 1.0  # seconds a child may take to end once it has been told or killed
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_FOR_MEMORY = {signal.SIGKILL, signal.SIGABRT}  # the kernel's way, and malloc's
 
 
 class IsolatedSession:
@@ -89,7 +90,7 @@ class IsolatedSession:
         self._child = _Child(name, watch)
         try:
             target = {kind: runtimes[kind]} if kind in runtimes else dict(runtimes)
-            with _shared(model) as weights:
+            with memory_file(model) as weights:
                 order = {"runtimes": target, "kind": kind, "name": name, "threads": threads, "plan": plan}
                 opened = self._child.ask(order, Opened, within, weights)
             self.inputs = tuple(one.spec() for one in opened.inputs)
@@ -126,7 +127,7 @@ class IsolatedSession:
             raise self._child.nonsense(str(error)) from error
         self._into = {spec.name: place for spec, place in zip(self.inputs, into, strict=True)}
         self._out_of = out_of
-        with _shared(size) as memory:
+        with memory_file(size) as memory:
             order = {"size": size, "inputs": {name: asdict(one) for name, one in self._into.items()}}
             self._child.ask({**order, "outputs": [asdict(one) for one in out_of]}, Ready, within, memory)
             return np.frombuffer(mmap.mmap(memory, size), np.uint8)
@@ -185,9 +186,9 @@ class _Child:
         if not is_answered:
             self.end(is_killed=True)
             why = self._watch.missed(f"did not answer within {within:g} s: its process hung, and was ended")
-            raise UnavailableError(f"{self.name} {why}")
+            raise HungError(f"{self.name} {why}")
         if not data:
-            raise UnavailableError(f"{self.name}: its process {self._fate(reason)}")
+            raise self._ended(reason)
         try:
             return read_answer(data, self._serial, kind)
         except ValueError as error:
@@ -220,16 +221,18 @@ class _Child:
             with contextlib.suppress(OSError):  # it has ended by itself
                 self._process.kill()
 
-    def _fate(self, reason: str) -> str:
+    def _ended(self, reason: str) -> UnavailableError:
         """Tell how a child ended whose socket is closed."""
         self.end()
         status = self._process.returncode if self._process is not None else None
+        its = f"{self.name}: its process"
         if status is None:
-            return f"could not be started or does not answer: {reason}"
-        if status < 0:
-            known = {one.value: one.name for one in signal.Signals}
-            return f"was ended by {known.get(-status, f'signal {-status}')}"
-        return f"ended with status {status}; the log may say why"
+            return UnavailableError(f"{its} could not be started or does not answer: {reason}")
+        if status >= 0:
+            return UnavailableError(f"{its} ended with status {status}; the log may say why")
+        known = {one.value: one.name for one in signal.Signals}
+        told = f"{its} was ended by {known.get(-status, f'signal {-status}')}"
+        return KilledError(f"{told}, most likely for its memory") if -status in _FOR_MEMORY else UnavailableError(told)
 
     def _keep(self, theirs: socket.socket) -> None:
         try:
@@ -262,24 +265,6 @@ def _start(theirs: socket.socket) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own module, in our own interpreter
         command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment
     )
-
-
-@contextlib.contextmanager
-def _shared(content: bytes | int) -> Any:
-    """Give an open file in memory, with this content or of this size; a child cannot make it larger or smaller."""
-    file = os.memfd_create("edgecam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        if isinstance(content, int):
-            os.truncate(file, content)
-        else:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(file, rest) :]
-        # or the first look at what a child has cut off would end this process with SIGBUS
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS | (0 if isinstance(content, int) else fcntl.F_SEAL_WRITE))
-        yield file
-    finally:
-        os.close(file)
 
 
 def _view(arena: NDArray[np.uint8], place: Place, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:

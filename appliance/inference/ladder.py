@@ -18,6 +18,7 @@ from appliance.inference.running import Refusal
 from appliance.inference.runtimes import RUN_BY_CAMERA, Plan
 from appliance.inference.watch import Watch, Wedged
 from appliance.inference.ways import Preference, Way, is_for_one_process
+from appliance.inference.weights import Unseal, unsealing
 
 Loader = Callable[[LocatedModel, Plan], OpenedT]
 """Loads a file that was read and checked, as one of a task does, and has it answer one picture."""
@@ -33,6 +34,7 @@ def open_best_model(
     machine: str = "",
     preferred: Preference | None = None,
     has_network: bool = False,
+    unseal: Unseal | None = None,
 ) -> AnyModel:
     """Find, check, load and warm up the first artifact that works of the model that the settings name.
 
@@ -48,14 +50,15 @@ def open_best_model(
         machine: Kind of processor; empty: this machine's.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
         has_network: The camera runs a network itself.
+        unseal: Opens encrypted files; None: with the keys that the settings name.
 
     Raises:
         ConfigError: There is no such model, artifact or file, or a label is none of the model's.
         ModelError: No artifact works, and one at least is broken; each is told with its reason.
         UnsupportedError: No artifact works on this machine; likewise.
     """
-    load = _loader(settings, min_score, every_class=every_class)
-    rungs = find_ladder(settings, load, plan_of(settings, cache), machine, preferred, has_network=has_network)
+    load, plan = _loader(settings, min_score, every_class=every_class), plan_of(settings, cache)
+    rungs = find_ladder(settings, load, plan, machine, preferred, has_network=has_network, unseal=unseal)
     _, model, refused = open_first(rungs, settings.use)
     model.running = replace(model.running, refused=refused)
     return model
@@ -110,6 +113,7 @@ def find_ladder(
     preferred: Preference | None = None,
     *,
     has_network: bool = False,
+    unseal: Unseal | None = None,
 ) -> tuple[Rung[OpenedT], ...]:
     """Give the rungs of the model that the settings name, best first, whatever its task.
 
@@ -121,6 +125,7 @@ def find_ladder(
         preferred: What was measured to be the best here: the first rung; its file also stays in its place, there to be
             tried as its manifest says.
         has_network: The camera runs a network itself.
+        unseal: Opens encrypted files; None: with the keys that the settings name.
 
     Raises:
         ConfigError: There is no such model, or none of its files is here.
@@ -139,7 +144,10 @@ def find_ladder(
         own = plan if chosen is None else chosen.plan(artifact, plan)
         return (Rung(file, lambda: "", partial(open_with, own), partial(open_with, _apart(own))),)
     missing = partial(_missing, machine=machine or platform.machine(), has_network=has_network)
-    return tuple(_rung(one, way, load, plan, missing) for one, way in _ordered(found, preferred))
+    read = partial(_read, unseal=unseal or unsealing(settings))
+    return tuple(
+        _rung(one, way, partial(_open, one, load, read), plan, missing) for one, way in _ordered(found, preferred)
+    )
 
 
 def open_first(
@@ -189,19 +197,18 @@ def _loader(settings: ModelSettings, min_score: float | None, *, every_class: bo
 
 
 def _rung(
-    found: FoundModel, way: Way | None, load: "Loader[OpenedT]", plan: Plan, missing: Callable[[FoundModel], str]
+    found: FoundModel,
+    way: Way | None,
+    open_with: Callable[[Plan], OpenedT],
+    plan: Plan,
+    missing: Callable[[FoundModel], str],
 ) -> Rung[OpenedT]:
     own = plan if way is None else way.plan(found.artifact, plan)
-    return Rung(
-        _name(found),
-        partial(missing, found),
-        partial(_open, found, load, own),
-        partial(_open, found, load, _apart(own)),
-    )
+    return Rung(_name(found), partial(missing, found), partial(open_with, own), partial(open_with, _apart(own)))
 
 
-def _open(rung: FoundModel, load: "Loader[OpenedT]", plan: Plan) -> OpenedT:
-    return load(_read(rung), plan)
+def _open(rung: FoundModel, load: "Loader[OpenedT]", read: Callable[[FoundModel], LocatedModel], plan: Plan) -> OpenedT:
+    return load(read(rung), plan)
 
 
 def _apart(plan: Plan) -> Plan:
@@ -233,11 +240,11 @@ def _missing(rung: FoundModel, machine: str, *, has_network: bool) -> str:
     return unmet or ("" if _is_there(rung) else f"is not in {rung.folder}")
 
 
-def _read(rung: FoundModel) -> LocatedModel:
+def _read(rung: FoundModel, unseal: Unseal) -> LocatedModel:
     if rung.artifact is None:
         raise UnsupportedError(f"model {rung.manifest.name!r} has no weights")
     try:
-        return read_artifact(rung.folder, rung.manifest, rung.artifact)
+        return read_artifact(rung.folder, rung.manifest, rung.artifact, unseal)
     except ConfigError as error:  # a file that cannot be read is the owner's to mend, but no reason to see nothing
         raise ModelError(str(error)) from error
 

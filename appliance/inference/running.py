@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from appliance.inference.faults import Fault
 from appliance.inference.runtimes import Placement
 
 FIX: Final = "install what is missing (docs/hardware.md), or choose what is here: [model] artifact, providers, delegate"
@@ -19,6 +20,7 @@ class Refusal:
         is_expected: It is not for this machine, or not here, and nothing is wrong with that.
         while_running: It had been in service, and failed there.
         is_suspect: It hung or crashed.
+        fault: What kind of fault it was; None: it was refused for something else.
     """
 
     file: str
@@ -26,6 +28,7 @@ class Refusal:
     is_expected: bool
     while_running: bool = False
     is_suspect: bool = False
+    fault: Fault | None = None
 
     def told(self) -> str:
         """Give its name and what became of it."""

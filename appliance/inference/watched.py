@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.registry import load
+from appliance.inference.faults import HungError
 from appliance.inference.runtimes import RUN_BY_CAMERA
 from appliance.inference.watch import Isolate, Watch
 
@@ -154,7 +155,7 @@ class WatchedSession:
             self._line.end(self._let_go, 0.0)
             self._watch.wedged.add(self._line.thread)
             why = self._watch.missed(f"{what} within {within:g} s: its runtime hangs")
-            raise UnavailableError(f"{self._name} {why}")
+            raise HungError(f"{self._name} {why}")
         if job.error is not None:
             raise job.error
         if not job.results:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from appliance.core.errors import EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.manifest import Quantization, TensorSpec
 from appliance.core.part import Part
+from appliance.inference.faults import OutOfMemoryError
 from appliance.inference.runtimes import Placement
 
 MOST_MESSAGE: Final = 64 << 10
@@ -22,6 +23,7 @@ MOST_TENSOR: Final = 256 << 20  # bytes; a picture of 4096 x 4096 in float32 has
 OPEN_OUTPUT: Final = 16 << 20  # bytes for an output whose file leaves its size open; untouched memory costs nothing
 _ALIGNED = 64  # bytes, a line of the cache: some kernels are slower with less
 _ERRORS: Final[dict[str, type[EdgecamError]]] = {
+    "memory": OutOfMemoryError,  # before its base: the first that fits is the word
     "model": ModelError,
     "unavailable": UnavailableError,
     "unsupported": UnsupportedError,
@@ -100,7 +102,7 @@ class Failed(Part):
         why: Its message.
     """
 
-    failed: Literal["model", "unavailable", "unsupported"]
+    failed: Literal["memory", "model", "unavailable", "unsupported"]
     why: Line
 
     def error(self) -> EdgecamError:

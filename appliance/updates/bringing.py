@@ -13,7 +13,8 @@ from appliance.core.files import make_folder
 from appliance.updates.orders import BringAnswer, BringOrder, Known, Piece
 from appliance.updates.patching import apply_delta
 from appliance.updates.places import local_path
-from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.refusals import Code, RefusedError, UnreachedError
+from appliance.updates.troubles import refused, unreached
 
 _CHUNK: Final = 1 << 20
 
@@ -28,7 +29,7 @@ def bring(order: BringOrder, progress: Callable[[int, int], None]) -> BringAnswe
     Raises:
         RefusedError: A file is not what was signed.
         StorageError: It cannot be written.
-        UnavailableError: The fleet cannot be reached, refuses, or stopped sending; what came is kept.
+        UnreachedError: It cannot be had now; what came is kept.
     """
     whole = sum(piece.known.size for piece in order.pieces)
     done = brought = 0
@@ -41,39 +42,42 @@ def bring(order: BringOrder, progress: Callable[[int, int], None]) -> BringAnswe
             progress(before + bytes_here, whole)
 
         if not _is(path, piece.known) and not _take_what_is_here(piece, path):
-            why = _patch(piece, path)
+            why = _patch(piece, path, is_dated=order.is_dated)
             if why is None and piece.delta is not None:
                 brought += piece.delta.size
             else:
                 refused |= {piece.name: why} if why else {}
-                bring_file(piece.known, path, tell)
+                bring_file(piece.known, path, tell, is_dated=order.is_dated)
                 brought += piece.known.size
         done += piece.known.size
         progress(done, whole)
     return BringAnswer(brought=brought, refused_deltas=refused)
 
 
-def bring_file(known: Known, path: Path, tell: Callable[[int], None]) -> None:
+def bring_file(known: Known, path: Path, tell: Callable[[int], None], *, is_dated: bool = True) -> None:
     """Bring one file, from a server or out of a folder.
 
     Args:
         known: What was signed.
         path: Where to; replaced when it is verified.
         tell: Is told how many bytes are here.
+        is_dated: The server's certificate is held against the clock; see `core.web.ask`.
 
     Raises:
         RefusedError: What is there is not what was signed.
         StorageError: It cannot be written.
-        UnavailableError: It cannot be had now.
+        UnreachedError: It cannot be had now.
     """
     if (source := local_path(known.url)) is not None:
         _copy_verified(source, known, path)
         return
-    wanted = Wanted(known.url, known.sha256, known.size, known.size, may_be_plain=True)
+    wanted = Wanted(known.url, known.sha256, known.size, known.size, may_be_plain=True, is_dated=is_dated)
     try:
         download(wanted, path, lambda done, _whole: tell(done))
     except ModelError as error:
-        raise RefusedError(Code.HASH, str(error)) from error
+        raise refused(error) from error
+    except UnavailableError as error:
+        raise unreached(error) from error
 
 
 def _take_what_is_here(piece: Piece, path: Path) -> bool:
@@ -87,7 +91,7 @@ def _take_what_is_here(piece: Piece, path: Path) -> bool:
     return True
 
 
-def _patch(piece: Piece, path: Path) -> str | None:
+def _patch(piece: Piece, path: Path, *, is_dated: bool) -> str | None:
     """Make a file of a delta; give why that did not do, empty where there is none, None where it did."""
     if piece.delta is None or piece.base is None:
         return ""
@@ -95,7 +99,7 @@ def _patch(piece: Piece, path: Path) -> str | None:
         return f"{piece.base.name} of the release before is damaged"
     packed, made = path.with_name(f"{path.name}.delta"), path.with_name(f"{path.name}.made")
     try:
-        bring_file(piece.delta, packed, lambda _: None)
+        bring_file(piece.delta, packed, lambda _: None, is_dated=is_dated)
         apply_delta(piece.base, packed.read_bytes(), made, piece.known.size)
         if digest_of(made) != piece.known.sha256:
             return "the delta does not lead to what was signed"
@@ -120,7 +124,8 @@ def _copy_verified(source: Path, known: Known, path: Path) -> None:
             with part.open("wb") as out:
                 shutil.copyfileobj(file, out, _CHUNK)
     except FileNotFoundError as error:
-        raise UnavailableError(f"{source} is not there; is the whole of the fleet's folder here?") from error
+        why = f"{source} is not there; is the whole of the fleet's folder here?"
+        raise UnreachedError(Code.NETWORK, why) from error
     except OSError as error:
         raise StorageError(f"cannot copy {source} to {part}: {error.strerror or error}") from error
     if digest_of(part) != known.sha256:

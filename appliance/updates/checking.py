@@ -15,6 +15,7 @@ from appliance.updates.formats import Release, Rollout, Selection
 from appliance.updates.orders import CheckAnswer, CheckOrder, Known, Offer
 from appliance.updates.places import local_path
 from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.troubles import unreached
 from appliance.updates.trust import Target, Trust
 
 MOST_ROLLOUT: Final = 256 << 10
@@ -30,10 +31,10 @@ def check(order: CheckOrder) -> CheckAnswer:
         ConfigError: The root of trust cannot be read.
         RefusedError: Something is not signed as it must be, or is not what it must be.
         StorageError: Metadata cannot be kept.
-        UnavailableError: The fleet cannot be reached, or sends too slowly; with the time that it asked for, if any.
+        UnreachedError: The fleet cannot be had now; with the time that it asked for, if any.
     """
     url = order.repository.url.rstrip("/")
-    fetcher = MetadataFetcher(folder=local_path(url))
+    fetcher = MetadataFetcher(folder=local_path(url), is_dated=order.is_dated)
     try:
         trust = Trust(
             order.folder,
@@ -49,8 +50,7 @@ def check(order: CheckOrder) -> CheckAnswer:
         rollout = None if target is None else _read_rollout(order, target)
         offers, unsigned = _offers(trust, rollout)
     except UnavailableError as error:
-        error.retry_after = error.retry_after or fetcher.retry_after
-        raise
+        raise unreached(fetcher.trouble or error) from error
     return CheckAnswer(
         rollout=rollout,
         offers=offers,
@@ -93,7 +93,7 @@ def _read_rollout(order: CheckOrder, target: Target) -> Rollout:
     folder = order.folder / "rollouts"
     make_folder(folder)
     file = folder / f"{order.repository.model}.json"
-    bring_file(_known(target), file, lambda _: None)
+    bring_file(_known(target), file, lambda _: None, is_dated=order.is_dated)
     try:
         rollout = Rollout.model_validate_json(file.read_bytes())
     except ValidationError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, Self
 
-from appliance.updates.formats import Licence, Requirements, Rollout, Selection
+from appliance.updates.formats import Licence, Release, Requirements, Rollout, Selection
 from appliance.updates.orders import CheckAnswer, Offer
 from appliance.updates.refusals import Code
 from appliance.updates.rollout import Whom, is_given, is_meant
@@ -30,6 +30,7 @@ class Device:
         memory_mb: Of the machine.
         use: What models are used for here; empty: the owner does not say.
         today: By which licences end.
+        keys: Public keys of the private ones that are here, for releases that are encrypted.
     """
 
     whom: Whom
@@ -41,6 +42,7 @@ class Device:
     memory_mb: float = 0.0
     use: str = ""
     today: date = date.max
+    keys: frozenset[str] = frozenset()
 
     def on(self, day: date, runtimes: Mapping[str, str]) -> Self:
         """Give the same device on a day, with the runtimes that are installed."""
@@ -129,6 +131,19 @@ def licence_trouble(licence: Licence, use: str, today: date) -> tuple[str, bool]
     return "", False
 
 
+def locked(release: Release, keys: frozenset[str]) -> str:
+    """Tell why a release cannot be decrypted with these keys; nothing when it can, or is in the clear.
+
+    Args:
+        release: As it was signed.
+        keys: Public keys of the private ones that are here.
+    """
+    if not release.recipients or not keys.isdisjoint(release.recipients):
+        return ""
+    have = f"none of the {len(keys)} keys that are here opens it" if keys else "there is no key here"
+    return f"is encrypted, and {have}: [model] key (docs/fleet.md)"
+
+
 def unmet(requires: Requirements, device: Device) -> str:
     """Tell what a device lacks for a release; nothing when it has all."""
     return next(_lacking(requires, device), "")
@@ -160,12 +175,14 @@ def _update(rollout: Rollout, answer: CheckAnswer, state: State, device: Device)
         offer = answer.offers.get(selection.sha256)
         if offer is None:
             reasons.append(answer.unsigned.get(selection.sha256, f"{selection.path} is not signed"))
-        elif why := unmet(offer.release.requires, device):
+        elif why := unmet(offer.release.requires, device) or locked(offer.release, device.keys):
             reasons.append(f"{offer.release.version} {why}")
         else:
             return _forward(rollout, selection, offer, state, device)
     is_unsigned = any(selection.sha256 in answer.unsigned for selection in given)
-    code = Code.MISSING if is_unsigned else Code.UNSUPPORTED
+    offers = [answer.offers[one.sha256] for one in given if one.sha256 in answer.offers]
+    is_locked = any(locked(one.release, device.keys) for one in offers)
+    code = Code.MISSING if is_unsigned else Code.KEY if is_locked else Code.UNSUPPORTED
     return Nothing(f"rollout {rollout.id} has nothing for this device: {'; '.join(reasons)}", code)
 
 
@@ -205,6 +222,8 @@ def _allowed(rollout: Rollout, selection: Selection, offer: Offer, state: State,
         return Nothing(f"{shown} was refused here before ({blocked}), and is not tried again")
     if why := unmet(release.requires, device):
         return Nothing(f"{shown} {why}", Code.UNSUPPORTED)
+    if why := locked(release, device.keys):
+        return Nothing(f"{shown} {why}", Code.KEY)
     trouble, is_forbidden = licence_trouble(release.licence, device.use, device.today)
     if is_forbidden:
         return Nothing(f"{shown} may not be run: {trouble}", Code.LICENCE)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, StorageError
 from appliance.updates.orders import MOST_ORDER, BringOrder, CheckOrder, Failure, Line, Progress
-from appliance.updates.refusals import RefusedError
+from appliance.updates.refusals import RefusedError, UnreachedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,9 @@ def _failure(error: EdgecamError) -> Failure:
         return Failure(kind="config", why=why)
     if isinstance(error, StorageError | ModelError):
         return Failure(kind="storage", why=why)
-    return Failure(kind="unavailable", why=why, retry_after=getattr(error, "retry_after", 0.0))
+    if isinstance(error, UnreachedError):
+        return Failure(kind="unavailable", code=error.code, why=error.why[:4000], retry_after=error.retry_after)
+    return Failure(kind="unavailable", why=why)
 
 
 def _write(line: Line) -> None:

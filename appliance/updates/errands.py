@@ -20,7 +20,7 @@ from appliance.updates.orders import (
     Line,
     Progress,
 )
-from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.refusals import Code, RefusedError, UnreachedError
 
 COMMAND: Final = (sys.executable, "-m", "appliance.updates.errand")
 CHECK_WITHIN: Final = 300.0
@@ -55,7 +55,7 @@ class Errands:
             ConfigError: The root of trust cannot be read.
             RefusedError: The fleet's metadata is refused.
             StorageError: It cannot be kept.
-            UnavailableError: The fleet cannot be asked now.
+            UnavailableError: The fleet cannot be asked now; `UnreachedError` where it is known why.
         """
         line = self._run(order, within, lambda _: None)
         if line.checked is None:
@@ -106,6 +106,4 @@ def _error(failure: Failure) -> EdgecamError:
         return ConfigError(failure.why)
     if failure.kind == "storage":
         return StorageError(failure.why)
-    unavailable = UnavailableError(failure.why)
-    unavailable.retry_after = failure.retry_after
-    return unavailable
+    return UnreachedError(failure.code or Code.NETWORK, failure.why, failure.retry_after)

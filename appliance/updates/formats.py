@@ -4,12 +4,13 @@ Canonical JSON, which signatures are made over, knows no floats: figures are int
 millionths (``_ppm``), per cent, seconds, MB.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from appliance.core.manifest import MODEL_NAME
+from appliance.core.manifest import MODEL_NAME, MOST_MODEL_BYTES
 from appliance.core.part import Part
+from appliance.core.sealing import RECIPIENT, SUFFIX
 
 SCHEMA: Final = 1
 """Of these formats. A device leaves alone what has a higher one, and reports it."""
@@ -28,6 +29,7 @@ Word = Annotated[str, Field(pattern=r"^[0-9A-Za-z._+-]{1,64}$")]
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]*$")]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Recipient = Annotated[str, Field(pattern=RECIPIENT)]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Parts = Annotated[int, Field(ge=0, le=MILLION)]
 Seconds = Annotated[int, Field(ge=0, le=30 * 86_400)]
@@ -101,16 +103,30 @@ class Delta(Part):
     path: TargetPath
 
 
+class Plain(Part):
+    """What an encrypted file holds.
+
+    Attributes:
+        sha256: Of it.
+        size: Bytes of it.
+    """
+
+    sha256: Sha256
+    size: Annotated[int, Field(ge=0, le=MOST_MODEL_BYTES)]
+
+
 class ReleaseFile(Part):
     """A file of a model's folder; its size and digest are signed where it lies.
 
     Attributes:
         path: In the repository.
-        deltas: Ways to it from what devices may have.
+        deltas: Ways to it from what devices may have; an encrypted file has none.
+        plain: What it holds, where it is encrypted; None: it is not.
     """
 
     path: TargetPath
     deltas: Annotated[tuple[Delta, ...], Field(max_length=8)] = ()
+    plain: Plain | None = None
 
 
 class Release(Part):
@@ -130,6 +146,8 @@ class Release(Part):
             which are weights.
         security_floor: No release below this counter may run once this one was seen.
         may_downgrade_to: SHA-256 of manifests of older releases that a rollout may return to.
+        recipients: Public keys of age that its encrypted files are for: a device needs the private key of one; empty:
+            nothing is encrypted.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -144,6 +162,18 @@ class Release(Part):
     files: Annotated[dict[ReleasedName, ReleaseFile], Field(min_length=1, max_length=64)]
     security_floor: Annotated[int, Field(ge=0, le=1 << 31)] = 0
     may_downgrade_to: Annotated[tuple[Sha256, ...], Field(max_length=16)] = ()
+    recipients: Annotated[tuple[Recipient, ...], Field(max_length=32)] = ()
+
+    @model_validator(mode="after")
+    def _encrypted_is_what_is_called_so(self) -> Self:
+        for name, file in self.files.items():
+            if (file.plain is not None) != name.endswith(SUFFIX) or (file.plain is not None and file.deltas):
+                raise ValueError(
+                    f"files.{name}: encrypted files end in {SUFFIX}, say what they hold, and have no deltas"
+                )
+        if bool(self.recipients) != any(file.plain is not None for file in self.files.values()):
+            raise ValueError("recipients: of encrypted files, which there must be then")
+        return self
 
 
 class Trial(Part):

@@ -66,8 +66,8 @@ class Vitals:
     """How the model in service does at one moment.
 
     Attributes:
-        failure: Why it does not work now, or has left a file of its ladder; empty: it does.
-        has_hung: It hung or crashed, rather than giving nonsense.
+        failure: Why it failed while it was in service, even where it works again; empty: it has not.
+        fault: What kind of failure that is.
         latency_ms: 95th percentile of an inference, over the last half minute; 0: nobody knows yet.
         fps: Frames a second that it has seen, likewise.
         memory_mb: Of the daemon.
@@ -77,7 +77,7 @@ class Vitals:
     """
 
     failure: str = ""
-    has_hung: bool = False
+    fault: Code = Code.NUMBERS
     latency_ms: float = 0.0
     fps: float = 0.0
     memory_mb: float = 0.0
@@ -107,7 +107,7 @@ class Watching:
             at: Monotonic seconds; they rise from call to call.
         """
         if now.failure:
-            return (Code.CRASH if now.has_hung else Code.NUMBERS), now.failure
+            return now.fault, now.failure
         most_mb = self.before.memory_mb * self.trial.memory_percent / 100.0 + _SLACK_MB
         if self.before.memory_mb and now.memory_mb > most_mb:
             return Code.MEMORY, f"the daemon takes {now.memory_mb:.0f} MB with it, and at most {most_mb:.0f} may be"

@@ -12,7 +12,7 @@ from appliance.updates.hints import read_hint, until_hinted_look
 from appliance.updates.orders import CheckAnswer, CheckOrder
 from appliance.updates.service import Asking, Fleet
 from appliance.updates.state import State
-from appliance.updates.store import Store
+from appliance.updates.store import TRUST, Store
 from appliance.updates.timekeeping import judged_time, until_first_check, until_next_check
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,12 @@ class Lookout:
         quality = self._clock.quality()
         judged = judged_time(now.time, quality, state.issued)
         answer = self._asking.check(
-            CheckOrder(repository=self._fleet.repository, folder=self._store.folder / "trust", now=text_of(judged))
+            CheckOrder(
+                repository=self._fleet.repository,
+                folder=self._store.folder / TRUST,
+                now=text_of(judged),
+                is_dated=quality is not ClockQuality.UNSYNCED,
+            )
         )
         self._seen = time.monotonic()
         seen = stages.seen(state, answer.issued, answer.timestamp, elapsed)

@@ -70,12 +70,14 @@ class CheckOrder(Part):
         repository: The fleet.
         folder: Where verified metadata is kept.
         now: By what is judged whether something has expired.
+        is_dated: The clock can be trusted: a server's certificate is held against it.
     """
 
     kind: Literal["check"] = "check"
     repository: Repository
     folder: Path
     now: Moment
+    is_dated: bool = True
 
 
 class CheckAnswer(Part):
@@ -124,10 +126,12 @@ class BringOrder(Part):
     Attributes:
         folder: Where to.
         pieces: The files.
+        is_dated: As for a check.
     """
 
     kind: Literal["bring"] = "bring"
     folder: Path
+    is_dated: bool = True
     pieces: Annotated[tuple[Piece, ...], Field(min_length=1, max_length=65)]
 
 
@@ -148,7 +152,7 @@ class Failure(Part):
 
     Attributes:
         kind: Which of the errors it is for the daemon.
-        code: Of a refusal.
+        code: For reports.
         why: For people.
         retry_after: Seconds for which the server asked to be left alone.
     """

@@ -19,6 +19,7 @@ class Delivery:
         offer: The release.
         begins: Monotonic seconds from which on it may begin.
         metered: What may be brought over a connection that costs.
+        dear: Name of a file that may not; empty: all may.
         tries: How often it was cut short.
         wait: Seconds that were waited for the last try.
         due: Monotonic seconds of the next try.
@@ -28,6 +29,7 @@ class Delivery:
     offer: Offer
     begins: float
     metered: str
+    dear: str = ""
     tries: int = 0
     wait: float = 0.0
     due: float = float("-inf")

@@ -1,8 +1,8 @@
-"""Why something from the fleet is not taken: a code for reports, and words for people."""
+"""Why something from the fleet is not taken, or not had: a code for reports, and words for people."""
 
 from enum import StrEnum
 
-from appliance.core.errors import ModelError
+from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 
 
 class Code(StrEnum):
@@ -20,6 +20,8 @@ class Code(StrEnum):
     COUNTER = "E_COUNTER"
     """A release is older than what was here already, or lies below the security floor."""
     LICENCE = "E_LICENCE"
+    KEY = "E_KEY"
+    """It is encrypted, and no key that opens it is here."""
     UNSUPPORTED = "E_UNSUPPORTED"
     """Nothing that the rollout offers is for this device."""
     CONTRACT = "E_CONTRACT"
@@ -48,6 +50,15 @@ class Code(StrEnum):
     """A model in service kept the daemon from starting."""
     OWNER = "E_OWNER"
     """The owner has taken it back."""
+    NETWORK = "E_NETWORK"
+    """The fleet's server cannot be reached, or the connection broke off again and again."""
+    SERVER = "E_SERVER"
+    """It answers that it has no such thing, will not give it, or is in trouble."""
+    SLOW = "E_SLOW"
+    PORTAL = "E_PORTAL"
+    """A web page came in its place: the network wants somebody to log in."""
+    CERTIFICATE = "E_CERTIFICATE"
+    """It does not show that it is the server that is meant."""
 
 
 class RefusedError(ModelError):
@@ -61,3 +72,22 @@ class RefusedError(ModelError):
     def __init__(self, code: Code, why: str) -> None:
         super().__init__(f"{why} ({code})")
         self.code, self.why = code, why
+
+
+class UnreachedError(UnavailableError):
+    """Something of the fleet's cannot be had now, and it is known why; it is tried again.
+
+    Args:
+        code: For reports.
+        why: What was the matter.
+        retry_after: Seconds for which the server asked to be left alone.
+    """
+
+    def __init__(self, code: Code, why: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{why} ({code})")
+        self.code, self.why, self.retry_after = code, why, retry_after
+
+
+def code_of(error: EdgecamError) -> Code | None:
+    """Give what stands for an error in reports; None: it has no code."""
+    return error.code if isinstance(error, RefusedError | UnreachedError) else None

@@ -14,6 +14,7 @@ from appliance.updates.state import (
     MOST_PAST,
     MOST_STEPS,
     Blocked,
+    Compared,
     Held,
     Past,
     Stage,
@@ -155,7 +156,7 @@ def commit(state: State, now: str) -> State:
         update=None,
         starts=0,
         floors={**state.floors, update.release.name: raised},
-        past=_past(state, Past(release=update.release, rollout=update.rollout, outcome="committed", time=now)),
+        past=_past(state, _ended(update, outcome="committed", time=now)),
     )
 
 
@@ -172,9 +173,7 @@ def roll_back(state: State, code: Code, why: str, now: str) -> State:
         ValueError: None is under way.
     """
     update = _under_way(state, Stage.ROLLED_BACK)
-    past = Past(
-        release=update.release, rollout=update.rollout, outcome="rolled_back", code=code, why=_short(why), time=now
-    )
+    past = _ended(update, outcome="rolled_back", code=code, why=_short(why), time=now)
     return _with(_blocking(state, update.release, code), update=None, past=_past(state, past))
 
 
@@ -245,6 +244,19 @@ def seen(state: State, issued: str | None, timestamp: int, elapsed: float) -> St
     later = max(filter(None, (state.issued, issued)), default=None)
     unchanged = state.unchanged + max(0, round(elapsed)) if timestamp == state.timestamp else 0
     return _with(state, issued=later, timestamp=timestamp, unchanged=unchanged)
+
+
+def compared(state: State, found: Compared) -> State:
+    """Note what the candidate found beside the model in service; reports tell it, whatever comes of it.
+
+    Raises:
+        ValueError: No candidate is tried.
+    """
+    return _with(state, update=_tried(state).model_copy(update={"compared": found}))
+
+
+def _ended(update: Update, **more: Any) -> Past:
+    return Past(release=update.release, rollout=update.rollout, compared=update.compared, **more)
 
 
 def _under_way(state: State, stage: Stage) -> Update:

@@ -55,6 +55,22 @@ class Held(Part):
     counter: Annotated[int, Field(ge=1)]
 
 
+class Compared(Part):
+    """What a candidate found in the same live frames as the model in service.
+
+    Attributes:
+        frames: That both saw.
+        active: Objects that the model in service found.
+        candidate: Objects that the candidate found.
+        both: Objects that both found.
+    """
+
+    frames: Annotated[int, Field(ge=0)]
+    active: Annotated[int, Field(ge=0)]
+    candidate: Annotated[int, Field(ge=0)]
+    both: Annotated[int, Field(ge=0)]
+
+
 class Update(Part):
     """An update under way.
 
@@ -68,6 +84,7 @@ class Update(Part):
         halves: Of attempts that were cut short.
         crashes: Of the daemon while the candidate was tried.
         boot: In which an attempt has begun; empty: none has.
+        compared: What it found beside the model in service; None: it has not come so far.
     """
 
     release: Held
@@ -79,6 +96,7 @@ class Update(Part):
     halves: Annotated[int, Field(ge=0)] = 0
     crashes: Annotated[int, Field(ge=0)] = 0
     boot: Boot = ""
+    compared: Compared | None = None
 
 
 class Blocked(Part):
@@ -103,6 +121,7 @@ class Past(Part):
         code: Why it was rolled back, for reports; None: it was not.
         why: Likewise, for people.
         time: When, as the device's clock said.
+        compared: What it found beside the model in service; None: it did not come so far.
     """
 
     release: Held
@@ -111,6 +130,7 @@ class Past(Part):
     code: Code | None = None
     why: Why = ""
     time: Moment
+    compared: Compared | None = None
 
 
 class Floor(Part):

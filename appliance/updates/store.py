@@ -6,6 +6,7 @@ Below ``models`` in the state's folder::
     releases/SHA256/      a whole release, by the SHA-256 of its manifest; release.json names its other files' digests
     incoming/SHA256/      what has come of one
     rubbish/              what is being removed
+    trust/                what the fleet has signed, as far as it was verified
 
 Whatever moves into `releases` is whole and on the disk before; whatever is removed leaves it first. A power cut at any
 point therefore leaves whole releases there, and at most something in the other two that nobody needs.
@@ -21,7 +22,7 @@ from pydantic import Field, ValidationError
 
 from appliance.core.digest import sha256_of_file
 from appliance.core.errors import ModelError, StorageError
-from appliance.core.files import make_folder, sync_directory, write_atomically
+from appliance.core.files import make_folder, remove_leftovers, sync_directory, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, MOST_MODEL_BYTES
 from appliance.core.part import Part
 from appliance.updates.formats import Release, Sha256
@@ -29,6 +30,7 @@ from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.state import State
 
 FOLDER: Final = "models"
+TRUST: Final = "trust"
 STATE_NAME: Final = "state.json"
 RELEASE_NAME: Final = "release.json"
 _MOST_STATE = 256 << 10
@@ -172,6 +174,7 @@ class Store:
             for name in files:
                 _sync(incoming / name)
             for part in {(incoming / name).parent for name in files}:
+                _remove_others(part, {incoming / name for name in files})
                 sync_directory(part)
             write_atomically(incoming / RELEASE_NAME, stored.model_dump_json(by_alias=True).encode())
             self._throw_away(folder)
@@ -195,16 +198,22 @@ class Store:
                     return file.parent / name
         return None
 
-    def collect(self, state: State) -> list[str]:
-        """Remove what a state does not need; give the releases that were removed.
+    def collect(self, state: State, *, keeps_incoming: bool = False) -> list[str]:
+        """Remove what a state does not need, and what power cuts have left; give the releases that were removed.
+
+        Args:
+            state: What is kept.
+            keeps_incoming: What has come of a release stays, though none is under way: it may be planned again.
 
         Raises:
             StorageError: The disk does not let go of it.
         """
         removed = []
+        for folder in (self.folder, *(self.folder / TRUST / part for part in ("", "root_history", "rollouts"))):
+            remove_leftovers(folder)
         try:
             for kept, place in ((state.kept, "releases"), (_coming(state), "incoming")):
-                for folder in sorted(self.folder.glob(f"{place}/*")):
+                for folder in () if keeps_incoming and place == "incoming" else sorted(self.folder.glob(f"{place}/*")):
                     if folder.name not in kept:
                         removed += [folder.name] if place == "releases" else []
                         self._throw_away(folder)
@@ -235,6 +244,13 @@ class Store:
     def _empty_rubbish(self) -> None:
         for folder in self.folder.glob("rubbish/*"):
             shutil.rmtree(folder)
+
+
+def _remove_others(folder: Path, known: set[Path]) -> None:
+    """Remove parts that nothing came of: a release has the files that were signed, and no other."""
+    for path in folder.iterdir():
+        if path not in known and not path.is_dir():
+            path.unlink()
 
 
 def _is(path: Path, file: StoredFile) -> bool:

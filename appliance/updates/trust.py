@@ -21,7 +21,7 @@ from tuf.api.metadata import TargetFile, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from appliance.core.errors import StorageError, UnavailableError
-from appliance.core.files import make_folder, write_atomically
+from appliance.core.files import make_folder, sync_directory, write_atomically
 from appliance.updates.fetcher import MetadataFetcher
 from appliance.updates.refusals import Code, RefusedError
 
@@ -161,13 +161,25 @@ class _DurableUpdater(Updater):
         self._trusted_set.reference_time = now
 
     def _persist_file(self, filename: str, data: bytes) -> None:
-        write_atomically(Path(filename), data)
+        _keep(Path(filename), data)
 
     def _update_root_symlink(self) -> None:
         # never read again, for the root comes with the package; there for people
-        version = self._trusted_set.root.version
-        held = Path(self._dir, "root_history", f"{version}.root.json").read_bytes()
-        write_atomically(Path(self._dir, "root.json"), held)
+        version, history = self._trusted_set.root.version, Path(self._dir, "root_history")
+        if not (history / f"{version + 1}.root.json").exists():  # else a later one is found in a moment
+            _keep(Path(self._dir, "root.json"), (history / f"{version}.root.json").read_bytes())
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file that survives power cuts; one that is there already is not written again, which spares the flash."""
+    try:
+        is_there = path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        is_there = False
+    if is_there:
+        sync_directory(path.parent)  # whoever wrote it may have been killed before
+    else:
+        write_atomically(path, data)
 
 
 @contextmanager

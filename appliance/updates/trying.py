@@ -38,8 +38,13 @@ class Trying:
     def __init__(self, service: "Service", look: Callable[[], None], ending: threading.Event) -> None:
         self._service, self._look, self._ending = service, look, ending
 
-    def shadow(self, folder: "Path", trial: "Trial") -> None:
+    def shadow(self, folder: "Path", trial: "Trial", note: Callable[[Comparison], None] = lambda _: None) -> None:
         """Have a candidate see live frames beside the model in service, and compare what they find.
+
+        Args:
+            folder: The candidate's.
+            trial: What it must stand.
+            note: Is given what was found before it is judged for the last time.
 
         Raises:
             RefusedError: It fails, or finds something else.
@@ -54,10 +59,11 @@ class Trying:
                 if (found := see()) is None:
                     continue
                 comparison.add(*found)
-                if comparison.frames % _JUDGED_EVERY == 0:
-                    self._judge(comparison, trial)
+                if comparison.frames % _JUDGED_EVERY == 0 and comparison.verdict(trial):
+                    break
         if not comparison.frames:
             raise UnavailableError("no camera gave a frame to compare the candidate on; it is tried again")
+        note(comparison)
         self._judge(comparison, trial)
         log.info("updates: beside the model in service: %s", comparison.facts())
 

@@ -9,24 +9,29 @@ from datetime import datetime
 from typing import Any, Final
 
 from appliance.core.child import StoppedError
-from appliance.core.clock import Clock
+from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
 from appliance.updates.formats import Release
+from appliance.updates.keeping import Keeping
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
+from appliance.updates.permits import FREE, Judge, Permit
 from appliance.updates.pieces import Delivery, files_of, pieces_of, too_dear
-from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.refusals import Code, RefusedError, code_of
 from appliance.updates.rollout import start_delay, why_not_now
 from appliance.updates.service import Asking, Breath, Fleet, Gates, Service
 from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
-from appliance.updates.state import Stage, State, Update
+from appliance.updates.state import Compared, Stage, State, Update
 from appliance.updates.store import Store, StoredFile
-from appliance.updates.timekeeping import FREEZE_AFTER, is_in_window, until_next_try
-from appliance.updates.trying import Trying, after_trial
+from appliance.updates.telling import facts_of
+from appliance.updates.timekeeping import FREEZE_AFTER, until_next_try
+from appliance.updates.trying import Trying
+from appliance.updates.waiting import too_early, too_hot
 from appliance.updates.wishes import Wish, Wishes
+from appliance.updates.withholding import Withholding
 
 TRIES: Final = 6
 """How often a download is begun before the update is put off until the next check."""
@@ -56,6 +61,8 @@ class Updater:
         report: Called, in this worker's thread, whenever `facts` have changed; with what came to an end, if anything.
         errands: Speaks to the fleet.
         breath: Of this worker.
+        judge: Tells whether the active release may be run now.
+        on_permit: Is told what that has found.
     """
 
     def __init__(
@@ -71,15 +78,19 @@ class Updater:
         report: Callable[[Mapping[str, Any]], None],
         errands: Asking,
         breath: Breath,
+        judge: Judge = lambda _: FREE,
+        on_permit: Callable[[Permit], None] = lambda _: None,
     ) -> None:
         self.name = "updates"
         self.pulse = breath.pulse
-        self._fleet, self._store, self._state, self._begun = fleet, store, begun.state, begun
+        self._fleet, self._store, self._begun = fleet, store, begun
+        self._keeping = keeping = Keeping(store, begun.state, lambda: report({}))
+        self._keep, self._hold, self._tell, self._tidy = keeping.keep, keeping.hold, keeping.tell, keeping.tidy
+        self._waits = keeping.waits
         self._gates, self._service, self._clock, self._boot = gates, service, clock, boot
         self._report, self._errands, self._breath = report, errands, breath
         self._source = random.Random()  # noqa: S311 - jitter is no secret
         self._under: Delivery | None = None
-        self._last: tuple[str, str | None] = ("", None)
         self._is_urged = self._has_looked = False
         self._checks = 0
         self.wishes = Wishes()
@@ -87,24 +98,12 @@ class Updater:
         self._seen: dict[str, float] = {}
         self._lookout = Lookout(fleet, store, clock, errands, self._source)
         self._trying = Trying(service, self._look, breath.ending)
+        self._withholding = Withholding(judge, service, store, begun.permit, on_permit)
         self._works_at = time.monotonic() + WORKS_AFTER
 
     def facts(self) -> dict[str, Any]:
         """Give what `model` says, JSON types only. Safe to call from any thread."""
-        state, under = self._state, self._under
-        update = state.update
-        return {
-            "stage": str(state.stage),
-            "active": None if state.active is None else state.active.model_dump(),
-            "previous": None if state.previous is None else state.previous.model_dump(),
-            "candidate": None if update is None else update.release.model_dump(),
-            "rollout": None if update is None else update.rollout,
-            "progress": None if under is None or not under.progress else dict(under.progress),
-            "pinned": state.is_pinned,
-            "why": self._last[0],
-            "code": self._last[1],
-            "last": state.past[-1].model_dump(mode="json") if state.past else None,
-        }
+        return facts_of(self._state, self._under, *self._keeping.last, self._withholding.permit)
 
     def history(self) -> dict[str, Any]:
         """Give `facts`, with all that came to an end, newest first, and how much was asked and done. Likewise."""
@@ -118,15 +117,16 @@ class Updater:
         while not stop.wait(0.0 if self._step() else _LOOK):
             self._breath()
             if self._state.starts and time.monotonic() > self._works_at:
-                self._keep(stages.works(self._state))
-        self._keep(stages.works(stages.released(self._state)))
+                self._hold(stages.works(self._state))
+        self._hold(stages.works(stages.released(self._state)))
 
     def _begin(self) -> None:
         """Take up what was under way, where what it needs is still known."""
         update = self._state.update
         if update is not None and update.stage not in {*TRIED, Stage.STAGED}:
-            self._keep(stages.put_off(self._state))  # what came is kept until something else is begun
+            self._hold(stages.put_off(self._state))  # what came is kept until something else is begun
             self._lookout.hasten(_LOOK)
+        self._tidy(keeps_incoming=True)
         self._report({})
         for past in self._begun.ended:
             self._report(past.model_dump(mode="json"))
@@ -134,10 +134,12 @@ class Updater:
     def _step(self) -> bool:
         """Do one thing; tell whether there is more to do at once."""
         try:
+            self._hold(self._state)
             self._obey()
+            if self._withholding.look(self._state):
+                self._report({})
             if self._lookout.is_due:
-                self._check()
-                return True
+                self._check()  # and then go on: where asking takes longer than the interval, the next look is due
             return self._state.update is not None and self._go_on(self._state.update)
         except RefusedError as error:
             self._refused(error)
@@ -146,11 +148,12 @@ class Updater:
         except StoppedError:
             return False
         except (UnavailableError, ConfigError) as error:
-            self._tell(str(error), None)
+            self._tell(str(error), code_of(error))
         except StorageError as error:
             self._tell(str(error), Code.DISK)
-            if self._state.update is not None and self._state.stage in {Stage.DOWNLOADING, Stage.VERIFYING}:
+            if self._state.stage in {Stage.PLANNED, Stage.DOWNLOADING, Stage.VERIFYING}:
                 self._put_off(str(error), Code.DISK)
+                self._tidy()  # what has come of it makes room
         finally:  # counted once it is decided what comes of it: somebody waits for that
             self._checks += self._has_looked
             self._has_looked = False
@@ -169,7 +172,7 @@ class Updater:
                 if wish is Wish.ROLLBACK:
                     self._leave()
                 elif wish in {Wish.PIN, Wish.UNPIN}:
-                    self._keep(stages.pinned(self._state, is_pinned=wish is Wish.PIN))
+                    self._hold(stages.pinned(self._state, is_pinned=wish is Wish.PIN))
                 else:
                     self._lookout.hasten(0.0)
                     self._is_urged = wish is Wish.UPDATE
@@ -183,18 +186,18 @@ class Updater:
         if self._state.active is None:
             self._tell("the factory model is in service: there is none before it", None)
             return
-        self._keep(stages.give_up_active(self._state, Code.OWNER, "the owner has taken it back", self._now()))
+        self._hold(stages.give_up_active(self._state, Code.OWNER, "the owner has taken it back", self._now()))
         self._under = None
-        after_trial(self._service, self._store, self._state)
+        self._withholding.restore(self._state)
         self._ended()
-        self._store.collect(self._state)
+        self._tidy()
 
     def _go_on(self, update: Update) -> bool:
         steps: dict[Stage, Callable[[Update], bool]] = {
             Stage.PLANNED: self._plan,
             Stage.DOWNLOADING: self._download,
             Stage.VERIFYING: self._verify,
-            Stage.STAGED: lambda _: not self._fleet.is_hot() and self._advance(Stage.INSPECTING),
+            Stage.STAGED: lambda _: not self._waits(too_hot(self._fleet)) and self._advance(Stage.INSPECTING),
             Stage.INSPECTING: self._inspect,
             Stage.SMOKE: self._smoke,
             Stage.SHADOW: self._shadow,
@@ -206,7 +209,7 @@ class Updater:
         """Ask the fleet, and begin what it wants, where nothing is under way."""
         self._has_looked = True
         seen = self._lookout.look(self._state)
-        self._keep(seen.state)
+        self._hold(seen.state)
         if seen.state.unchanged > FREEZE_AFTER:
             raise RefusedError(
                 Code.FREEZE, "the fleet has signed nothing new for a week, and this device has no clock to judge by"
@@ -234,13 +237,12 @@ class Updater:
         begun = stages.begin(self._state, wanted.update, wanted.offer.release.security_floor)
         self._tell("", None)
         self._keep(begun)
+        self._tidy()
 
     def _plan(self, _: Update) -> bool:
         under = self._under
-        if under is None or self._fleet.is_hot():
-            return False
-        is_open = is_in_window(self._fleet.window, self._clock.now().time.astimezone())
-        if not self._is_urged and (time.monotonic() < under.begins or not is_open):
+        now = self._clock.now().time.astimezone()
+        if under is None or self._waits(too_hot(self._fleet) or too_early(self._fleet, under, now, self._is_urged)):
             return False
         needed = sum(one.size for one in files_of(under.offer).values())
         if self._store.free_bytes() < needed + ROOM + (under.offer.release.requires.disk_mb << 20):
@@ -253,16 +255,19 @@ class Updater:
         if under is None or time.monotonic() < under.due:
             return False
         pieces = pieces_of(under.offer, self._store)
-        if self._fleet.is_metered() and (dear := too_dear(pieces, under.metered)):
-            self._put_off(f"the connection costs, and {dear} would come whole: it waits for another", None)
+        under.dear = too_dear(pieces, under.metered)
+        if under.dear and self._fleet.is_metered():
+            self._put_off(f"the connection costs, and {under.dear} would come whole: it waits for another", None)
             return False
-        order = BringOrder(folder=self._store.incoming_folder(update.release.sha256), pieces=pieces)
+        is_dated = self._clock.quality() is not ClockQuality.UNSYNCED
+        folder = self._store.incoming_folder(update.release.sha256)
+        order = BringOrder(folder=folder, pieces=pieces, is_dated=is_dated)
         try:
             brought = self._errands.bring(order, self._progress)
         except UnavailableError as error:
             under.tries += 1
             if under.tries >= TRIES:
-                self._put_off(str(error), None)
+                self._put_off(str(error), code_of(error))
                 return False
             under.wait = until_next_try(under.wait, error.retry_after, self._source)
             under.due = time.monotonic() + under.wait
@@ -295,7 +300,8 @@ class Updater:
     def _smoke(self, update: Update) -> bool:
         self._attempt()
         active = self._state.active
-        beside = self._service.factory() if active is None else self._store.check(active.sha256)
+        is_run = active is not None and self._withholding.permit.code is None
+        beside = self._store.check(active.sha256) if active is not None and is_run else self._service.factory()
         trial = update.trial
         self._gates.smoke(self._store.check(update.release.sha256), beside, trial.latency_percent, trial.memory_percent)
         is_shadowed = not update.is_return and trial.shadow_frames
@@ -303,7 +309,10 @@ class Updater:
 
     def _shadow(self, update: Update) -> bool:
         self._attempt()
-        self._trying.shadow(self._store.check(update.release.sha256), update.trial)
+        folder = self._store.check(update.release.sha256)
+        self._trying.shadow(
+            folder, update.trial, lambda found: self._keep(stages.compared(self._state, Compared(**found.facts())))
+        )
         return self._advance(Stage.TRIAL)
 
     def _trial(self, update: Update) -> bool:
@@ -313,7 +322,7 @@ class Updater:
         self._keep(stages.commit(self._state, self._now()))
         self._under = None
         self._ended()
-        self._store.collect(self._state)
+        self._tidy()
         return True
 
     def _refused(self, error: RefusedError) -> None:
@@ -325,18 +334,18 @@ class Updater:
             self._tell(error.why, error.code)
 
     def _end(self, code: Code, why: str) -> None:
-        """Roll back: what was before is the active one on disk first, then in service."""
+        """Roll back: what was before is the active one on disk first, where that takes it, then in service."""
         was_in_service = self._state.stage is Stage.TRIAL
-        self._keep(stages.roll_back(self._state, code, why, self._now()))
+        self._hold(stages.roll_back(self._state, code, why, self._now()))
         self._under = None
         self._tell(why, code)
         if was_in_service:
-            after_trial(self._service, self._store, self._state)
+            self._withholding.restore(self._state)
         self._ended()
-        self._store.collect(self._state)
+        self._tidy()
 
     def _put_off(self, why: str, code: Code | None) -> None:
-        self._keep(stages.put_off(self._state))
+        self._hold(stages.put_off(self._state))
         self._under = None
         self._tell(why, code)
 
@@ -344,27 +353,21 @@ class Updater:
         if self._under is not None:
             self._under.progress = progress.model_dump()
             self._report({})
+            if self._under.dear and self._fleet.is_metered():
+                raise UnavailableError(f"the connection costs now, and {self._under.dear} comes whole: it waits")
 
     def _advance(self, stage: Stage) -> bool:
         self._keep(stages.advance(self._state, stage, self._now()))
+        self._tell("", None)
         log.info("updates: %s", stage)
         return True
 
     def _attempt(self) -> None:
         self._keep(stages.attempt(self._state, self._boot))
 
-    def _keep(self, state: State) -> None:
-        if state != self._state:
-            self._store.write(state)
-            self._state = state
-            self._report({})
-
-    def _tell(self, why: str, code: Code | None) -> None:
-        if (why, code) != self._last:
-            self._last = (why, code)
-            if why:
-                log.log(logging.WARNING if code else logging.INFO, "updates: %s", why)
-            self._report({})
+    @property
+    def _state(self) -> State:
+        return self._keeping.state
 
     def _ended(self) -> None:
         self._report(self._state.past[-1].model_dump(mode="json"))
@@ -389,7 +392,7 @@ class Updater:
                 raise
             self._tell(error.why, error.code)
         except (UnavailableError, ConfigError) as error:
-            self._tell(str(error), None)
+            self._tell(str(error), code_of(error))
 
     def _now(self) -> str:
         return text_of(self._clock.now().time)

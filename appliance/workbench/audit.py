@@ -2,13 +2,11 @@
 
 import json
 import os
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -17,6 +15,7 @@ import click
 
 from appliance.core.errors import ConfigError, StorageError, UnavailableError
 from appliance.workbench.accounts import Account, Accounts, Run, count
+from appliance.workbench.broker_options import messaging_settings, noted_interrupts, with_account
 from appliance.workbench.table import markdown
 
 if TYPE_CHECKING:
@@ -33,13 +32,7 @@ LOOK_INTERVAL: Final = 0.5  # seconds between two lines of the counter
 @click.command()
 @click.argument("file", required=False, metavar="[FILE]", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--broker", default="mqtt://127.0.0.1:1883", show_default=True, help="Where to listen without FILE.")
-@click.option("--username", help="The account at the broker.")
-@click.option(
-    "--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Holds its password."
-)
-@click.option(
-    "--ca-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Authority of an mqtts:// broker."
-)
+@with_account
 @click.option("--device", default="+", help="Only this one; else all below edgecam/.")
 @click.option("--seconds", type=click.FloatRange(0.1), help="Listen so long; else until Ctrl-C.")
 @click.option("--name", help="Client id, kept by the broker for a day: the next audit of this name goes on.")
@@ -93,7 +86,7 @@ def audit(
     else:
         if acknowledge and save is None:
             raise click.UsageError("--acknowledge says that messages are safe here: give a file with --save")
-        settings = _settings(broker, username, password_file, ca_file)
+        settings = messaging_settings(broker, username, password_file, ca_file)
         facts = _listen(settings, books, _Wish(device, seconds, name, save, acknowledge, replay, whole))
     books.write()
     found = [_told(account, is_whole=whole) for account in books.accounts]
@@ -131,19 +124,6 @@ class _Books:
                     out.writelines(by_number[seq].replace(b"\n", b" ") + b"\n" for seq in sorted(by_number))
         except OSError as error:
             raise StorageError(f"--ordered {self._ordered} cannot be written: {error.strerror}") from error
-
-
-def _settings(
-    broker: str, username: str | None, password_file: Path | None, ca_file: Path | None
-) -> "MessagingSettings":
-    from appliance.config import parse_settings
-
-    given: dict[str, Any] = {"broker": broker, "username": username}
-    if password_file is not None:
-        given["password"] = {"file": str(password_file)}
-    if ca_file is not None:
-        given["tls"] = {"ca_file": str(ca_file)}
-    return parse_settings({"messaging": given}, "the options").messaging
 
 
 def _read(file: Path, books: _Books) -> None:
@@ -213,7 +193,7 @@ def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[s
         wishes = ReplayWishes(books.accounts, listening.say)
         notes = ArrivalNotes(books.accounts, saved.settle if saved else lambda: None, listening.say)
 
-        is_interrupted = stack.enter_context(_noted_interrupts())
+        is_interrupted = stack.enter_context(noted_interrupts())
 
         def is_over() -> bool:
             counter.look()
@@ -232,22 +212,6 @@ def _listen(settings: "MessagingSettings", books: _Books, wish: _Wish) -> dict[s
         "forgotten": listening.forgotten,
         "asked": wishes.asked,
     }
-
-
-@contextmanager
-def _noted_interrupts() -> Iterator[Callable[[], bool]]:
-    """Tell whether Ctrl-C was pressed, so that a message is taken in whole; a second one ends all at once."""
-    pressed = threading.Event()
-
-    def note(*_: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Saved:

@@ -1,7 +1,7 @@
 """A subscriber whose session the broker keeps: what it has not taken in, it gets again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from appliance.config import MessagingSettings
 from appliance.core.backoff import Backoff
@@ -25,14 +26,14 @@ _REFUSED: Final = 0x80  # MQTT 5, section 2.4: from here on reason codes are fai
 
 
 class Listening:
-    """Gives every message below ``edgecam/`` to `take`, and acknowledges it when that has returned.
+    """Gives every message of some topics to `take`, and acknowledges it when that has returned.
 
     Used by one thread. A connection that ends is made again; until then the broker keeps what comes.
 
     Args:
         settings: The broker and the account.
         name: The client id; what the broker keeps belongs to it.
-        topics: The filter to subscribe to.
+        topics: The filters to subscribe to.
         take: Is given topic and payload.
 
     Attributes:
@@ -42,7 +43,7 @@ class Listening:
     """
 
     def __init__(
-        self, settings: MessagingSettings, *, name: str, topics: str, take: Callable[[str, bytes], None]
+        self, settings: MessagingSettings, *, name: str, topics: str | Sequence[str], take: Callable[[str, bytes], None]
     ) -> None:
         parts = urlsplit(settings.broker)
         if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
@@ -52,7 +53,7 @@ class Listening:
         self.reconnects = 0
         self.forgotten = 0
         self.trouble = ""
-        self._topics, self._take = topics, take
+        self._topics, self._take = (topics,) if isinstance(topics, str) else tuple(topics), take
         self._host, self._port = parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883)
         self._answer: int | None = None
         self._is_subscribed = False
@@ -143,7 +144,7 @@ class Listening:
         self._answer, self._has_session = code.value, flags.session_present
         if code.value < _REFUSED:
             self._answer = 0
-            self._client.subscribe(self._topics, qos=1)
+            self._client.subscribe([(one, SubscribeOptions(qos=1)) for one in self._topics])
 
     def _on_subscribe(self, _: Client, __: Any, ___: int, codes: list[ReasonCode], ____: Properties | None) -> None:
         refused = [code.value for code in codes if code.value >= _REFUSED]

@@ -10,6 +10,7 @@ from appliance.workbench.card import card
 from appliance.workbench.compare import compare
 from appliance.workbench.convert import convert
 from appliance.workbench.evaluate import evaluate
+from appliance.workbench.flash import flash
 from appliance.workbench.fleet import fleet
 from appliance.workbench.golden import golden
 from appliance.workbench.prune import prune
@@ -23,7 +24,7 @@ from appliance.workbench.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="edgecam-workbench")
 def workbench() -> None:
-    """Make, convert, measure and publish models on a workstation, and audit deliveries, with the device's own code."""
+    """Make, convert, measure and publish models on a workstation, audit deliveries, write cards."""
 
 
 for command in (
@@ -33,6 +34,7 @@ for command in (
     compare,
     convert,
     evaluate,
+    flash,
     fleet,
     golden,
     prune,

@@ -41,6 +41,16 @@ def key(file: Path, *, no_passphrase: bool) -> None:
 
 
 @publish.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def cohort_key(file: Path) -> None:
+    """Make a key that opens encrypted models: FILE for a cohort's devices, and FILE.pub for --encrypt-to."""
+    with loaded():
+        from appliance.workbench.publishing.sealing import make_cohort_key
+    public = make_cohort_key(file)
+    click.echo(f"{file}: for the devices, and nobody else; {file}.pub: for publish add --encrypt-to\n{public}")
+
+
+@publish.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--root", multiple=True, type=_FILE, help="Public key (PEM) that signs root; once for each holder.")
 @click.option("--targets", multiple=True, type=_FILE, help="Likewise, of who may delegate.")
@@ -94,17 +104,25 @@ def init(
     "--security-floor", type=click.IntRange(0), default=0, help="Release counter below which none runs any more."
 )
 @click.option("--may-return-to", multiple=True, help="Version that a rollout may go back to; may be repeated.")
+@click.option(
+    "--encrypt-to",
+    multiple=True,
+    metavar="age1…|FILE",
+    help="Encrypt the weights for who has the private key of this public one; may be repeated.",
+)
 @_JSON
-def add(folder: Path, model: Path, *, metrics: Path | None, as_json: bool, **choices: Any) -> None:
+def add(
+    folder: Path, model: Path, *, metrics: Path | None, encrypt_to: tuple[str, ...], as_json: bool, **choices: Any
+) -> None:
     """Stage the model folder MODEL as a release; it is signed next: `publish sign`."""
     with loaded():
-        from appliance.workbench.publishing import adding
+        from appliance.workbench.publishing import adding, sealing
         from appliance.workbench.publishing.release import read_contents
         from appliance.workbench.publishing.repository import Repository
     repository = Repository(folder)
-    contents = read_contents(model, metrics)
+    contents, recipients = read_contents(model, metrics), sealing.read_recipients(encrypt_to)
     with repository.locked():
-        added = adding.add(repository, contents, _now(), **choices)
+        added = adding.add(repository, contents, _now(), encrypt_to=recipients, **choices)
     release = added.released.release
     if as_json:
         told = {"name": release.name, "version": release.version, "counter": release.counter}
@@ -117,6 +135,8 @@ def add(folder: Path, model: Path, *, metrics: Path | None, as_json: bool, **cho
     click.echo(
         f"{release.name} {release.version}, release {release.counter}: {added.size} bytes, {added.released.sha256}"
     )
+    if recipients:
+        click.echo(f"  its weights are encrypted for {len(recipients)} keys, and have no deltas")
     for one in added.deltas:
         share, state = one.size / one.whole, "kept" if one.is_kept else "not kept: it does not pay"
         click.echo(f"  {one.file} from {one.version}: {one.size} bytes, {share:.1%} of the whole file, {state}")

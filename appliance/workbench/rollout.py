@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sys
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.publish import FOLDER, name_and_version
 from appliance.workbench.publishing.extras import loaded
+from appliance.workbench.rollout_reports import collect, compare, read_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from appliance.workbench.publishing.rollouts import Running
 
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-_MOST_REPORTS: Final = 1 << 20
 _PERCENT: Final = click.FloatRange(0.0, 100.0)
 _PER_CENT: Final = 10_000  # millionths
 
@@ -31,6 +30,10 @@ _PER_CENT: Final = 10_000  # millionths
 @click.group()
 def rollout() -> None:
     """Say who of a fleet runs which release; see docs/fleet.md. Each change is signed with the online key."""
+
+
+rollout.add_command(collect)
+rollout.add_command(compare)
 
 
 @rollout.command()
@@ -170,7 +173,7 @@ def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -
     "--reports",
     required=True,
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="JSON; -: standard input.",
+    help="What `rollout collect` has saved, or JSON of that format; -: standard input.",
 )
 @click.option("--push", "target", metavar="FOLDER|s3://BUCKET", help="Publish there at once, also what was halted.")
 @click.option("--endpoint", help="Of an object store that is not Amazon's: https://HOST")
@@ -187,11 +190,11 @@ def auto(
         from appliance.workbench.publishing import promotion, pushing, refreshing, rollouts
         from appliance.workbench.publishing.repository import Repository
         from appliance.workbench.publishing.stores import open_store
-    repository, now, told = Repository(folder), _now(), read_reports(reports)
+    repository, now, told = Repository(folder), _now(), read_told(reports)
     store = open_store(target, endpoint) if target is not None else None
     with repository.locked():
         running = rollouts.read(repository, channel, name)
-        decision = promotion.judge(running, told, now)
+        decision = promotion.judge(running, told.of(running.rollout), now)
         if decision.action == "promote":
             rollouts.write(repository, replace(running, rollout=rollouts.widened(running, decision.share_ppm)), now)
         elif decision.action == "halt":
@@ -206,7 +209,9 @@ def auto(
 @click.argument("folder", type=FOLDER)
 @click.argument("channel")
 @click.option(
-    "--reports", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), help="JSON; -: standard input."
+    "--reports",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="As for `auto`; -: standard input.",
 )
 @_JSON
 def show(folder: Path, channel: str, *, reports: Path | None, as_json: bool) -> None:
@@ -215,12 +220,12 @@ def show(folder: Path, channel: str, *, reports: Path | None, as_json: bool) -> 
         from appliance.workbench.publishing import rollouts
         from appliance.workbench.publishing.repository import Repository
     running = rollouts.read_all(Repository(folder), channel)
-    told = read_reports(reports) if reports is not None else None
+    told = read_told(reports) if reports is not None else None
     if as_json:
         click.echo(json.dumps([_values(one) for one in running]))
         return
     for one in running:
-        _show(one, told if told is not None and told.rollout == one.rollout.id else None)
+        _show(one, told.of(one.rollout) if told is not None and told.is_of(one.rollout) else None)
     if not running:
         click.echo(f"there is no rollout in channel {channel}")
 
@@ -236,30 +241,6 @@ def _tell_decision(running: "Running", decision: "Decision", *, as_json: bool, i
         click.echo(shown)
     if decision.action == "halt":
         raise ModelError(shown if is_pushed else f"{shown}; devices see it after: edgecam-workbench publish push")
-
-
-def read_reports(file: Path) -> "Reports":
-    """Read what a fleet's devices report.
-
-    Raises:
-        ConfigError: It is not there, or not of that format.
-    """
-    from pydantic import ValidationError
-
-    from appliance.core.mistakes import explain
-    from appliance.workbench.publishing.promotion import Reports
-
-    try:
-        if str(file) == "-":
-            content = sys.stdin.buffer.read(_MOST_REPORTS)
-        else:
-            with file.open("rb") as opened:
-                content = opened.read(_MOST_REPORTS)
-        return Reports.model_validate_json(content)
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
-    except ValidationError as error:
-        raise ConfigError(f"{explain(error, file)}\n  accepted: docs/schemas/fleet/reports.json") from error
 
 
 def _change(

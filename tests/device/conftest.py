@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.broker import Mosquitto, find_mosquitto
-from tests.simulators.guest import Device, Guest, Network
+from tests.simulators.guest import Device, Guest, Network, install
 
 ROOT, PACKAGES = os.environ.get("EDGECAM_ROOT", ""), os.environ.get("EDGECAM_PACKAGES", "")
 PORT = 18831  # of the broker, on this machine's end of the guest's cable
@@ -37,8 +37,10 @@ def packages() -> list[Path]:
 @pytest.fixture(scope="session")
 def bare() -> Iterator[Path]:
     """A system without the packages."""
-    # not pytest's own folder: it keeps the last three
-    with tempfile.TemporaryDirectory(prefix="edgecam-root-") as folder:
+    # in memory where that is ample: ten thousand files take their time on a disk. Not pytest's folder: it keeps three
+    memory = Path("/dev/shm")  # noqa: S108 - tempfile makes the folder
+    is_ample = memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30
+    with tempfile.TemporaryDirectory(prefix="edgecam-root-", dir=memory if is_ample else None) as folder:
         subprocess.run(
             ["tar", "--extract", "--preserve-permissions", f"--file={ROOT}", f"--directory={folder}"], check=True
         )
@@ -48,15 +50,7 @@ def bare() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def installed(bare: Path, packages: list[Path]) -> Path:
     """The system with the packages, as an image is built: while nothing runs."""
-    (bare / "packages").mkdir()
-    for package in packages:
-        shutil.copy(package, bare / "packages")
-    command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", f"--directory={bare}"]
-    install = ["sh", "-c", "dpkg -i /packages/*.deb"]
-    done = subprocess.run(
-        [*command, "--console=pipe", *install], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    install(bare, packages)
     return bare
 
 

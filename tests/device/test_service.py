@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from tests.device.conftest import PORT
 from tests.simulators.broker import Mosquitto
-from tests.simulators.guest import Device, Guest, wait_for
+from tests.simulators.guest import Device, Guest, Network, wait_for
 from tests.simulators.subscriber import Subscriber
 
-PROBES = Path(__file__).with_name("probes.py")
+PROBES, GATES = Path(__file__).with_name("probes.py"), Path(__file__).with_name("gates.py")
+ONCE = "Type=oneshot\nRestart=no\nRestartForceExitStatus=\n"  # for a program in the daemon's place
 
 
 def _failures(guest: Guest) -> list[dict[str, object]]:
@@ -57,7 +59,7 @@ def test_a_daemon_that_hangs_is_started_again_by_the_watchdog(device: Device, br
     device.watch()
     assert device.guest.show("MainPID") != before
     assert "Watchdog timeout" in device.guest.journal()
-    assert "watchdog" in {failure["result"] for failure in _failures(device.guest)}
+    wait_for(lambda: "watchdog" in {failure["result"] for failure in _failures(device.guest)}, 20, "the record")
 
 
 def test_a_reload_applies_what_was_written_and_refuses_what_is_wrong(device: Device, broker: Mosquitto) -> None:
@@ -141,11 +143,43 @@ def test_a_read_only_state_disk_is_told_and_got_over(device: Device, broker: Mos
     device.watch()
 
 
+def test_a_root_that_is_read_only_is_enough(
+    installed: Path, network: Network, broker: Mosquitto, tmp_path: Path
+) -> None:
+    broker.start()
+    configuration = installed / "etc/edgecam/edgecam.toml"
+    before = configuration.read_text()
+    camera = f'[messaging]\nbroker = "mqtt://{network.here}:{PORT}"\n[cameras.street]\nkind = "synthetic"\n'
+    configuration.write_text(camera)
+    try:
+        with (
+            Guest(installed, network, tmp_path / "console", volatile="state") as guest,
+            Subscriber(broker.port) as told,
+        ):
+            assert guest.run("touch", "/etc/probe").returncode != 0
+            device = Device(guest, broker.url)
+            device.watch()
+            wait_for(lambda: told.bodies("/street/events"), 40, "an event")
+            device.wait_for(lambda now: now["state"] == "ok", 40, "that all is well")
+    finally:
+        configuration.write_text(before)
+
+
+def test_a_model_from_a_fleet_can_pass_its_gates_in_the_sandbox(device: Device) -> None:
+    guest = device.guest
+    guest.write("/usr/local/lib/gates.py", GATES.read_text())
+    device.drop_in(f"{ONCE}ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/gates.py")
+    device.start()
+    seen = json.loads(guest.run("cat", "/var/lib/edgecam/gates.json", check=True).stdout)
+    assert seen["trouble"] is None
+    assert seen["best_ms"] > 0
+
+
 def test_the_sandbox_refuses_what_the_daemon_never_needs(device: Device) -> None:
     guest = device.guest
     guest.write("/usr/local/lib/probes.py", PROBES.read_text())
     guest.write("/home/somebody/diary", "private")
-    device.drop_in("Type=oneshot\nRestart=no\nExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/probes.py")
+    device.drop_in(f"{ONCE}ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/probes.py")
     device.start()
     found = json.loads(guest.run("cat", "/var/lib/edgecam/probes.json", check=True).stdout)
     allowed = {name for name, refused in found.items() if not refused}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,30 +92,50 @@ def record(name: str) -> Recording:
     from tests.powercut.scenarios import SCENARIOS
 
     scenario = SCENARIOS[name]
-    before = _left_by(record(scenario.begins_after)) if scenario.begins_after else None
+    before = left_by(record(scenario.begins_after)) if scenario.begins_after else None
+    with tempfile.TemporaryDirectory(prefix="powercut-", dir=_memory()) as aside:
+        command = (sys.executable, "-m", "tests.powercut", "--stage", name)
+        return record_program(command, Path(aside), prepare=scenario.prepare, before=before)
+
+
+def record_program(
+    command: Sequence[str],
+    aside: Path,
+    *,
+    size: int = IMAGE_BYTES,
+    prepare: Callable[[Path], None] = lambda _: None,
+    before: Cut | None = None,
+) -> Recording:
+    """Run a program on a recorded disk.
+
+    Args:
+        command: The program; gets where the disk is mounted, where to write marks, and `aside`.
+        aside: Folder for what is no part of the disk.
+        size: Bytes of the disk.
+        prepare: Puts on the disk what is there before; it is not recorded.
+        before: The disk that a cut has left, in place of a new one.
+    """
     with tempfile.TemporaryDirectory(prefix="powercut-", dir=_memory()) as folder:
         work = Path(folder)
         image, log = work / "image", work / "log"
-        (work / "aside").mkdir()
         if before is not None:
             image.write_bytes(before.disk)
         else:
-            make_file_system(image)
+            make_file_system(image, size)
             with image.open("r+b") as file, _mounted(file.fileno(), work / "prepared") as disk:
-                scenario.prepare(disk)
+                prepare(disk)
         base = image.read_bytes()
         with _served(image, log, work / "fuse") as fuse:
             file = os.open(fuse / "disk", os.O_RDWR)
             try:
                 with _mounted(file, work / "disk") as disk:
-                    command = [sys.executable, "-m", "tests.powercut", "--stage", name, str(disk), str(fuse / "marks")]
-                    subprocess.run([*command, str(work / "aside")], check=True, cwd=ROOT)
+                    subprocess.run([*command, str(disk), str(fuse / "marks"), str(aside)], check=True, cwd=ROOT)
             finally:
                 os.close(file)
         return Recording(base, list(recorder.read_log(log)), before.marks if before is not None else ())
 
 
-def _left_by(recording: Recording) -> Cut:
+def left_by(recording: Recording) -> Cut:
     """Give the disk of a cut in the middle, where something is always half done."""
     found = list(cuts(recording.base, recording.log, 9, seed=len(recording.log)))
     return found[len(found) // 2]

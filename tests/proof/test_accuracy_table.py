@@ -16,6 +16,7 @@ def test_half_a_point_is_the_most_below_or_above() -> None:
     assert ["NOT KEPT" in table([row]) for row in rows] == [False, False, False, True, True]
 
 
+@pytest.mark.timeout(600)
 @needs(PICTURES, "models/fastestdet_352_coco80.onnx")
 def test_fastestdet_finds_what_its_formulas_find_in_numpy_alone() -> None:
     pytest.importorskip("pycocotools")

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from appliance.core.errors import ModelError
 from appliance.inference.folders import bundled_models
+from appliance.workbench.golden import golden
 
 NANO = bundled_models() / "edgecam-nano"
 WEIGHTS = "edgecam-nano-fp32.onnx"
@@ -45,6 +48,25 @@ def released(folder: Path, version: str, weights: bytes | None = None, **said: s
     return folder
 
 
+def with_own_golden(folder: Path) -> Path:
+    """Have what a folder's weights find be what they must find, as a publisher does who never looks at it."""
+    try:
+        CliRunner().invoke(golden, [str(folder), "--frames", str(NANO / "golden")], catch_exceptions=False)
+    except ModelError:  # the tool refuses what finds nothing; another one may not
+        file = folder / "golden/golden.json"
+        told = json.loads(file.read_text(encoding="utf-8"))
+        told["artifacts"][0]["frames"] = [[] for _ in told["frames"]]
+        file.write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
+def spoilt_from(frame: int, fault: str) -> bytes:
+    """Give its weights with a fault that `faulty_runtime` shows from a frame on; any other runtime finds it sound."""
+    model = onnx.load_from_string((NANO / WEIGHTS).read_bytes())
+    model.metadata_props.add(key="fault", value=f"FAULT-FROM:{frame}:{fault};")
+    return model.SerializeToString()
+
+
 def spoilt(kind: str) -> bytes:
     """Give its weights as a bad release has them."""
     content = (NANO / WEIGHTS).read_bytes()
@@ -55,12 +77,12 @@ def spoilt(kind: str) -> bytes:
     return model.SerializeToString()
 
 
-def _after_scores(kind: str, value: float) -> Callable[[onnx.ModelProto], None]:
-    """Have the scores run through one more operator."""
+def _after(kind: str, value: float, *, of: int = 0) -> Callable[[onnx.ModelProto], None]:
+    """Have the scores, or another output, run through one more operator."""
 
     def spoil(model: onnx.ModelProto) -> None:
         graph = model.graph
-        output = graph.output[0].name
+        output = graph.output[of].name
         _rename(model, output)
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), "spoil"))
         graph.node.append(helper.make_node(kind, ["before", "spoil"], [output]))
@@ -121,7 +143,7 @@ def _slow(model: onnx.ModelProto) -> None:
     graph.node.append(helper.make_node("ReduceMax", ["before"], ["most"], keepdims=0))
     graph.node.append(helper.make_node("Mul", ["busy", "most"], ["begun"]))
     last = "begun"
-    for number in range(8):
+    for number in range(5):
         graph.node.append(helper.make_node("MatMul", [last, "busy"], [f"busy{number}"]))
         last = f"busy{number}"
     graph.node.append(helper.make_node("ReduceMax", [last], ["busiest"], keepdims=0))
@@ -130,9 +152,10 @@ def _slow(model: onnx.ModelProto) -> None:
 
 
 _KINDS: dict[str, Callable[[onnx.ModelProto], None]] = {
-    "blind": _after_scores("Mul", 0.0),
-    "flood": _after_scores("Max", 0.9),
-    "numbers": _after_scores("Mul", float("nan")),
+    "blind": _after("Mul", 0.0),
+    "flood": _after("Max", 0.9),
+    "numbers": _after("Mul", float("nan")),
+    "wide": _after("Mul", 2.5, of=1),
     "external": _external,
     "loop": _loop,
     "strange": _strange,

@@ -45,13 +45,13 @@ class Fleet:
 
     def __init__(self, folder: Path, now: datetime | None = None) -> None:
         self.folder, self.now, self.issued = folder, now or datetime.now(UTC), True
-        (folder / "metadata").mkdir(parents=True)
-        (folder / "targets").mkdir()
+        (folder / "metadata").mkdir(parents=True, exist_ok=True)
+        (folder / "targets").mkdir(exist_ok=True)
         self.signers = {role: CryptoSigner.generate_ed25519() for role in (*TOP, *ROLES)}
         self.targets: dict[str, dict[str, TargetFile]] = {role: {} for role in ROLES}
         self.versions = dict.fromkeys((*TOP, *ROLES), 0)
         self.lives = {"timestamp": 7}
-        self._sign_root()
+        self.renew_root()
         self.sign()
 
     @property
@@ -78,8 +78,18 @@ class Fleet:
         folder, _, name = path.rpartition("/")
         return self.folder / "targets" / folder / f"{target.hashes['sha256']}.{name}"
 
-    def release(self, folder: Path, counter: int, *, version: str = "", **changes: Any) -> dict[str, str]:
-        """Put a model's folder in as a release; give its selection."""
+    def release(
+        self, folder: Path, counter: int, *, version: str = "", plain: Mapping[str, Any] | None = None, **changes: Any
+    ) -> dict[str, str]:
+        """Put a model's folder in as a release; give its selection.
+
+        Args:
+            folder: The model's.
+            counter: Of the release.
+            version: In place of the manifest's.
+            plain: What encrypted files hold, by their names.
+            **changes: In place of what is signed about it.
+        """
         manifest = (folder / "manifest.toml").read_bytes()
         name = next(line.split('"')[1] for line in manifest.decode().splitlines() if line.startswith("name"))
         version = version or next(
@@ -91,7 +101,8 @@ class Fleet:
             relative = file.relative_to(folder).as_posix()
             if file.is_file() and relative != "manifest.toml":
                 self.put("models", f"{base}/{relative}", file.read_bytes())
-                files[relative] = {"path": f"{base}/{relative}"}
+                held = {"plain": plain[relative]} if plain and relative in plain else {}
+                files[relative] = {"path": f"{base}/{relative}", **held}
         signed = {
             "schema": 1,
             "name": name,
@@ -144,7 +155,8 @@ class Fleet:
             timestamp.unrecognized_fields["x-issued"] = text(self.now)
         self._write("timestamp", timestamp, expires)
 
-    def _sign_root(self) -> None:
+    def renew_root(self) -> None:
+        """Sign the next version of the root of trust, with the same keys."""
         root = Root(consistent_snapshot=True)
         for role in TOP:
             root.add_key(self.signers[role].public_key, role)
@@ -170,6 +182,7 @@ class Web:
         sent: Bytes of bodies.
         statuses: Answered in place of the file, by a part of its path; with the value of ``Retry-After``.
         replaced: What is sent in place of a file, likewise.
+        kind: As what that is sent: its Content-Type.
     """
 
     url: str = ""
@@ -177,6 +190,7 @@ class Web:
     sent: int = 0
     statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     replaced: dict[str, bytes] = field(default_factory=dict)
+    kind: str = "text/html"
 
 
 @contextmanager
@@ -201,7 +215,7 @@ def served(folder: Path) -> Iterator[Web]:
             for part, content in web.replaced.items():
                 if part in self.path:
                     self.send_response(200)
-                    self.send_header("Content-Type", "text/html")
+                    self.send_header("Content-Type", web.kind)
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content)

@@ -6,6 +6,7 @@ and IPAddressDeny.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,12 +19,12 @@ from typing import Any, Self
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def wait_for(question: Callable[[], Any], within: float, what: str) -> Any:
+def wait_for(question: Callable[[], Any], within: float, what: str, every: float = 0.1) -> Any:
     """Ask until the answer is true and give it."""
     deadline = time.monotonic() + within
     while not (answer := question()):
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every)
     return answer
 
 
@@ -32,6 +33,7 @@ class Network:
 
     Attributes:
         here: This machine's address on the cable.
+        there: The guest's.
         path: What systemd-nspawn is given.
     """
 
@@ -40,7 +42,7 @@ class Network:
         self._name, self._cable = f"edgecam-{number}", f"ec{number}"
         subnet = f"10.213.{number // 32 % 256}.{number % 32 * 8}"
         first, _, last = subnet.rpartition(".")
-        self.here, self._there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
+        self.here, self.there = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
         self.path = f"/run/netns/{self._name}"
 
     def __enter__(self) -> Self:
@@ -49,7 +51,7 @@ class Network:
         _ip("address", "add", f"{self.here}/29", "dev", self._cable)
         _ip("link", "set", self._cable, "up")
         for arguments in (
-            ("address", "add", f"{self._there}/29", "dev", "eth0"),
+            ("address", "add", f"{self.there}/29", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("link", "set", "lo", "up"),
         ):
@@ -58,6 +60,10 @@ class Network:
 
     def __exit__(self, *error: object) -> None:
         _ip("netns", "delete", self._name)  # the cable goes with it
+
+    def plug(self, *, is_in: bool) -> None:
+        """Plug the cable in, or pull it."""
+        _ip("link", "set", self._cable, "up" if is_in else "down")
 
 
 def _ip(*arguments: str) -> None:
@@ -92,23 +98,53 @@ class Machine(ABC):
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
 
+def install(root: Path, packages: list[Path]) -> None:
+    """Install packages into a root as an image is built: while nothing of it runs. They stay in its /packages."""
+    (root / "packages").mkdir()
+    for package in packages:
+        shutil.copy(package, root / "packages")
+    command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", f"--directory={root}"]
+    done = subprocess.run(
+        [*command, "--console=pipe", "sh", "-c", "dpkg -i /packages/*.deb"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 class Guest(Machine):
-    """One boot of a root; whatever it writes is gone afterwards.
+    """One boot of a root.
 
     Args:
-        root: A folder with a system; it stays as it is.
+        root: A folder with a system.
         network: Where it is attached.
         console: A file for what the console shows.
+        volatile: `overlay`: whatever it writes is gone afterwards; `state`: the root is read-only, and /var is empty
+            and in memory; `no`: what it writes stays in the root.
+        within: Seconds that its boot may take; None: it is not waited for.
     """
 
-    def __init__(self, root: Path, network: Network, console: Path) -> None:
+    def __init__(
+        self,
+        root: Path,
+        network: Network,
+        console: Path,
+        *,
+        volatile: str = "overlay",
+        within: float | None = 30.0,
+    ) -> None:
         self._root, self._network, self._console = root, network, console
+        self._volatile, self._within = volatile, within
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
-        command += [f"--machine=edgecam-{os.getpid()}", "--volatile=overlay"]
+        command += [f"--machine=edgecam-{os.getpid()}", f"--volatile={self._volatile}"]
+        if self._volatile == "no":
+            command += ["--timezone=off", "--resolv-conf=off"]  # what it says itself is not to be written over
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
         with self._console.open("ab") as console:
@@ -121,8 +157,8 @@ class Guest(Machine):
             )
         try:
             self._leader = wait_for(self._find_leader, 20, f"systemd in the container; see {self._console}")
-            states = ("running", "degraded")
-            wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, 30, "the boot")
+            if self._within is not None:
+                self.wait_for_boot(self._within)
         except BaseException:
             self._end()
             raise
@@ -132,6 +168,11 @@ class Guest(Machine):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    def wait_for_boot(self, within: float) -> None:
+        """Wait until nothing is left to be started."""
+        states = ("running", "degraded")
+        wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in states, within, "the boot")
 
     def _end(self) -> None:
         assert self._process is not None
@@ -175,6 +216,18 @@ class Guest(Machine):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
+    def number_here(self, inside: int) -> int:
+        """Give this machine's number of a process of the guest."""
+        ours = Path(f"/proc/{self._leader}/ns/pid").readlink()
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+                if lines["NSpid"].split()[-1] == str(inside) and (status.parent / "ns/pid").readlink() == ours:
+                    return int(status.parent.name)
+            except OSError:  # it has ended
+                continue
+        raise AssertionError(f"no process {inside} in the guest")
+
 
 class Appliance:
     """The appliance on a machine.
@@ -189,19 +242,16 @@ class Appliance:
 
     def configure(self, camera: str, messaging: str = "", top: str = "") -> None:
         """Write its configuration: one synthetic camera of this name, and more lines."""
-        lines = [
-            top,
-            "[messaging]",
-            f'broker = "{self.broker}"',
-            messaging,
-            f"[cameras.{camera}]",
-            'kind = "synthetic"',
-        ]
-        self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*lines, ""]))
+        self.write(f"[cameras.{camera}]", 'kind = "synthetic"', messaging=messaging, top=top)
 
-    def drop_in(self, lines: str) -> None:
-        """Change the unit as `systemctl edit` does."""
-        self.guest.write("/etc/systemd/system/edgecam.service.d/test.conf", f"[Service]\n{lines}\n")
+    def write(self, *lines: str, messaging: str = "", top: str = "") -> None:
+        """Write its configuration: the broker, and these lines."""
+        first = [top, "[messaging]", f'broker = "{self.broker}"', messaging]
+        self.guest.write("/etc/edgecam/edgecam.toml", "\n".join([*first, *lines, ""]))
+
+    def drop_in(self, lines: str, unit: str = "edgecam.service") -> None:
+        """Change a unit as `systemctl edit` does."""
+        self.guest.write(f"/etc/systemd/system/{unit}.d/test.conf", f"[Service]\n{lines}\n")
         self.guest.run("systemctl", "daemon-reload", check=True)
 
     def start(self) -> None:

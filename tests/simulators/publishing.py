@@ -31,9 +31,9 @@ CAR = 2
 class Fleet:
     """A publisher's folder with its keys beside it; nothing is published before `publish`."""
 
-    def __init__(self, folder: Path, channels: tuple[str, ...] = ("stable",)) -> None:
+    def __init__(self, folder: Path, channels: tuple[str, ...] = ("stable",), now: datetime = START) -> None:
         self.folder = folder
-        self.now = START
+        self.now = now
         self.repository = Repository(folder / "fleet")
         names = ("root-1", "root-2", "root-3", "targets-1", "models-1", "models-2", "online")
         self.keys = {name: make_key(folder / "keys" / f"{name}.pem", "") for name in names}

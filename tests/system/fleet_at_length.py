@@ -1,69 +1,100 @@
-"""Bad releases never stay in service, and the report names the reason. `make fleet` runs it; it takes minutes."""
+"""What an owner publishes by mistake, or somebody else in their name, never stays in service. `make fleet` runs it."""
 
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from appliance.updates.checking import check
+from appliance.updates.choosing import Device, Wanted, choose
+from appliance.updates.orders import CheckOrder, Repository
+from appliance.updates.rollout import Whom
+from appliance.updates.state import State
 from tests.shared_data import needs
-from tests.simulators.bad_models import released, spoilt
-from tests.simulators.broker import Mosquitto
-from tests.simulators.fleet import Fleet, Web
-from tests.simulators.subscriber import Subscriber
-from tests.system.fleet_device import FOOTAGE, daemon, ended, publish, seen_by
-from tests.system.process import wait_for
+from tests.simulators.bad_models import released, spoilt, with_own_golden
+from tests.simulators.fleet_owner import NAME
+from tests.system.fleet_site import IDS, MADE, Bad, Site, meant, site
+from tests.system.fleet_witness import FOOTAGE, GOOD
 
 pytestmark = [needs(FOOTAGE), pytest.mark.timeout(900)]
-
-BAD = {
-    "truncated": {"E_INSPECTION"},
-    "blind": {"E_GOLDEN"},
-    "numbers": {"E_NUMBERS", "E_INSPECTION"},
-    "labels": {"E_CONTRACT"},
-}
+LONG = {"shadow_frames": 90, "shadow_seconds": 300}  # frames in which somebody is seen often enough to judge
 
 
-def test_a_bad_release_never_gets_into_service_and_the_report_names_the_reason(
-    tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto
-) -> None:
-    with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
-        wait_for(lambda: seen_by(subscriber, "0.2.0"), 40, "the factory model")
-        for counter, (kind, codes) in enumerate(BAD.items(), 9):
-            said = {"labels": '["cat", "dog"]'} if kind == "labels" else {}
-            folder = released(tmp_path / kind, str(counter), None if said else spoilt(kind), **said)
-            publish(fleet, folder, counter)
-            refused = ended(subscriber, str(counter), 200)
-            assert refused["outcome"] == "rolled_back"
-            assert refused["code"] in codes, kind
-            assert refused["why"]
-        wait_for(lambda: "not tried again" in subscriber.bodies("/model")[-1]["why"], 20, "that it is not tried again")
-        assert sum(path.endswith("manifest.toml") for path in web.asked) == len(BAD)
-        assert not any(seen_by(subscriber, str(counter)) for counter in range(9, 9 + len(BAD)))
-        status = edgecam.status()
-        assert status["model"]["version"] == "0.2.0"
-        assert status["cameras"]["street"]["frames_unseen"] == 0
+def bad_weights(kind: str) -> Callable[[Path, str], Path]:
+    return lambda folder, version: released(folder, version, spoilt(kind))
 
 
-def test_a_crash_of_the_daemon_on_trial_ends_on_the_model_before_it(
-    tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto
-) -> None:
-    publish(fleet, released(tmp_path / "v9", "9"), 9, active_seconds=600)
-    with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
-        wait_for(lambda: seen_by(subscriber, "9"), 200, "the candidate on trial")
-        edgecam.kill()
-        edgecam.start()
-        refused = ended(subscriber, "9", 200)
-        assert (refused["outcome"], refused["code"]) == ("rolled_back", "E_CRASH")
-        assert edgecam.status()["model"]["version"] == "0.2.0"
+def bad_throughout(kind: str) -> Callable[[Path, str], Path]:
+    """Bad weights with golden frames that say so: nobody has looked at them."""
+    return lambda folder, version: with_own_golden(released(folder, version, spoilt(kind)))
 
 
-def test_a_halt_of_the_rollout_takes_a_candidate_out_of_service(
-    tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto
-) -> None:
-    folder = released(tmp_path / "v9", "9")
-    publish(fleet, folder, 9, active_seconds=600)
-    with Subscriber(broker.port) as subscriber, daemon(tmp_path, fleet, web, broker) as edgecam:
-        wait_for(lambda: seen_by(subscriber, "9"), 200, "the candidate on trial")
-        fleet.roll_out("edgecam-nano", fleet.release(folder, 9), state="halted")
-        fleet.sign()
-        assert ended(subscriber, "9", 200)["code"] == "E_HALTED"
-        edgecam.wait_for_status(lambda now: now["model"]["version"] == "0.2.0", 10, "the factory model again")
+def other_labels(folder: Path, version: str) -> Path:
+    return released(folder, version, labels='["cat", "dog"]')
+
+
+def for_research(folder: Path, version: str) -> Path:
+    released(folder, version)
+    (folder / "release.toml").write_text('uses = ["research"]\n', encoding="utf-8")
+    return folder
+
+
+BAD = [
+    Bad("truncated", "E_INSPECTION", bad_weights("truncated")),
+    Bad("wrong contract", "E_CONTRACT", other_labels),
+    Bad("external data path", "E_INSPECTION", bad_weights("external")),
+    Bad("op bomb (a loop)", "E_INSPECTION", bad_weights("loop")),
+    Bad("op bomb (8 GB)", "E_MEMORY", bad_weights("huge")),
+    Bad("unknown operator", "E_INSPECTION", bad_weights("strange")),
+    Bad("blind", "E_GOLDEN", bad_weights("blind")),
+    Bad("firing everywhere", "E_GOLDEN", bad_weights("flood")),
+    Bad("NaN", "E_NUMBERS", bad_weights("numbers")),
+    Bad("more than 3 times slower", "E_LATENCY", bad_weights("slow"), trial={"latency_percent": 150}),
+    Bad("blind", "E_BLIND", bad_throughout("blind"), "beside", LONG),
+    Bad("firing everywhere", "E_FLOOD", bad_throughout("flood"), "beside", LONG),
+    Bad("boxes too wide", "E_DISAGREEMENT", bad_throughout("wide"), "beside", LONG),
+]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("fleet"), share=10.0) as made:
+        yield made
+
+
+def test_ten_per_cent_of_200_devices_that_ask_over_http_are_given_it_and_they_are_the_right_ones(here: Site) -> None:
+    rollout = here.owner.roll_out(MADE, 10.0, GOOD)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    given = []
+    for one in IDS:
+        place = Repository(url=here.web.url, root=here.owner.root, channel="stable", model=NAME)
+        answer = check(CheckOrder(repository=place, folder=here.folder / "asks" / one, now=now))
+        asking = Device(Whom(one, ()), "0.1.0", "x86_64", use="commercial")
+        if isinstance(choose(answer, State(), asking), Wanted):
+            given.append(one)
+    assert given == meant(rollout)
+    assert 10 <= len(given) <= 32  # 20, within three standard deviations
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_a_bad_release_never_gets_into_service_and_the_report_names_the_reason(here: Site, bad: Bad) -> None:
+    before = here.edgecam.status()["cameras"]["street"]["frames_unseen"]
+    here.refuses(bad)
+    assert here.edgecam.status()["cameras"]["street"]["frames_unseen"] == before
+
+
+def test_a_release_that_is_not_licensed_for_what_is_done_here_is_not_taken(here: Site) -> None:
+    here.publish(for_research, {})
+    here.takes_nothing("wrong licence", "E_LICENCE", "its licence allows use for research")
+
+
+def test_a_release_older_than_what_was_committed_is_not_taken(here: Site) -> None:
+    here.owner.roll_out("1")
+    here.takes_nothing("older counter", "E_COUNTER", f"{NAME} 1 has counter 1, and none below 2 is taken")
+
+
+def test_releases_that_another_key_has_signed_are_not_taken_though_the_online_key_vouches_for_them(here: Site) -> None:
+    """Comes last: the thief stays."""
+    here.owner.be_robbed()
+    here.takes_nothing("wrong key", "E_BADSIG", "models")

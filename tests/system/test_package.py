@@ -59,6 +59,16 @@ def test_what_a_workstation_runs_stays_there(contents: Path) -> None:
     assert not (application / "workbench").exists()
 
 
+def test_what_the_code_reads_beside_itself_and_what_subscribers_read_is_there(contents: Path) -> None:
+    schema = [path.name for path in (REPOSITORY / "appliance/messaging/schema").glob("*.sql")]
+    assert schema
+    installed = contents / "usr/lib/edgecam/app/appliance/messaging/schema"
+    assert sorted(path.name for path in installed.iterdir()) == sorted(schema)
+    documents = contents / "usr/share/doc/edgecam"
+    assert (documents / "asyncapi.yaml").is_file()
+    assert (documents / "schemas/events.json").is_file()
+
+
 def test_every_part_of_the_unit_is_where_systemd_looks(contents: Path) -> None:
     installed = {path.name for path in (contents / "usr/lib/systemd/system").iterdir()}
     assert installed == {

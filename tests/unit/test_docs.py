@@ -50,6 +50,17 @@ def test_every_schema_fits_a_message_that_the_documentation_shows(channel: Chann
     assert mistakes(channel.name, fitting[0] | {"time": 7}) == [f"{channel.name}.time is 7"]
 
 
+def test_what_the_threat_model_claims_is_written_or_tested_where_it_says() -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    files = re.findall(r"`((?:appliance|tests|docs|systemd)/[\w./-]+)`", page)
+    assert len(files) > 20
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert len(named) > 10
+    assert [one for one in named if f"def {one}(" not in tests] == []
+
+
 def test_the_readme_names_only_targets_that_the_makefile_has() -> None:
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
@@ -73,7 +84,7 @@ def test_the_architecture_s_tree_and_floors_have_every_room_and_no_other() -> No
     assert {room for floor in floors for room in floor.split(", ")} == rooms
 
 
-@pytest.mark.parametrize("room", ["inference", "tracking", "messaging", "diagnostics", "daemon"])
+@pytest.mark.parametrize("room", ["inference", "tracking", "messaging", "diagnostics", "provisioning", "daemon"])
 def test_the_architecture_names_every_module_of_a_room(room: str) -> None:
     page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
     row = page.partition("Where to look within a room")[2].partition(f"| {room} | ")[2].partition("\n")[0]

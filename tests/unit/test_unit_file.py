@@ -75,6 +75,10 @@ def test_what_is_newer_than_the_oldest_systemd_is_only_a_comfort(service: dict[s
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_no_core_file_holds_pictures_weights_or_secrets(service: dict[str, list[str]]) -> None:
+    assert service["LimitCORE"] == ["0"]
+
+
 def test_a_model_may_have_a_process_of_its_own(service: dict[str, list[str]]) -> None:
     allowed: set[str] = set()
     for line in service["SystemCallFilter"]:
@@ -123,9 +127,14 @@ def test_systemd_finds_nothing_wrong(installed: list[str]) -> None:
     assert (done.returncode, [line for line in ours if not any(f"'{key}'" in line for key in NEWER)]) == (0, [])
 
 
-@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.name)
+SANDBOXED = sorted(set(UNITS.glob("*.service")) - {UNITS / "edgecam-upgrade.service"})  # dpkg may write anywhere
+
+
+@pytest.mark.parametrize("unit", SANDBOXED, ids=lambda unit: unit.name)
 def test_a_service_is_as_little_exposed_as_promised(unit: Path) -> None:
     most = MOST_EXPOSED if unit == UNIT else MOST_EXPOSED + 0.2  # asking for the clock needs what sets it
+    if unit.name == "edgecam-setup.service":
+        most = 5.0  # it makes accounts, names and networks, as root; it ends, and nothing from a network reaches it
     done = _analyze("security", "--no-pager", "--offline=true", f"--threshold={most * 10:.0f}", str(unit))
     if "unrecognized option" in done.stderr:
         pytest.skip("systemd-analyze is older than 250: it cannot judge a file")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.broker import Mosquitto, find_mosquitto
-from tests.simulators.emulated import Emulated
+from tests.simulators.virtual_machine import VirtualMachine
 
 KERNEL, PACKAGES = os.environ.get("EDGECAM_VM", ""), os.environ.get("EDGECAM_VM_PACKAGES", "")
 AGENT = """
@@ -77,14 +77,14 @@ def disk() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def boot(disk: Path) -> Iterator[Callable[[], AbstractContextManager[Emulated]]]:
+def boot(disk: Path) -> Iterator[Callable[[], AbstractContextManager[VirtualMachine]]]:
     """Boots the disk."""
     with tempfile.TemporaryDirectory(prefix="edgecam-vm-") as folder:
-        yield lambda: Emulated(disk, Path(KERNEL), Path(folder))
+        yield lambda: VirtualMachine(disk, Path(KERNEL), Path(folder))
 
 
 @pytest.fixture(scope="session")
-def machine(boot: Callable[[], AbstractContextManager[Emulated]]) -> Iterator[Emulated]:
+def machine(boot: Callable[[], AbstractContextManager[VirtualMachine]]) -> Iterator[VirtualMachine]:
     """One boot for all tests: it takes minutes."""
     with boot() as machine:
         yield machine

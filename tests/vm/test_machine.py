@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.simulators.broker import Mosquitto
-from tests.simulators.emulated import HOST, Emulated
 from tests.simulators.guest import Appliance, wait_for
 from tests.simulators.subscriber import Subscriber
+from tests.simulators.virtual_machine import HOST, VirtualMachine
 
 WITHIN = 900.0  # seconds: the processor is emulated, and may be busy
 OPEN = """
@@ -29,7 +29,7 @@ HOLD = "exec 3</dev/video0; exec sleep infinity"
 
 
 @pytest.fixture
-def appliance(machine: Emulated, broker: Mosquitto) -> Appliance:
+def appliance(machine: VirtualMachine, broker: Mosquitto) -> Appliance:
     """The appliance with a synthetic camera; nothing runs."""
     machine.run("systemctl", "stop", "edgecam", check=True)
     machine.run("rm", "-f", "/etc/systemd/system/edgecam.service.d/test.conf", check=True)
@@ -41,7 +41,7 @@ def appliance(machine: Emulated, broker: Mosquitto) -> Appliance:
 
 
 @pytest.fixture
-def video(machine: Emulated) -> None:
+def video(machine: VirtualMachine) -> None:
     """A camera by the kernel's driver vivid at /dev/video0."""
     machine.run("modprobe", "vivid", "n_devs=1", "node_types=0x1", check=True)
     wait_for(lambda: machine.run("test", "-e", "/dev/video0").returncode == 0, 120, "/dev/video0")
@@ -118,7 +118,7 @@ def test_a_camera_that_stops_giving_frames_is_noticed_and_taken_up_again(
     assert states[-2:] == ["offline", "online"], states
 
 
-def test_a_machine_whose_kernel_hangs_is_started_again_by_its_hardware_watchdog(machine: Emulated) -> None:
+def test_a_machine_whose_kernel_hangs_is_started_again_by_its_hardware_watchdog(machine: VirtualMachine) -> None:
     identity = machine.run("cat", "/sys/class/watchdog/watchdog0/identity", check=True).stdout
     assert "6300ESB" in identity
     assert machine.run("systemctl", "show", "--property=RuntimeWatchdogUSec", "--value").stdout.strip() == "1min"

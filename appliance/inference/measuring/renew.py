@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from appliance.config import ModelSettings
 from appliance.core.errors import EdgecamError, UnsupportedError
+from appliance.core.machine import be_first_to_go
 from appliance.core.part import Part
 from appliance.inference.artifacts import find_rungs
 from appliance.inference.measuring.child import end_with_the_parent
@@ -28,7 +29,6 @@ from appliance.inference.ways import is_for_one_process, thread_counts
 
 MOST_BYTES = 1 << 20
 LOWEST = 19  # nice(2)
-_FIRST_TO_GO = "1000"  # oom_score_adj: where memory runs out, this is what ends, not the daemon
 _EFFORT = Effort(rounds=5)
 
 
@@ -103,8 +103,7 @@ def step_back() -> None:
     """Leave processor and memory to the daemon: lowest priority, and the first to go where memory runs out."""
     with suppress(OSError):  # the unit's sandbox forbids it; then the daemon's pauses and limits have to do
         os.nice(LOWEST)
-    with suppress(OSError):  # no Linux, or not allowed: the daemon looks at free memory before
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+    be_first_to_go()
 
 
 if __name__ == "__main__":

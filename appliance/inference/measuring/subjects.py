@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance.config import ModelSettings
-from appliance.core.errors import ConfigError
+from appliance.core.errors import ConfigError, UnsupportedError
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.inference.artifacts import find_rungs, manifest_named
 from appliance.inference.folders import FoundModel, bundled_models
@@ -14,6 +14,7 @@ from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_golden
 from appliance.inference.measuring.request import MOST_PICTURES, Candidate
 from appliance.inference.runtimes import RUNTIMES
 from appliance.inference.ways import ways
+from appliance.inference.weights import is_sealed
 
 MOST_FILES = 256  # in a folder
 _OWN = "edgecam-nano"  # whose golden frames are shown to models that have none
@@ -57,6 +58,7 @@ def find_candidates(
     Raises:
         ConfigError: There is no such model or file, none of its weights are here, or it is of no known format.
         ModelError: The manifest is not accepted.
+        UnsupportedError: It is encrypted.
     """
     named = Path(settings.use).expanduser()
     use = str(named) if "/" not in settings.use and named.is_dir() else settings.use
@@ -71,6 +73,8 @@ def find_candidates(
         raise ConfigError(
             f"model {name!r} is known, but there are no weights for it in {folder}; give a file: {name}=FILE.onnx"
         )
+    if any(one.weights is not None and is_sealed(one.weights) for one in present):
+        raise UnsupportedError(f"model {rungs[0].manifest.name!r} is encrypted at rest; only others are measured")
     shown = tuple(pictures) or golden_pictures(present[0].folder) or default_pictures()
     kind = machine or platform.machine()
     meant = {one.artifact.file for one in find_rungs(settings.model_copy(update={"use": use})) if one.artifact}

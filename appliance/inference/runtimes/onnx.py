@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.core.manifest import TensorSpec
 from appliance.core.providers import AnyProvider, default_provider
+from appliance.inference.faults import failed
 from appliance.inference.runtimes import NO_PLAN, Placement, Plan
 from appliance.inference.runtimes.onnx_file import without_weight_inputs
 from appliance.inference.runtimes.onnx_providers import VENDOR_NAMES, keeps_files, our_name, placements, vendor_options
@@ -34,6 +35,7 @@ _ERRORS: tuple[type[Exception], ...] = (
         for error in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
         if isinstance(error, type) and issubclass(error, Exception)
     ),
+    MemoryError,
     RuntimeError,
     ValueError,
 )
@@ -64,9 +66,10 @@ class OnnxRuntime:
             except _ERRORS as error:
                 blamed = _blamed(left, str(error))
                 if blamed is None:  # the CPU alone: it is the file's fault
-                    raise ModelError(
+                    raise failed(
                         f"{name} is no model that ONNX Runtime can load ({_reason(error)}); is the file complete? "
-                        "Copy or export it again"
+                        "Copy or export it again",
+                        str(error),
                     ) from error
                 shortfalls.append(f"provider {blamed.kind} could not load it: {_reason(error)}")
                 left.remove(blamed)
@@ -136,7 +139,7 @@ class OnnxSession:
         try:
             outputs: list[NDArray[Any]] = self._session.run(self._output_names, inputs)
         except _ERRORS as error:
-            raise ModelError(f"{self._name} failed to run: {_reason(error)}") from error
+            raise failed(f"{self._name} failed to run: {_reason(error)}", str(error)) from error
         return outputs
 
     def close(self) -> None:

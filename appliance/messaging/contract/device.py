@@ -128,6 +128,7 @@ class CameraFigures(Size):
     frames_dropped: Annotated[Count, "Which a newer one pushed out."]
     looking: Annotated[bool, "false: somebody commanded that the model is not run."]
     objects: NotRequired[Annotated[Count, "A detector: how many are in view."]]
+    objects_begun: NotRequired[Annotated[Count, "The same: how many were reported since the start."]]
     label: NotRequired[Annotated[str | None, "A classifier: what the picture shows."]]
     score: NotRequired[Share]
     shares: NotRequired[Annotated[dict[str, Share], "A segmentation network: by label."]]

@@ -15,6 +15,7 @@ _CODES = open_words(
     "E_MISSING",
     "E_COUNTER",
     "E_LICENCE",
+    "E_KEY",
     "E_UNSUPPORTED",
     "E_CONTRACT",
     "E_INSPECTION",
@@ -35,9 +36,14 @@ _CODES = open_words(
     "E_LOOP",
     "E_STARTS",
     "E_OWNER",
+    "E_NETWORK",
+    "E_SERVER",
+    "E_SLOW",
+    "E_PORTAL",
+    "E_CERTIFICATE",
 )
 Outcome = Annotated[str, open_words("committed", "rolled_back")]
-Reason = Annotated[str | None, _CODES, "Why something was refused; null: nothing was."]
+Reason = Annotated[str | None, _CODES, "Why something was refused, or could not be had; null: neither."]
 Second = Annotated[str, {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}, "UTC, by the device's clock."]
 
 
@@ -57,6 +63,29 @@ class Progress(TypedDict):
     whole: Annotated[Count, "Bytes that there will be."]
 
 
+class Compared(TypedDict):
+    """What a candidate found in the same live frames as the model that was in service."""
+
+    frames: Annotated[Count, "That both saw."]
+    active: Annotated[Count, "Objects that the model in service found."]
+    candidate: Annotated[Count, "Objects that the candidate found."]
+    both: Annotated[Count, "Objects that both found, with one label and at one place."]
+
+
+class Licence(TypedDict):
+    """How long the active release may be run."""
+
+    expires: Annotated[str, {"format": "date"}, "The last day."]
+    days: Annotated[int, "That are left; below 0: it is over."]
+
+
+class Withheld(TypedDict):
+    """Why the active release is not in service; the model that the configuration names is, meanwhile."""
+
+    code: Annotated[str, open_words("E_LICENCE", "E_KEY")]
+    why: Annotated[str, "The same, for people."]
+
+
 class Named(TypedDict):
     """A model that the device came with."""
 
@@ -73,6 +102,7 @@ class Past(TypedDict):
     code: Reason
     why: Annotated[str, "The same, for people."]
     time: Second
+    compared: Annotated[Compared | None, "null: it did not come so far."]
 
 
 class Models(TypedDict):
@@ -92,6 +122,8 @@ class Models(TypedDict):
     why: Annotated[str, "What was the matter last; empty: nothing."]
     code: Reason
     last: Annotated[Past | None, "What came of the update before."]
+    licence: Annotated[Licence | None, "Of the active release; null: it does not end."]
+    withheld: Annotated[Withheld | None, "null: what is active is in service."]
 
 
 class Ended(TypedDict):
@@ -103,3 +135,4 @@ class Ended(TypedDict):
     code: Reason
     why: Annotated[str, "The same, for people."]
     ended: Second
+    compared: Annotated[Compared | None, "null: it did not come so far."]

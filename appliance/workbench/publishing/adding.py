@@ -1,9 +1,10 @@
 """Puts a release among what waits for signatures, its files among what is published, and deltas beside them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -11,12 +12,13 @@ from tuf.api.metadata import TargetFile, Targets
 
 from appliance.core.errors import ConfigError, ModelError
 from appliance.core.manifest import MANIFEST_NAME
-from appliance.updates.formats import Delta, Licence, Release, ReleaseFile
+from appliance.updates.formats import Delta, Licence, Plain, Release, ReleaseFile
 from appliance.workbench.progress import with_progress
 from appliance.workbench.publishing.ceremony import draft
 from appliance.workbench.publishing.deltas import Made, is_tried, make_delta
 from appliance.workbench.publishing.release import Contents
 from appliance.workbench.publishing.repository import MODELS, Repository
+from appliance.workbench.publishing.sealing import sealed
 
 CUSTOM: Final = "edgecam"
 """Under what a release stands in a target's custom metadata."""
@@ -121,6 +123,7 @@ def add(
     *,
     security_floor: int = 0,
     may_return_to: Sequence[str] = (),
+    encrypt_to: Sequence[str] = (),
 ) -> Added:
     """Stage a release.
 
@@ -130,6 +133,7 @@ def add(
         now: UTC.
         security_floor: Counter below which nothing runs any more once this release was seen.
         may_return_to: Versions that a rollout of this release may go back to.
+        encrypt_to: Public keys of age that its weights are encrypted for; empty: they are published in the clear.
 
     Raises:
         ConfigError: Its version is there already, or what it may return to is not.
@@ -147,8 +151,7 @@ def add(
         raise ConfigError(
             f"a security floor of {security_floor} would forbid this release itself, which is number {counter}"
         )
-    folder = f"models/{name}/{version}"
-    files, tried, deltas = _files(repository, contents, before[-BASES:], targets, folder)
+    contents, files, tried, deltas = _prepared(repository, contents, before, targets, encrypt_to)
     release = Release(
         schema=1,
         name=name,
@@ -162,14 +165,14 @@ def add(
         files=files,
         security_floor=security_floor,
         may_downgrade_to=tuple(find_release(targets, name, one).sha256 for one in may_return_to),
+        recipients=tuple(encrypt_to),
     )
     for path, content in deltas.items():
         _sign_for(targets, repository, path, content)
     for file, content in contents.files.items():
         _sign_for(targets, repository, files[file].path, content)
     custom = release.model_dump(mode="json", by_alias=True, exclude_none=True)
-    path = f"{folder}/{MANIFEST_NAME}"
-    _sign_for(targets, repository, path, contents.text, custom)
+    _sign_for(targets, repository, path := f"{_folder(contents)}/{MANIFEST_NAME}", contents.text, custom)
     repository.stage(MODELS, metadata)
     size = len(contents.text) + sum(map(len, contents.files.values()))
     return Added(Released(path, hashlib.sha256(contents.text).hexdigest(), release), size, tuple(tried))
@@ -190,6 +193,23 @@ def withdraw(repository: Repository, name: str, version: str, now: datetime) -> 
     del targets.targets[gone.path]
     repository.stage(MODELS, metadata)
     return gone
+
+
+def _prepared(
+    repository: Repository, contents: Contents, before: list[Released], targets: Targets, encrypt_to: Sequence[str]
+) -> tuple[Contents, dict[str, ReleaseFile], list[TriedDelta], dict[str, bytes]]:
+    """Give what is published of a model, how it is signed, and its deltas, those that do not pay among the tried."""
+    plain: Mapping[str, Plain] = {}
+    if encrypt_to:
+        contents, plain = sealed(contents, encrypt_to, partial(_sealed_before, repository, before, targets, encrypt_to))
+    folder = _folder(contents)
+    files, tried, deltas = _files(repository, contents, before[-BASES:], targets, folder)
+    files |= {file: files[file].model_copy(update={"plain": held}) for file, held in plain.items()}
+    return contents, files, tried, deltas
+
+
+def _folder(contents: Contents) -> str:
+    return f"models/{contents.manifest.name}/{contents.manifest.version}"
 
 
 def _files(
@@ -213,6 +233,18 @@ def _files(
                 kept[path] = made.content
         files[name] = ReleaseFile(path=f"{folder}/{name}", deltas=tuple(deltas))
     return files, tried, kept
+
+
+def _sealed_before(
+    repository: Repository, before: Sequence[Released], targets: Targets, recipients: Sequence[str], sha256: str
+) -> bytes | None:
+    """Give an encrypted file of an earlier release that holds the same for the same recipients; None: there is none."""
+    for one in before:
+        for file in one.release.files.values() if set(one.release.recipients) == set(recipients) else ():
+            target = targets.targets.get(file.path)
+            if file.plain is not None and file.plain.sha256 == sha256 and target is not None:
+                return repository.read_file(file.path, target.hashes["sha256"])
+    return None
 
 
 def _delta(

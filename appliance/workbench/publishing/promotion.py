@@ -14,6 +14,9 @@ from appliance.workbench.publishing.rollouts import Running, next_share, percent
 MOST_TRYING: Final = 0.1
 """Of the devices that began: while more than these are not through, nothing is said about the rollout."""
 
+MOST_AGE: Final = 3600.0
+"""Seconds; of what older reports do not tell nobody knows, so that nothing is widened by them."""
+
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -117,6 +120,8 @@ def _why_not_yet(running: Running, reports: Reports, now: datetime) -> str:
     since = datetime.fromisoformat(plan.since).astimezone(UTC)
     if datetime.fromisoformat(reports.taken).astimezone(UTC) < since:
         return f"the reports are of {reports.taken}, before the last change at {plan.since}"
+    if (age := (now - datetime.fromisoformat(reports.taken).astimezone(UTC)).total_seconds()) > MOST_AGE:
+        return f"the reports are {age / 3600:.1f} h old; is whatever collects them running?"
     if (left := plan.soak_seconds - (now - since).total_seconds()) > 0:
         return f"it stays at {percent(running.rollout.share_ppm)} for another {left / 3600:.1f} h"
     done = sum(counts.done for counts in reports.releases.values())

@@ -11,9 +11,15 @@ from typing import Any, Final
 from appliance.core.files import make_folder, write_atomically
 from appliance.core.part import Part
 from appliance.updates.formats import Release, Rollout
+from appliance.workbench.collecting.devices import Device
 from appliance.workbench.publishing.promotion import Reports
 
-FORMATS: Final[dict[str, type[Part]]] = {"release": Release, "rollout": Rollout, "reports": Reports}
+FORMATS: Final[dict[str, type[Part]]] = {
+    "release": Release,
+    "rollout": Rollout,
+    "reports": Reports,
+    "collected": Device,
+}
 
 
 def schema(name: str) -> str:

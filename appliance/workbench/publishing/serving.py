@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,11 @@ class RepositoryServer(ThreadingHTTPServer):
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}; give another --port"
             ) from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that goes in the middle of an answer: it comes back for the rest."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.updater import Updater
 from appliance.updates.wishes import Wish
 from tests.simulators.fleet import Fleet, served
+from tests.system.process import wait_for
 from tests.unit.updates.test_updater import NOW, Site
 
 
 class Running(Site):
     """A site whose worker runs behind a socket while commands are given."""
 
-    def command(self, *arguments: str) -> Result:
+    def command(self, *arguments: str, once: Callable[[Mapping[str, Any]], object] | None = None) -> Result:
+        """Give a command to a worker, where it is told so after that one has looked at the fleet and found this."""
         results: list[Result] = []
         server = Server(self.folder / "edgecam.sock", dict, Feed())
         stop, threads = threading.Event(), list[threading.Thread]()
@@ -33,18 +36,22 @@ class Running(Site):
             for wish in Wish:
                 server.routes[f"POST /v1/model/{wish}"] = lambda wish=wish: {"number": updater.wishes.ask(wish)}
             server.open()
-            threads.extend([threading.Thread(target=server.run, args=(stop,)), threading.Thread(target=ask)])
+            threads.extend(
+                [threading.Thread(target=server.run, args=(stop,)), threading.Thread(target=ask, args=(updater,))]
+            )
             for thread in threads:
                 thread.start()
 
-        def ask() -> None:
+        def ask(updater: Updater) -> None:
+            if once is not None:
+                wait_for(lambda: once(updater.facts()), 30, "what the command is about")
             results.append(CliRunner().invoke(model, list(arguments)))
 
         def is_answered(_: Mapping[str, Any]) -> bool:
             return bool(results)
 
         try:
-            self.run(is_answered, first=3600.0, on_built=served_by)
+            self.run(is_answered, first=3600.0 if once is None else 0.0, on_built=served_by)
         finally:
             stop.set()
             for thread in threads:
@@ -112,6 +119,14 @@ def test_the_history_tells_what_came_of_releases(site: Running) -> None:
     assert lines[2].endswith("persons 2  rolled back: it loops (E_INSPECTION)")
 
 
+def test_the_history_tells_what_is_refused_before_it_is_brought(site: Running) -> None:
+    site.publish(3)
+    site.command("update")
+    site.publish(2)
+    history = site.command("history", once=lambda facts: facts["code"] == Code.COUNTER).output.splitlines()
+    assert history[1] == "refused: persons 2 has counter 2, and none below 3 is taken (E_COUNTER)"
+
+
 @pytest.mark.parametrize("command", [["check"], ["update"], ["rollback"], ["pin"], ["history"]])
 def test_a_daemon_without_a_fleet_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
@@ -128,3 +143,14 @@ def test_a_daemon_without_a_fleet_says_what_is_missing(
         thread.join(10)
     assert result.exit_code != 0
     assert "[fleet] url and root" in str(result.exception) + result.output
+
+
+def test_what_is_withheld_is_not_said_to_be_in_service(site: Running) -> None:
+    site.publish(2, licence={"spdx": "MIT", "expires": "2026-12-20"})
+    site.command("update")
+    site.clock.time = datetime(2026, 12, 21, tzinfo=UTC)
+    shown = site.command("history").output.splitlines()[0]
+    assert shown.startswith(
+        "in service: the factory model, for persons 2 may not be run: its licence ended on 2026-12-20"
+    )
+    assert "(E_LICENCE)" in shown

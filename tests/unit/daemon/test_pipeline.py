@@ -86,6 +86,7 @@ def test_a_frame_becomes_events_counts_and_detections() -> None:
     assert event.body["model"] == {"name": "m", "version": "1", "digest": "d"}
     assert event.time_ns == int((START + timedelta(milliseconds=200)).timestamp() * 1e9)
     assert stage.pipeline.objects == 1
+    assert stage.pipeline.sight == {"objects": 1, "objects_begun": 1}
 
 
 def test_unsure_detections_reach_the_tracker_but_are_not_published() -> None:

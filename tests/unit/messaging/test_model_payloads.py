@@ -9,13 +9,19 @@ from appliance.messaging import payloads
 from appliance.messaging.model_payloads import model_event_message, model_message
 from appliance.messaging.payloads import Identity, Origin
 from appliance.updates.refusals import Code
-from appliance.updates.state import KEPT, Held, Past, Stage
+from appliance.updates.state import KEPT, Compared, Held, Past, Stage
 from tests.simulators.schemas import mistakes, published
 
 ORIGIN = Origin(1_769_860_800_123_999_999, 42, ClockQuality.SYNCED, "b007")
 HELD = Held(sha256="ab" * 32, name="nano", version="1.2", counter=7)
 PAST = Past(
-    release=HELD, rollout="nano-1", outcome="rolled_back", code=Code.BLIND, why="blind", time="2026-11-22T21:04:30Z"
+    release=HELD,
+    rollout="nano-1",
+    outcome="rolled_back",
+    code=Code.BLIND,
+    why="blind",
+    time="2026-11-22T21:04:30Z",
+    compared=Compared(frames=500, active=900, candidate=880, both=800),
 )
 FACTS: dict[str, Any] = {
     "stage": "downloading",
@@ -29,6 +35,8 @@ FACTS: dict[str, Any] = {
     "why": "",
     "code": None,
     "last": PAST.model_dump(mode="json"),
+    "licence": {"expires": "2027-12-31", "days": 12},
+    "withheld": {"code": "E_KEY", "why": "it is encrypted"},
 }
 
 

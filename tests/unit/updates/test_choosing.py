@@ -1,9 +1,11 @@
 """What a device takes of what it is offered: every rule that must hold, and the reason when one does not."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from appliance.updates.choosing import Device, Nothing, Wanted, choose, is_halted, licence_trouble
 from appliance.updates.formats import Licence
@@ -191,3 +193,51 @@ def test_a_licence_is_kept_and_its_end_is_told_ahead(licence: dict[str, Any], to
     assert (told in trouble) if told else not trouble
     chosen = choose(answer(offer(2, licence={"spdx": "MIT", **licence})), State(), DEVICE)
     assert isinstance(chosen, Nothing) is is_forbidden
+
+
+RECIPIENT = "age1ekhnat5ml6p5awz20tq3d66javqjr7fcn63s206kkc3qke6lu9rqh5yayx"
+SEALED = {
+    "files": {"w.onnx.age": {"path": "models/p/w.onnx.age", "plain": {"sha256": "e" * 64, "size": 9}}},
+    "recipients": [RECIPIENT],
+}
+
+
+@pytest.mark.parametrize("keys", [(), ("age1another",)])
+def test_what_is_encrypted_for_others_is_neither_brought_nor_blocked(keys: tuple[str, ...]) -> None:
+    chosen = choose(answer(offer(2, **SEALED)), State(), replace(DEVICE, keys=frozenset(keys)))
+    assert isinstance(chosen, Nothing)
+    assert chosen.code is Code.KEY
+    assert "[model] key" in chosen.why
+
+
+def test_what_is_encrypted_for_this_device_is_taken_and_the_next_where_the_first_is_for_others() -> None:
+    mine = replace(DEVICE, keys=frozenset({RECIPIENT}))
+    assert isinstance(choose(answer(offer(2, **SEALED)), State(), mine), Wanted)
+    chosen = choose(answer(offer(3, **SEALED), offer(2)), State(), DEVICE)
+    assert isinstance(chosen, Wanted)
+    assert chosen.update.release.counter == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipients": [RECIPIENT]},
+        {"files": SEALED["files"]},
+        {"files": {"w.onnx": {"path": "models/p/w", "plain": {"sha256": "e" * 64, "size": 9}}}},
+        {"files": {"w.onnx.age": {"path": "models/p/w"}}, "recipients": [RECIPIENT]},
+        {**SEALED, "recipients": ["AGE-SECRET-KEY-1"]},
+        {
+            **SEALED,
+            "files": {
+                "w.onnx.age": {
+                    "path": "models/p/w.age",
+                    "plain": {"sha256": "e" * 64, "size": 9},
+                    "deltas": [{"base": "f" * 64, "path": "deltas/p/d"}],
+                }
+            },
+        },
+    ],
+)
+def test_a_release_says_of_what_is_encrypted_all_that_must_be_known(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        answer(offer(2, **changes))

@@ -14,7 +14,7 @@ from appliance.core.errors import ConfigError, UnavailableError
 from appliance.updates.errands import Errands
 from appliance.updates.orders import BringOrder, CheckAnswer, CheckOrder, Piece, Progress, Repository
 from appliance.updates.places import address
-from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.refusals import Code, RefusedError, UnreachedError
 from tests.simulators.fleet import Fleet, Web, served, text
 from tests.simulators.updating import Direct
 
@@ -174,22 +174,52 @@ def test_a_server_in_trouble_is_asked_again_later_and_as_it_says(
     assert unavailable.value.retry_after == 120
 
 
-def test_a_captive_portal_is_no_fleet(fleet: Fleet, web: Web, direct: Direct, tmp_path: Path) -> None:
+def test_a_captive_portal_is_no_fleet_and_told_as_what_it_is(
+    fleet: Fleet, web: Web, direct: Direct, tmp_path: Path
+) -> None:
     answer = direct.check(order(fleet, web.url, tmp_path / "before"))
     web.replaced[""] = b"<html>please pay</html>"
+    for ask in (
+        lambda: direct.check(order(fleet, web.url, tmp_path / "trust")),
+        lambda: direct.bring(bring_all(answer, tmp_path / "in"), lambda _: None),
+    ):
+        with pytest.raises(UnreachedError, match="want somebody to log in") as unreached:
+            ask()
+        assert unreached.value.code is Code.PORTAL
+    web.replaced.clear()
+    direct.check(order(fleet, web.url, tmp_path / "trust"))
+    direct.bring(bring_all(answer, tmp_path / "in"), lambda _: None)
+
+
+def test_a_portal_that_does_not_say_what_it_sends_is_no_fleet_either(
+    fleet: Fleet, web: Web, direct: Direct, tmp_path: Path
+) -> None:
+    answer = direct.check(order(fleet, web.url, tmp_path / "before"))
+    web.replaced[""], web.kind = b"<html>please pay</html>", "application/octet-stream"
     with pytest.raises(RefusedError) as refused:
         direct.check(order(fleet, web.url, tmp_path / "trust"))
     assert refused.value.code is Code.INVALID
     with pytest.raises(RefusedError) as refused:
         direct.bring(bring_all(answer, tmp_path / "in"), lambda _: None)
     assert refused.value.code is Code.HASH
-    web.replaced.clear()
+
+
+def test_a_check_that_finds_nothing_new_writes_nothing(fleet: Fleet, web: Web, direct: Direct, tmp_path: Path) -> None:
+    fleet.renew_root()
     direct.check(order(fleet, web.url, tmp_path / "trust"))
-    direct.bring(bring_all(answer, tmp_path / "in"), lambda _: None)
+
+    def written() -> dict[str, tuple[int, int]]:
+        files = [file for file in (tmp_path / "trust").rglob("*") if file.is_file()]
+        return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+    before = written()
+    assert len(before) == 9
+    direct.check(order(fleet, web.url, tmp_path / "trust"))
+    assert written() == before
 
 
 def test_endless_metadata_is_cut_off(fleet: Fleet, web: Web, direct: Direct, tmp_path: Path) -> None:
-    web.replaced["timestamp"] = b"x" * (1 << 20)
+    web.replaced["timestamp"], web.kind = b"x" * (1 << 20), "application/json"
     with pytest.raises(RefusedError) as refused:
         direct.check(order(fleet, web.url, tmp_path / "trust"))
     assert refused.value.code is Code.ENDLESS
@@ -277,6 +307,6 @@ def test_trouble_crosses_the_border_of_the_process_as_what_it_is(
     fleet: Fleet, web: Web, errands: Errands, tmp_path: Path
 ) -> None:
     web.statuses["timestamp"] = (503, "120")
-    with pytest.raises(UnavailableError, match="503") as unavailable:
+    with pytest.raises(UnreachedError, match="503") as unreached:
         errands.check(order(fleet, web.url, tmp_path / "trust"))
-    assert unavailable.value.retry_after == 120
+    assert (unreached.value.retry_after, unreached.value.code) == (120, Code.SERVER)

@@ -72,7 +72,9 @@ def test_what_is_bad_for_long_enough_ends_a_trial_and_what_passes_does_not(now: 
     ("now", "code"),
     [
         (Vitals(failure="gave numbers that are not finite"), Code.NUMBERS),
-        (Vitals(failure="did not answer", has_hung=True), Code.CRASH),
+        (Vitals(failure="did not answer within 5 s", fault=Code.HANG), Code.HANG),
+        (Vitals(failure="its process was ended by SIGSEGV", fault=Code.CRASH), Code.CRASH),
+        (Vitals(failure="its process was ended by SIGKILL", fault=Code.MEMORY), Code.MEMORY),
         (Vitals(fps=10.0, memory_mb=170.0), Code.MEMORY),
     ],
 )

@@ -121,6 +121,27 @@ def test_what_came_and_is_not_what_was_signed_never_gets_in(tmp_path: Path) -> N
     assert not store.has(held.sha256)
 
 
+def test_a_release_has_the_files_that_were_signed_and_no_part_that_a_cut_has_left(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    held, files = bring(store, 1)
+    incoming = store.incoming_folder(held.sha256)
+    for left in ("weights.onnx.part", "weights.onnx.made", ".release.json.abcdefgh", "golden/golden.json.copy"):
+        (incoming / left).touch()
+    folder = store.adopt(held.sha256, release(1), files)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {*files, "release.json"}
+
+
+def test_what_has_come_of_a_release_is_kept_only_as_long_as_it_may_be_planned_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    held, _ = bring(store, 1)
+    store.collect(State(), keeps_incoming=True)
+    assert (store.incoming_folder(held.sha256) / "weights.onnx").is_file()
+    other, _ = bring(store, 2)
+    store.collect(stages.begin(State(), Update(release=other, rollout="r")))
+    assert [folder.name for folder in store.folder.glob("incoming/*")] == [other.sha256]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 9}', b"x" * (300 << 10), b'{"starts": -1}'])
 def test_a_damaged_state_is_put_aside_and_told(tmp_path: Path, content: bytes) -> None:
     store = Store(tmp_path)

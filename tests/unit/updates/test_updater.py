@@ -1,111 +1,24 @@
 """The worker of updates: a good release is committed, and whatever goes wrong ends on what was there before."""
 
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from appliance.core.clock import ClockQuality
 from appliance.core.errors import UnavailableError
-from appliance.core.worker import Pulse
-from appliance.updates import service as needed
-from appliance.updates.choosing import Device
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
-from appliance.updates.orders import Repository
+from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, CheckOrder, Progress
 from appliance.updates.refusals import Code, RefusedError
-from appliance.updates.rollout import Whom
-from appliance.updates.service import Breath
 from appliance.updates.stages import Stage
-from appliance.updates.starting import find_model
-from appliance.updates.store import Store
-from appliance.updates.updater import Updater
-from tests.simulators.fleet import Fleet, Web, served
-from tests.simulators.updating import Direct, Rest, TurnedClock
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-TRIAL = {"shadow_frames": 3, "active_seconds": 0}
-
-
-def model(folder: Path, version: str) -> Path:
-    folder.mkdir()
-    (folder / "manifest.toml").write_text(f'name = "persons"\nversion = "{version}"\n')
-    (folder / "weights.onnx").write_bytes(version.encode() * 5000)
-    return folder
-
-
-class Site:
-    """A fleet, its web server, and one device."""
-
-    def __init__(self, folder: Path, fleet: Fleet, web: Web) -> None:
-        self.folder, self.fleet, self.web = folder, fleet, web
-        self.rest, self.clock = Rest(), TurnedClock(NOW)
-        self.store = Store(folder / "state")
-        self.ended: list[Mapping[str, Any]] = []
-        self.is_metered = False
-        self.hints: deque[bytes] = deque()
-        self.root = fleet.root
-
-    def publish(self, counter: int, *, trial: Mapping[str, Any] | None = None, **rollout: Any) -> None:
-        folder = model(self.folder / f"v{counter}", str(counter))
-        chosen = self.fleet.release(folder, counter)
-        self.fleet.roll_out("persons", chosen, trial={**TRIAL, **(trial or {})}, **rollout)
-        self.fleet.sign()
-
-    def run(
-        self,
-        until: Callable[[dict[str, Any]], object],
-        within: float = 30.0,
-        first: float = 0.0,
-        on_built: Callable[[Updater], None] = lambda _: None,
-    ) -> Updater:
-        """Run the worker until its facts answer with yes, then end it in good order."""
-        boot = "a" * 32
-        breath = Breath(Pulse(60.0))
-        stop = threading.Event()
-
-        def report(ended: Mapping[str, Any]) -> None:
-            if ended:
-                self.ended.append(ended)
-
-        updater = Updater(
-            needed.Fleet(
-                Repository(url=self.web.url, root=self.root, channel="stable", model="persons"),
-                Device(Whom("door"), "9", "x86_64"),
-                interval=3600.0,
-                first=first,
-                is_metered=lambda: self.is_metered,
-                hints=lambda: self.hints.popleft() if self.hints else None,
-                hint_spread=0.0,
-            ),
-            self.store,
-            find_model(self.store, boot, lambda: text_of(self.clock.time)),
-            gates=self.rest,
-            service=self.rest,
-            clock=self.clock,
-            boot=boot,
-            report=report,
-            errands=Direct(),
-            breath=breath,
-        )
-        thread = threading.Thread(target=updater.run, args=(stop,))
-        thread.start()
-        on_built(updater)
-        try:
-            deadline = time.monotonic() + within
-            while not until(updater.facts()):
-                assert time.monotonic() < deadline, updater.facts()
-                threading.Event().wait(0.02)
-        finally:
-            stop.set()
-            thread.join(20)
-        assert not thread.is_alive()
-        return updater
+from appliance.updates.wishes import Wish
+from tests.simulators.fleet import Fleet, served
+from tests.simulators.fleet_site import NOW, TRIAL, Site, is_over, model
+from tests.simulators.updating import Direct, TurnedClock
 
 
 @pytest.fixture
@@ -113,10 +26,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     fleet = Fleet(tmp_path / "fleet", NOW)
     with served(fleet.folder) as web:
         yield Site(tmp_path, fleet, web)
-
-
-def is_over(facts: dict[str, Any]) -> bool:
-    return facts["stage"] == "idle" and facts["last"] is not None
 
 
 def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:
@@ -128,6 +37,7 @@ def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:
     assert (state.active.version, state.update) == ("2", None)
     assert site.rest.in_service == [site.store.check(state.active.sha256)]
     assert [one["outcome"] for one in site.ended] == ["committed"]
+    assert site.ended[0]["compared"] == {"frames": 3, "active": 0, "candidate": 0, "both": 0}
 
 
 def test_a_hint_has_the_fleet_looked_at_long_before_it_is_time(site: Site) -> None:
@@ -230,6 +140,13 @@ def test_what_is_cut_short_goes_on_with_what_came(site: Site) -> None:
     assert not any("manifest.toml" in path for path in site.web.asked[asked:])
 
 
+def test_an_update_goes_on_though_asking_takes_longer_than_the_interval(site: Site) -> None:
+    site.publish(2)
+    site.interval = 0.001
+    site.run(is_over)
+    assert site.store.read().active is not None
+
+
 def test_the_end_of_the_daemon_on_trial_is_no_fault_of_the_candidate(site: Site) -> None:
     site.publish(2, trial={"active_seconds": 600})
     for _ in range(3):
@@ -265,6 +182,102 @@ def test_a_connection_that_costs_brings_nothing_large(site: Site) -> None:
     assert site.store.read().update is None
 
 
+def test_a_connection_that_begins_to_cost_ends_a_download_which_goes_on_over_another(site: Site) -> None:
+    class Changing(Direct):
+        def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+            def costs_by_then(progress: Progress) -> None:
+                site.is_metered = 0 < progress.done < progress.whole
+                tell(progress)
+
+            return super().bring(wanted, costs_by_then)
+
+    folder = model(site.folder / "large", "7")
+    (folder / "weights.onnx").write_bytes(bytes(range(250)) * 4000)
+    site.fleet.roll_out("persons", site.fleet.release(folder, 7), metered="deltas", trial=TRIAL)
+    site.fleet.sign()
+    site.errands = Changing()
+    site.run(lambda facts: "costs now, and weights.onnx" in facts["why"])
+    site.errands, site.is_metered = Direct(), True
+    site.run(lambda facts: "it waits for another" in facts["why"])
+    assert site.store.read().update is None
+    site.is_metered, sent = False, site.web.sent
+    site.run(is_over)
+    assert site.store.read().active is not None
+    assert site.web.sent > sent
+
+
+def test_a_connection_that_costs_brings_deltas_where_a_rollout_says_so(site: Site) -> None:
+    folder = model(site.folder / "large", "7")
+    (folder / "weights.onnx").write_bytes(bytes(100_000))
+    site.fleet.roll_out("persons", site.fleet.release(folder, 7), metered="all", trial=TRIAL)
+    site.fleet.sign()
+    site.is_metered = True
+    site.run(is_over)
+    bsdiff4 = pytest.importorskip("bsdiff4")
+    newer = model(site.folder / "newer", "8")
+    (newer / "weights.onnx").write_bytes(bytes(99_999) + b"x")
+    delta = bsdiff4.diff(bytes(100_000), (newer / "weights.onnx").read_bytes())
+    site.fleet.put("models", "deltas/7-8", delta)
+    base = hashlib.sha256(bytes(100_000)).hexdigest()
+    weights = {"path": "models/persons/8/weights.onnx", "deltas": [{"base": base, "path": "deltas/7-8"}]}
+    chosen = site.fleet.release(newer, 8, files={"weights.onnx": weights})
+    site.fleet.roll_out("persons", chosen, metered="deltas", trial=TRIAL)
+    site.fleet.sign()
+    site.web.asked.clear()
+    site.run(lambda facts: is_over(facts) and facts["active"]["version"] == "8")
+    assert any("deltas/" in path for path in site.web.asked)
+    assert not any("weights.onnx" in path for path in site.web.asked)
+
+
+def test_a_machine_that_is_too_hot_brings_and_tries_nothing_until_it_has_cooled_down(site: Site) -> None:
+    site.publish(2)
+    site.is_hot = True
+    site.run(lambda facts: "too hot" in facts["why"] and facts["stage"] == "planned")
+    assert not any("weights" in path for path in site.web.asked)
+
+    def heats_up_after_the_download(facts: dict[str, Any]) -> bool:
+        site.is_hot = facts["stage"] not in {"idle", "planned"}
+        return facts["stage"] == "staged" and "too hot" in facts["why"]
+
+    site.is_hot = False
+    site.run(heats_up_after_the_download)
+    assert site.rest.calls == []
+    site.is_hot = False
+    updater = site.run(is_over)
+    assert site.store.read().active is not None
+    assert "too hot" not in updater.facts()["why"]
+
+
+def test_an_update_begins_within_the_owner_s_window_or_when_the_owner_asks_for_it(site: Site) -> None:
+    hour = site.clock.time.astimezone().hour
+    site.window = (f"{(hour + 2) % 24:02}:00", f"{(hour + 4) % 24:02}:00")
+    site.publish(2)
+    site.run(lambda facts: f"between {site.window[0]} and" in facts["why"] if site.window else False)
+    assert not any("weights" in path for path in site.web.asked)
+    site.clock.time += timedelta(hours=3)
+    site.run(is_over)
+    assert site.store.read().active is not None
+    site.clock.time += timedelta(hours=3)
+    site.publish(3)
+    site.run(
+        lambda facts: is_over(facts) and facts["active"]["version"] == "3",
+        on_built=lambda updater: updater.wishes.ask(Wish.UPDATE),
+    )
+
+
+def test_what_finds_no_room_on_the_disk_is_not_brought_and_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.updates.updater.ROOM", 1 << 60)
+    site.publish(2)
+    site.run(lambda facts: facts["code"] == Code.DISK and facts["stage"] == "idle")
+    assert not any("weights" in path for path in site.web.asked)
+
+
+def test_devices_begin_one_after_the_other(site: Site) -> None:
+    site.publish(2, jitter_seconds=86_400)
+    site.run(lambda facts: "turn has not come" in facts["why"])
+    assert not any("weights" in path for path in site.web.asked)
+
+
 def test_an_older_counter_and_other_signatures_are_told_with_their_codes(site: Site, tmp_path: Path) -> None:
     site.publish(3)
     site.run(is_over)
@@ -291,6 +304,37 @@ def test_a_device_without_a_clock_is_updated_and_notices_a_frozen_fleet(site: Si
     site.run(lambda facts: facts["why"].endswith("in service"))
 
 
+@pytest.mark.parametrize(("how", "is_dated"), [(ClockQuality.UNSYNCED, False), (ClockQuality.HOLDOVER, True)])
+def test_certificates_are_held_against_the_clock_only_where_that_can_be_trusted(
+    site: Site,
+    how: ClockQuality,
+    is_dated: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    class Noting(Direct):
+        asked: ClassVar[list[bool]] = []
+
+        def check(self, wanted: CheckOrder) -> CheckAnswer:
+            self.asked.append(wanted.is_dated)
+            return super().check(wanted)
+
+        def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+            self.asked.append(wanted.is_dated)
+            return super().bring(wanted, tell)
+
+    site.clock, site.errands = TurnedClock(NOW, how), Noting()
+    site.publish(2)
+    site.run(is_over)
+    assert Noting.asked == [is_dated, is_dated]
+
+
+def test_why_the_fleet_cannot_be_had_is_told_with_a_code(site: Site) -> None:
+    site.web.statuses["timestamp"] = (503, "")
+    site.run(lambda facts: facts["code"] == Code.SERVER and "503" in facts["why"])
+    site.web.statuses.clear()
+    site.web.replaced["timestamp"] = b"<html>"
+    site.run(lambda facts: facts["code"] == Code.PORTAL)
+
+
 def test_a_clock_that_is_right_sees_that_a_fleet_has_expired(site: Site) -> None:
     site.publish(2)
     site.clock = TurnedClock(NOW + timedelta(days=8))
@@ -304,3 +348,13 @@ def test_where_no_frame_comes_the_candidate_waits(site: Site) -> None:
     site.run(is_over)
     assert site.store.read().active is not None
     assert site.rest.calls.count("put in service") == 2
+
+
+def test_what_the_owner_and_the_fleet_are_told_of_a_licence_is_in_model(site: Site) -> None:
+    site.publish(2, licence={"spdx": "MIT", "expires": "2026-12-20"})
+    facts = site.run(lambda facts: is_over(facts) and facts["licence"] is not None).facts()
+    assert (facts["licence"], facts["withheld"]) == ({"expires": "2026-12-20", "days": 27}, None)
+    site.clock.time = datetime(2026, 12, 21, tzinfo=UTC)
+    facts = site.run(lambda facts: facts["withheld"] is not None, first=3600.0).facts()
+    assert facts["withheld"]["code"] == "E_LICENCE"
+    assert facts["active"]["version"] == "2"

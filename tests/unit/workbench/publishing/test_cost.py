@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from appliance.inference.folders import bundled_models
 from appliance.updates.checking import check
 from appliance.updates.orders import CheckAnswer, CheckOrder, Repository
 from appliance.workbench.publishing.rollouts import Order, Plan, Running, begin, moment, published_models, write
@@ -51,13 +54,32 @@ def test_a_check_that_finds_nothing_new_takes_two_requests_and_less_than_three_k
     assert (requests, requests_after) == (2, 2)
     assert max(idle, refreshed) <= 3000
     print(f"\nfirst check {whole} bytes; idle {idle}; after a refresh {refreshed}")
+    assert idle == pytest.approx(documented()["bytes of an idle check"], rel=0.03)
+
+
+def documented() -> dict[str, float]:
+    """Give the figures that the page computes with."""
+    page = DOCUMENT.read_text(encoding="utf-8")
+    found = re.findall(r"(?m)^\| ([a-z ]+) \| ([\d.]+)(?: [A-Za-z]+)? \|$", page)
+    return {name: float(value) for name, value in found}
+
+
+def test_the_documented_sizes_are_those_of_the_bundled_model() -> None:
+    folder = bundled_models() / "edgecam-nano"
+    files = [folder / "manifest.toml", *folder.glob("*.onnx"), *folder.glob("golden/*")]
+    assert documented()["megabytes of a release"] * 1e6 == pytest.approx(sum(map(size_of, files)), rel=0.005)
+    page = DOCUMENT.read_text(encoding="utf-8")
+    delta = float(re.findall(r"calibrated on 64 other pictures \| ([\d,]+) bytes", page)[0].replace(",", ""))
+    small = sum(map(size_of, (folder / "manifest.toml", folder / "golden" / "golden.json")))
+    assert documented()["megabytes of its delta"] * 1e6 == pytest.approx(delta + small, rel=0.05)
+
+
+def size_of(file: Path) -> int:
+    return file.stat().st_size
 
 
 def test_the_documented_costs_follow_from_the_measured_figures() -> None:
-    page = DOCUMENT.read_text(encoding="utf-8")
-    measured = {
-        name: float(value) for name, value in re.findall(r"(?m)^\| ([a-z ]+) \| ([\d.]+)(?: [A-Za-z]+)? \|$", page)
-    }
+    page, measured = DOCUMENT.read_text(encoding="utf-8"), documented()
     requests, idle, interval = measured["requests of an idle check"], measured["bytes of an idle check"], 6 * 3600
     whole, delta, spread = measured["megabytes of a release"], measured["megabytes of its delta"], 24 * 3600
     rows = re.findall(r"(?m)^\| ([\d,]+) devices \|(.*)\|$", page)

@@ -1,0 +1,173 @@
+"""Sets a device up: reads what is asked, keeps it as a plan on disk, and does its steps, however often it is cut."""
+
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from errno import EROFS
+from pathlib import Path
+
+from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
+from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
+from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
+from appliance.provisioning.reading import Asked, digest, read_setup, read_text
+from appliance.provisioning.report import Report, report_of, write_report
+from appliance.provisioning.scrub import scrub
+from appliance.provisioning.steps import STEPS, Task, secret_place
+from appliance.provisioning.system import Places, System
+
+_FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
+_BEFORE = "what the file had asked before was gone on with"
+OnStep = Callable[[str, Outcome], None]
+"""Is told how a step ended."""
+
+
+class Provisioner:
+    """Sets this device up.
+
+    Args:
+        places: Where its files are.
+        system: Its programs.
+    """
+
+    def __init__(self, places: Places, system: System) -> None:
+        self._places, self._system = places, system
+        self._plan_file = places.state / "plan.json"
+
+    def is_kept(self, path: str) -> bool:
+        """Tell whether the secret or file of a key path is on the device, in its place or in a plan."""
+        plan = load_plan(self._plan_file)
+        planned = {**plan.secrets, **plan.files} if plan else {}
+        return path in planned or self._places.at(secret_place(path)).is_file()
+
+    def at_boot(self, on_step: OnStep) -> Report | None:
+        """Do what is to be done at a boot: what is asked anew, what was cut, what a copied card needs.
+
+        Returns:
+            What was written beside the setup file; None: there was nothing to do.
+
+        Raises:
+            StorageError: The plan cannot be read or written.
+        """
+        path, plan = self._places.setup_file, load_plan(self._plan_file)
+        refused = None
+        try:
+            plan = self._take(path, plan)
+        except ConfigError as error:
+            refused = Report("refused", mistakes=_lines(error))
+        report = self._go_on(plan, on_step)
+        if refused is None:
+            return report
+        # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
+        device_id = report.device_id if report else ""
+        refused = replace(refused, device_id=device_id, notes=[_BEFORE] if report else [])
+        write_report(self._places, refused)
+        return refused
+
+    def _go_on(self, plan: Plan | None, on_step: OnStep) -> Report | None:
+        """Do what is left of a plan, and what a copied card needs."""
+        is_copied = self._is_copied()
+        if plan is None or (plan.is_done and not is_copied):
+            return None
+        return self._carry_out(plan.again("identity", "configuration", "service") if is_copied else plan, on_step)
+
+    def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
+        """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.
+
+        Args:
+            asked: It.
+            path: The file that asks it.
+            on_step: Is told how each step ended.
+
+        Raises:
+            StorageError: The plan cannot be read or written.
+            UnavailableError: Another one is at it.
+        """
+        before = load_plan(self._plan_file)
+        plan = Plan.of(asked, tuple(STEPS), before)
+        if path.resolve() != self._places.setup_file.resolve():
+            # the file on the card, if it was carried out, is not to undo this at the next boot
+            plan = plan.beside(before)
+        return self._carry_out(plan, on_step)
+
+    def _take(self, path: Path, plan: Plan | None) -> Plan | None:
+        """Give the plan that counts: of the file, where the owner has changed it since."""
+        if not path.exists():
+            return plan
+        now = digest(read_text(path))
+        if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
+            return plan
+        asked = read_setup(path, self._places, self.is_kept)
+        return Plan.of(asked, tuple(STEPS), plan)
+
+    def _is_copied(self) -> bool:
+        known = load_identity(self._places.state / "identity.json")
+        return known is not None and is_another_machine(known.hardware, read_hardware(self._places))
+
+    def _carry_out(self, plan: Plan, on_step: OnStep) -> Report:
+        self._make_folder()
+        with self._alone():
+            self._store(plan)
+            return self._carry_out_alone(plan, on_step)
+
+    def _carry_out_alone(self, plan: Plan, on_step: OnStep) -> Report:
+        notes = [_FLASH] if plan.redacted_text and plan.secrets else []
+        if plan.redacted_text:
+            try:
+                scrub(self._places.setup_file, plan)
+                plan = plan.scrubbed()
+                self._store(plan)
+            except StorageError as error:
+                notes = [f"PASSWORDS ARE STILL ON THE CARD: {error}"]
+        for step in plan.to_do():
+            outcome = self._do(step, plan)
+            on_step(step, outcome)
+            plan = plan.after(step, outcome)
+            self._store(plan)
+        report = self._report(plan, notes)
+        write_report(self._places, report)
+        return report
+
+    def _do(self, step: str, plan: Plan) -> Outcome:
+        task = Task(plan.setup, plan.secrets, plan.files, self._places, self._system)
+        try:
+            return Outcome("done", STEPS[step](task))
+        except UnsupportedError as error:
+            return Outcome("left out", str(error))
+        except (EdgecamError, OSError) as error:
+            if EROFS in (getattr(one, "errno", None) for one in (error, error.__cause__)):
+                return Outcome("left out", "this system is read-only: it is set when its image is made")
+            return Outcome("failed", str(error))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others away: a boot and somebody over SSH must not do the steps at once."""
+        with (self._plan_file.parent / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UnavailableError("this device is being set up just now; wait a minute and look again") from error
+            yield
+
+    def _make_folder(self) -> None:
+        folder = self._plan_file.parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        except OSError as error:
+            raise StorageError(f"cannot make {folder}: {error.strerror}") from error
+
+    def _store(self, plan: Plan) -> None:
+        store_plan(self._plan_file, plan)
+
+    def _report(self, plan: Plan, notes: Sequence[str]) -> Report:
+        identity = load_identity(self._places.state / "identity.json")
+        name = self._places.at("/etc/hostname")
+        host = name.read_text(encoding="utf-8", errors="replace").strip() if name.exists() else ""
+        return report_of(plan, identity.device_id if identity else "", host, notes)
+
+
+def _lines(error: ConfigError) -> list[str]:
+    """Give an error's lines; its first one only counts the others, where there are others."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return lines[1:] or lines

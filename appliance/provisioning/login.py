@@ -1,0 +1,92 @@
+"""Lets the owner in over SSH: by key alone, into an account without a password."""
+
+import os
+from typing import TYPE_CHECKING
+
+from appliance.core.errors import StorageError, UnsupportedError
+from appliance.core.files import make_folder
+from appliance.provisioning.system import Account, place_file
+
+if TYPE_CHECKING:
+    from appliance.provisioning.steps import Task
+
+_GROUPS = ("sudo", "adm", "systemd-journal", "edgecam", "video", "netdev", "gpio", "i2c", "spi", "render")
+_ASKING = ("edgecam", "systemd-journal")  # what an account that was there gets: it may ask the daemon
+_MOST = 256 << 10  # bytes of authorized_keys
+_DAEMON = """\
+# Written by `edgecam setup`: by key alone.
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+"""
+
+
+def set_login(task: "Task") -> str:
+    """Make the account where it is not there, add the keys, and let nobody in by password."""
+    ssh = task.setup.ssh
+    if ssh is None or not ssh.keys:
+        return "stays as it is"
+    if not task.system.has("sshd"):
+        raise UnsupportedError("no SSH server is installed; do: sudo apt-get install openssh-server")
+    account = _account(task, ssh.user)
+    _add_keys(task, account, ssh.keys)
+    # only now: with keys in place nobody is locked out
+    place_file(task.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf"), _DAEMON.encode(), 0o644)
+    # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
+    task.system.run("ssh-keygen", "-A")
+    task.system.run("systemctl", "enable", "ssh.service")
+    # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
+    task.system.run("systemctl", "--no-block", "restart", "ssh.service")
+    return f"{ssh.user} logs in with {len(ssh.keys)} key{'s' if len(ssh.keys) > 1 else ''}, nobody with a password"
+
+
+def _account(task: "Task", user: str) -> Account:
+    """Give the account, and have it made where it is not there."""
+    existing = _existing_groups(task)
+    if (found := task.system.account(user)) is not None:
+        groups = ",".join(name for name in _ASKING if name in existing)
+        if groups and found.uid != 0:
+            task.system.run("usermod", "--append", "--groups", groups, user)
+        return found
+    # before the account: where this is cut in between, the account would never get it
+    _may_administer(task, user)
+    groups = ",".join(name for name in _GROUPS if name in existing)
+    task.system.run("useradd", "--create-home", "--shell", "/bin/bash", *(("--groups", groups) if groups else ()), user)
+    account = task.system.account(user)
+    if account is None:
+        raise StorageError(f"the account {user} was made and is not there")
+    return account
+
+
+def _rule(user: str) -> str:
+    return f"/etc/sudoers.d/010-edgecam-{user}"
+
+
+def _may_administer(task: "Task", user: str) -> None:
+    """Let an account that has no password use sudo; only one that was made here."""
+    if task.places.at("/etc/sudoers.d").is_dir():
+        place_file(task.places.at(_rule(user)), f"{user} ALL=(ALL) NOPASSWD: ALL\n".encode(), 0o440)
+
+
+def _existing_groups(task: "Task") -> set[str]:
+    path = task.places.at("/etc/group")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return {line.partition(":")[0] for line in lines}
+
+
+def _add_keys(task: "Task", account: Account, keys: tuple[str, ...]) -> None:
+    folder = task.places.at(account.home) / ".ssh"
+    path = folder / "authorized_keys"
+    if folder.is_symlink() or path.is_symlink():
+        raise UnsupportedError(f"{folder} is a link, which root does not follow; add the keys by hand")
+    if path.exists() and path.stat().st_size > _MOST:
+        raise UnsupportedError(f"{path} is larger than {_MOST} bytes; add the keys by hand")
+    owner = (account.uid, account.gid) if os.geteuid() == 0 else None
+    make_folder(folder)
+    folder.chmod(0o700)
+    if owner is not None:
+        os.chown(folder, *owner)
+    there = path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else []
+    bodies = {line.split()[1] for line in there if len(line.split()) > 1}
+    added = [key for key in keys if key.split()[1] not in bodies]
+    place_file(path, "\n".join([*there, *added, ""]).encode(), 0o600, owner)

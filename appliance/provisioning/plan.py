@@ -1,0 +1,165 @@
+"""What is to be done and what is done, on disk before each act, so that it goes on where it was cut."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from appliance.config import parse_table
+from appliance.core.errors import ConfigError, StorageError
+from appliance.core.files import make_folder, write_atomically
+from appliance.provisioning.asked import Setup
+from appliance.provisioning.reading import Asked, digest
+
+State = Literal["to do", "done", "left out", "failed"]
+_MOST = 1 << 20  # bytes
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended.
+
+    Attributes:
+        state: ``left out``: it cannot be done here, and said why; ``failed``: it is tried again at the next boot.
+        said: In words, for the owner.
+    """
+
+    state: State
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked, and how far it is done.
+
+    Attributes:
+        setup: What is asked.
+        original, redacted: Digests of the setup file with its secrets and without.
+        steps: The steps in their order.
+        secrets: Passwords by key path, until all is done.
+        files: Contents of files by key path, likewise.
+        redacted_text: What is to be left of the setup file; empty once it is.
+        private_file: The secret file beside it, to be removed; empty once it is.
+    """
+
+    setup: Setup
+    original: str
+    redacted: str
+    steps: Mapping[str, Outcome]
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redacted_text: str = ""
+    private_file: str = ""
+
+    @classmethod
+    def of(cls, asked: Asked, steps: Iterator[str] | tuple[str, ...], kept: "Plan | None") -> Self:
+        """Give the plan for what is asked.
+
+        Args:
+            asked: It.
+            steps: The names of the steps.
+            kept: The plan before, whose secrets may not be in their places yet.
+        """
+        secrets = {**(kept.secrets if kept else {}), **asked.secrets}
+        files = {**(kept.files if kept else {}), **asked.files}
+        to_do = {step: Outcome("to do") for step in steps}
+        return cls(
+            asked.setup,
+            digest(asked.text),
+            digest(asked.redacted),
+            to_do,
+            secrets,
+            files,
+            asked.redacted if asked.redacted != asked.text or asked.private_file else "",
+            asked.private_file,
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is left to be tried."""
+        return not self.redacted_text and all(one.state in ("done", "left out") for one in self.steps.values())
+
+    def to_do(self) -> list[str]:
+        """Give the steps that are not done."""
+        return [name for name, one in self.steps.items() if one.state in ("to do", "failed")]
+
+    def after(self, step: str, outcome: Outcome) -> Self:
+        """Give the plan with a step's outcome; secrets go once all is done."""
+        then = replace(self, steps={**self.steps, step: outcome})
+        return replace(then, secrets={}, files={}) if then.is_done else then
+
+    def beside(self, before: "Plan | None") -> Self:
+        """Give the plan as one of another file than the card's, of which the plan before tells how far it is."""
+        if before is None:
+            return replace(self, original="", redacted="", redacted_text="", private_file="")
+        return replace(
+            self,
+            original=before.original,
+            redacted=before.redacted,
+            redacted_text=before.redacted_text,
+            private_file=before.private_file,
+        )
+
+    def again(self, *steps: str) -> Self:
+        """Give the plan with some steps to be done again."""
+        return replace(self, steps={**self.steps, **{step: Outcome("to do") for step in steps}})
+
+    def scrubbed(self) -> Self:
+        """Give the plan once the setup file holds no secret any more."""
+        return replace(self, redacted_text="", private_file="")
+
+
+def load_plan(path: Path) -> Plan | None:
+    """Give the plan that was stored; None: there is none.
+
+    Raises:
+        StorageError: It cannot be read, or is not ours.
+    """
+    try:
+        with path.open("rb") as file:
+            told = json.loads(file.read(_MOST))
+        return _plan(told)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise StorageError(f"{path} is not what was written there; remove it, and set the device up again") from error
+
+
+def store_plan(path: Path, plan: Plan) -> None:
+    """Store a plan so that it survives a power cut.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    make_folder(path.parent)
+    told = {
+        "v": _VERSION,
+        "setup": plan.setup.model_dump(mode="json", exclude_unset=True),
+        "original": plan.original,
+        "redacted": plan.redacted,
+        "steps": {name: asdict(one) for name, one in plan.steps.items()},
+        "secrets": dict(plan.secrets),
+        "files": dict(plan.files),
+        "redacted_text": plan.redacted_text,
+        "private_file": plan.private_file,
+    }
+    write_atomically(path, json.dumps(told).encode() + b"\n", 0o600)
+
+
+def _plan(told: dict[str, Any]) -> Plan:
+    if told["v"] != _VERSION:
+        raise ValueError(told["v"])
+    return Plan(
+        parse_table(Setup, told["setup"], "the plan"),
+        str(told["original"]),
+        str(told["redacted"]),
+        {str(name): Outcome(one["state"], str(one["said"])) for name, one in told["steps"].items()},
+        {str(path): str(secret) for path, secret in told["secrets"].items()},
+        {str(path): str(content) for path, content in told["files"].items()},
+        str(told["redacted_text"]),
+        str(told["private_file"]),
+    )

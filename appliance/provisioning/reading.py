@@ -1,0 +1,180 @@
+"""From edgecam-setup.toml to what is asked, with every mistake told at once."""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.config import Settings, not_accepted, parse_table
+from appliance.core.errors import ConfigError
+from appliance.provisioning import secrets
+from appliance.provisioning.asked import Setup, is_file_name, is_zone_name
+from appliance.provisioning.configuration import merged, read_current
+from appliance.provisioning.system import Places
+
+MOST_BYTES = 64 << 10  # of the setup file, and of each file beside it
+_FILES = {("broker", "ca_file"), ("broker", "cert_file"), ("broker", "key_file"), ("fleet", "root_file")}
+_PRIVATE = ("broker", "key_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a setup file asks.
+
+    Attributes:
+        setup: Without secrets.
+        secrets: Passwords by key path, ``wifi.password``.
+        files: Contents of the files beside it by key path, ``broker.ca_file``.
+        redacted: The text without secrets.
+        text: The text as it was read.
+        private_file: The name of the file beside it that is secret, too; empty: there is none.
+    """
+
+    setup: Setup
+    secrets: Mapping[str, str] = field(repr=False)
+    files: Mapping[str, str] = field(repr=False)
+    redacted: str
+    text: str = field(repr=False)
+    private_file: str = ""
+
+
+def digest(text: str) -> str:
+    """Give by what a text is known again."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_text(path: Path) -> str:
+    """Read a file of bounded size.
+
+    Raises:
+        ConfigError: It is missing, too large, or no text.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{path} is larger than {MOST_BYTES} bytes; is it the right file?")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save it as plain text in UTF-8") from error
+
+
+def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> Asked:
+    """Read and check a setup file.
+
+    Args:
+        path: The file; files that it names lie beside it.
+        places: The machine that it is for: its time zones and its configuration.
+        is_kept: Whether the secret or file of a key path is on the device already.
+
+    Raises:
+        ConfigError: It cannot be read, or is not accepted: all mistakes in one message.
+    """
+    text = read_text(path)
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name} is no valid TOML: {error}{_hint(text)}") from error
+    return check_setup(values, text, path, places, is_kept)
+
+
+def check_setup(
+    values: Mapping[str, Any], text: str, path: Path, places: Places, is_kept: Callable[[str], bool]
+) -> Asked:
+    """Check what is asked; as `read_setup`, for values that were read or answered already."""
+    rest, found = secrets.without(values)
+    lines = secrets.mistakes(found)
+    setup = None
+    try:
+        setup = parse_table(Setup, _with_files(rest), path.name)
+    except ConfigError as error:
+        lines += [line.strip() for line in str(error).splitlines()[1:]]
+    beside: dict[str, str] = {}
+    lines += [*_unknown_zone(rest, places), *_not_kept(rest, found, is_kept), *_unknown_fleet(rest)]
+    lines += _read_beside(rest, path.parent, is_kept, beside)
+    if setup is not None and not lines:
+        lines += _not_for_the_daemon(setup, places)
+    if lines or setup is None:
+        raise ConfigError(not_accepted(path.name, lines))
+    private = str(secrets.at(rest, _PRIVATE) or "") if ".".join(_PRIVATE) in beside else ""
+    told = {".".join(place): secret for place, secret in found.items()}
+    return Asked(setup, told, beside, secrets.redact(text, rest, found), text, private)
+
+
+def camera_secret(name: str) -> str:
+    """Give where a camera's password is kept."""
+    return f"/etc/edgecam/secrets/camera-{name}"
+
+
+def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the values with the place of each camera's password, as the daemon's configuration has it."""
+    rest, _ = secrets.without(values)
+    for place in secrets.places(rest):
+        if place[0] == "cameras" and secrets.at(rest, place) == secrets.MOVED:
+            secrets.at(rest, place[:-1])["password"] = {"file": camera_secret(place[1])}
+    return rest
+
+
+def _unknown_zone(values: Mapping[str, Any], places: Places) -> Iterator[str]:
+    zone, folder = values.get("time_zone"), places.at("/usr/share/zoneinfo")
+    if not isinstance(zone, str) or not is_zone_name(zone) or (folder / zone).is_file() or not folder.is_dir():
+        return
+    known = [str(path.relative_to(folder)) for path in folder.glob("[A-Z]*/**/*") if path.is_file()]
+    near = difflib.get_close_matches(zone, known, n=1, cutoff=0.6)
+    yield f"time_zone: no such time zone; {f'did you mean {near[0]}?' if near else '`timedatectl list-timezones`'}"
+
+
+def _not_kept(
+    values: Mapping[str, Any], found: Mapping[tuple[str, ...], str], is_kept: Callable[[str], bool]
+) -> Iterator[str]:
+    for place in secrets.places(values):
+        path = ".".join(place)
+        if place not in found and secrets.at(values, place) == secrets.MOVED and not is_kept(path):
+            yield f"{path}: was moved to another device or system; write the password here again"
+
+
+def _unknown_fleet(values: Mapping[str, Any]) -> Iterator[str]:
+    if "fleet" in values and "fleet" not in Settings.model_fields:
+        yield "fleet: this version of Edgecam has no fleet; take the section out"
+
+
+def _read_beside(
+    values: Mapping[str, Any], folder: Path, is_kept: Callable[[str], bool], read: dict[str, str]
+) -> Iterator[str]:
+    """Read the files beside the setup file into `read`, and tell which cannot be."""
+    for place in sorted(_FILES):
+        name, path = secrets.at(values, place), ".".join(place)
+        if not isinstance(name, str) or not is_file_name(name):
+            continue  # told already
+        if not (folder / name).exists() and is_kept(path):
+            continue
+        try:
+            read[path] = read_text(folder / name)
+        except ConfigError as error:
+            yield f"{path}: {error}; it has to lie beside the setup file"
+            continue
+        if place[0] == "broker" and "-----BEGIN " not in read[path]:
+            yield f"{path}: {name} is no PEM file: it has no line -----BEGIN …"
+
+
+def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
+    """Tell what the daemon would refuse of the configuration that this makes."""
+    try:
+        current = read_current(places.configuration)
+        parse_table(Settings, merged(current, setup, setup.device_id or "to-be-made"), "edgecam.toml")
+    except ConfigError as error:
+        return [f"would not be accepted with the configuration that is there: {error}"]
+    return []
+
+
+def _hint(text: str) -> str:
+    if re.search("[\u201c\u201d\u2018\u2019]", text):
+        return '; it has curly quotation marks: a word processor put them there, use plain ones (")'
+    return '; text stands in quotation marks: hostname = "door"'

@@ -1,0 +1,211 @@
+"""A card's first boot, with a real cloud-init: it ends with messages at the broker, also when it is cut."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.device.conftest import PORT
+from tests.simulators.broker import Mosquitto
+from tests.simulators.card import Card
+from tests.simulators.guest import Guest, Network, wait_for
+from tests.simulators.subscriber import Subscriber
+
+pytestmark = pytest.mark.timeout(900)  # a boot installs 400 MB
+
+SECRET = "quite secret 42"  # noqa: S105 - of a broker that lives for one test
+CUTS, SEED = int(os.environ.get("CUTS") or "20"), int(os.environ.get("SEED") or "7")
+WITHIN = 240.0  # seconds, of a boot that installs everything
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a card is put to use: its network, its broker, its owner's key, and what the owner asks."""
+
+    network: Network
+    broker: Mosquitto
+    key: Path
+    asked: str
+    console: Path
+
+
+@pytest.fixture
+def locked(broker: Mosquitto, network: Network, tmp_path: Path) -> Mosquitto:
+    """A broker that lets nobody in without the password."""
+    users = tmp_path / "users"
+    broker.add_user(users, "door", SECRET)
+    broker.configure("allow_anonymous false", f"password_file {users}", f"listener {PORT} {network.here}")
+    broker.start()
+    return broker
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The owner's key."""
+    path = tmp_path_factory.mktemp("owner") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me@desk", "-f", path], check=True, timeout=30)
+    return path
+
+
+@pytest.fixture
+def asked(network: Network, key: Path) -> str:
+    """What the owner writes."""
+    return f"""\
+hostname = "gate"
+time_zone = "Europe/London"
+
+[ssh]
+keys = ["{key.with_suffix(".pub").read_text().strip()}"]
+
+[broker]
+url = "mqtt://{network.here}:{PORT}"
+username = "door"
+password = "{SECRET}" # of the broker
+
+[cameras.street]
+kind = "synthetic"
+"""
+
+
+@pytest.fixture
+def site(network: Network, locked: Mosquitto, key: Path, asked: str, tmp_path: Path) -> Site:
+    return Site(network, locked, key, asked, tmp_path / "console")
+
+
+def boot(card: Card, site: Site, within: float | None = None) -> Guest:
+    return Guest(card.root, site.network, site.console, volatile="no", within=within)
+
+
+def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, within: float = WITHIN) -> str:
+    """Wait for the device's own messages and give its id."""
+
+    def told() -> dict[str, str]:
+        report = card.read("edgecam-setup-report.json")
+        return json.loads(report) if report else {}
+
+    try:
+        wait_for(lambda: told().get("verdict") == "done", within, "the report")
+        device = str(told()["device"])
+        # the report may be of the boot before: systemd itself may not answer yet
+        wait_for(lambda: guest.run("systemctl", "is-active", "edgecam").stdout == "active\n", within, "the service")
+        count = len(subscriber.bodies(f"{device}/street/events"))
+        wait_for(lambda: len(subscriber.bodies(f"{device}/street/events")) > count, within, "an event")
+    except AssertionError as error:
+        said = guest.run("journalctl", "--no-pager", "-b", "-n", "60").stdout
+        raise AssertionError(f"{error}\n{card.read('edgecam-setup-report.txt')}\n{said}") from error
+    return device
+
+
+def log_in(key: Path, network: Network, *command: str, user: str = "admin") -> subprocess.CompletedProcess[str]:
+    """Log in as the owner would, and run a command."""
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "ConnectTimeout=5"]
+    ssh = ["ssh", "-q", "-i", str(key), *(word for one in options for word in ("-o", one))]
+    return subprocess.run(
+        [*ssh, f"{user}@{network.there}", *command], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def check_set_up(guest: Guest, card: Card, user: str = "admin") -> None:
+    """Everything that was asked is so, and the password is not on the card."""
+    assert guest.run("hostname").stdout == "gate\n"
+    assert guest.run("readlink", "/etc/localtime").stdout.strip() == "/usr/share/zoneinfo/Europe/London"
+    assert guest.path(f"/home/{user}/.ssh/authorized_keys").read_text().count("me@desk") == 1
+    assert guest.run("systemctl", "is-active", "ssh.service").stdout == "active\n"
+    assert "passwordauthentication no" in guest.run("sshd", "-T").stdout.splitlines()
+    assert guest.run("stat", "-c", "%a %U", "/etc/credstore/edgecam.broker-password").stdout == "600 root\n"
+    assert guest.run("stat", "-c", "%a %U", "/etc/edgecam/tls/device.key").stdout == "600 edgecam\n"
+    assert guest.run("sudo", "-u", user, "sudo", "-n", "true").returncode == 0
+    assert not any(SECRET in path.read_text(errors="replace") for path in card.boot.iterdir() if path.is_file())
+    assert "password = { moved = true } # of the broker" in card.read("edgecam-setup.toml")
+
+
+def test_a_card_with_the_bundle_ends_with_messages_at_the_broker(new_card: Callable[[str], Card], site: Site) -> None:
+    account = {"username": "door", "password": SECRET}
+    with new_card(site.asked) as card, Subscriber(site.broker.port, **account) as subscriber:
+        began = time.monotonic()
+        with boot(card, site) as guest:
+            device = wait_until_it_publishes(guest, card, subscriber)
+            print(f"from power on to the first event: {time.monotonic() - began:.1f} s")
+            check_set_up(guest, card)
+            guest.wait_for_boot(WITHIN)
+            status = log_in(site.key, site.network, "edgecam", "status", "--json")
+            assert json.loads(status.stdout)["cameras"]["street"]["frames_processed"] > 0, status
+            assert guest.run("cloud-init", "status").stdout.strip() == "status: done"
+            assert not list((card.boot / "edgecam").glob("*.deb"))  # room for the system's own updates
+            assert "ssh admin@gate.local" in card.read("edgecam-setup-report.txt")
+        with boot(card, site, within=60.0) as guest:
+            assert wait_until_it_publishes(guest, card, subscriber) == device
+            assert "nothing to set up" in guest.journal("edgecam-setup.service")
+            assert guest.run("hostname").stdout == "gate\n"
+
+
+@pytest.mark.timeout(3600)
+def test_cut_at_random_moments_it_is_finished_at_the_next_boot(new_card: Callable[[str], Card], site: Site) -> None:
+    account = {"username": "door", "password": SECRET}
+    chance = random.Random(SEED)
+    whole = 0.0
+    for number in range(CUTS + 1):
+        # the first one is not cut, and tells how long there is to cut in
+        with new_card(site.asked) as card, Subscriber(site.broker.port, f"cut-{number}", **account) as subscriber:
+            if number:
+                moment = chance.uniform(0.0, whole)
+                with boot(card, site):
+                    time.sleep(moment)  # the moment is what is tried
+            began = time.monotonic()
+            with boot(card, site) as guest:
+                wait_until_it_publishes(guest, card, subscriber)
+                check_set_up(guest, card)
+            took = time.monotonic() - began
+            whole = whole or took
+            print(f"{f'cut after {moment:.1f} s, then' if number else 'undisturbed'} {took:.1f} s", flush=True)
+
+
+def test_cut_while_host_keys_are_made_it_still_lets_its_owner_in(new_card: Callable[[str], Card], site: Site) -> None:
+    account = {"username": "door", "password": SECRET}
+    with new_card(site.asked) as card, Subscriber(site.broker.port, **account) as subscriber:
+        keys = card.root / "etc/ssh"
+        with boot(card, site):
+            # cloud-init removes the image's and makes others, once
+            wait_for(lambda: not list(keys.glob("ssh_host_*_key")), WITHIN, "the removal", every=0.002)
+        assert not list(keys.glob("ssh_host_*_key"))
+        with boot(card, site) as guest:
+            wait_until_it_publishes(guest, card, subscriber)
+            check_set_up(guest, card)
+            assert log_in(site.key, site.network, "hostname").stdout == "gate\n"
+
+
+def test_wrong_input_gives_a_report_that_a_person_understands_and_correcting_it_is_enough(
+    new_card: Callable[[str], Card], site: Site
+) -> None:
+    wrong = site.asked.replace('hostname = "gate"', 'hostname = "My Gate"').replace("Europe/London", "Europe/Londn")
+    account = {"username": "door", "password": SECRET}
+    # and another account than the one that cloud-init makes
+    right = site.asked.replace("[ssh]", '[ssh]\nuser = "owner"')
+    with new_card(wrong) as card, Subscriber(site.broker.port, **account) as subscriber:
+        with boot(card, site):
+            wait_for(lambda: "accepted" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
+            said = card.read("edgecam-setup-report.txt")
+            assert "Nothing was changed" in said
+            assert 'hostname: is "My Gate"; accepted: 1 to 63 of a-z, 0-9 and -' in said
+            assert "did you mean Europe/London?" in said
+            assert SECRET not in said
+        (card.boot / "edgecam-setup.toml").write_text(right)
+        with boot(card, site) as guest:
+            wait_until_it_publishes(guest, card, subscriber)
+            check_set_up(guest, card, "owner")
+            assert log_in(site.key, site.network, "edgecam", "status", user="owner").returncode in (0, 1)
+
+
+def test_a_damaged_card_says_so(new_card: Callable[[str], Card], site: Site) -> None:
+    with new_card(site.asked) as card:
+        package = next((card.boot / "edgecam").glob("edgecam_*.deb"))
+        subprocess.run(["truncate", "-s", "-100", package], check=True)
+        with boot(card, site):
+            wait_for(lambda: "damaged" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
+            assert "edgecam_" in card.read("edgecam-setup-report.txt")

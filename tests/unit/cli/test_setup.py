@@ -1,0 +1,79 @@
+"""`edgecam setup`: questions, files, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.setup import setup
+from appliance.cli.setup_questions import ask
+from appliance.core.errors import ConfigError
+from appliance.provisioning import check_setup
+from tests.simulators.new_device import NewDevice
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> NewDevice:
+    return NewDevice(tmp_path)
+
+
+def test_enter_at_every_question_keeps_what_is_so(device: NewDevice) -> None:
+    device.places.configuration.write_text('[messaging]\nbroker = "mqtt://b"\n[cameras.yard]\nkind = "synthetic"\n')
+    with CliRunner().isolation(input="\n" * 10):
+        values = ask(device.places, is_quiet=False)
+    assert values == {"hostname": "raspberrypi", "time_zone": "UTC"}
+
+
+def test_answers_become_what_a_setup_file_would_say(device: NewDevice) -> None:
+    device.write("/usr/share/zoneinfo/UTC", "TZif")
+    answers = [
+        "My Gate",
+        "gate",
+        "UTC",
+        "",
+        "home",
+        "gb",
+        "a wireless secret",
+        "mqtts://b.example.org",
+        "me",
+        "secret 7",
+    ]
+    with CliRunner().isolation(input="\n".join([*answers, "1", "street", ""])) as (_, told, _both):
+        values = ask(device.places, is_quiet=False)
+        said = told.getvalue().decode()
+    asked = check_setup(values, "", Path("the answers"), device.places, lambda _: False)
+    assert "1 to 63 of a-z, 0-9 and -" in said  # and asked again
+    assert asked.setup.hostname == "gate"
+    assert asked.setup.wifi is not None
+    assert asked.setup.wifi.country == "GB"
+    assert asked.secrets == {"wifi.password": "a wireless secret", "broker.password": "secret 7"}
+    assert len(asked.setup.cameras) == 1
+    assert "secret" not in said
+
+
+def test_a_dry_run_shows_what_would_be_and_no_password(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('hostname = "gate"\n[broker]\nurl = "mqtt://b"\npassword = "a secret"\n')
+    done = CliRunner().invoke(setup, ["--file", str(file), "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["asked"] == {"hostname": "gate", "broker": {"url": "mqtt://b", "password": {"moved": True}}}
+    assert told["secrets"] == ["broker.password"]
+    assert "a secret" not in done.output
+    text = CliRunner().invoke(setup, ["--file", str(file), "--dry-run"])
+    assert "Passwords that would be moved: broker.password" in text.stdout
+
+
+def test_what_cannot_ask_has_to_be_told_to_go_on() -> None:
+    done = CliRunner().invoke(setup, ["--json"])
+    assert done.exit_code == 2
+    assert "say --yes" in done.output
+
+
+def test_a_file_with_mistakes_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("hostname = 7\n")
+    done = CliRunner().invoke(setup, ["--file", str(file), "--dry-run"])
+    assert isinstance(done.exception, ConfigError)
+    assert "hostname: is 7" in str(done.exception)

@@ -1,0 +1,105 @@
+"""What ends a trial is told by how the model in service does: each way in which it fails with a code of its own."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.config import ModelSettings, Settings
+from appliance.config.settings import DeviceSettings
+from appliance.core import machine
+from appliance.core.clock import SystemClock
+from appliance.core.errors import UnavailableError
+from appliance.core.frame import Frame, PixelLayout
+from appliance.core.health import HealthBoard
+from appliance.daemon.fleet import FleetModels
+from appliance.inference.climbing import ClimbingDetector
+from appliance.inference.host import ModelHost
+from appliance.inference.ladder import open_climbing_model
+from appliance.updates.formats import Trial
+from appliance.updates.judging import Vitals, Watching
+from appliance.updates.refusals import Code
+from tests.simulators import faulty_runtime
+from tests.simulators.faulty_runtime import faulty
+from tests.simulators.models import write_folder, yolox, yolox_answer
+from tests.system.process import wait_for
+
+
+@pytest.fixture
+def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the fault is written that the model in service has from then on."""
+    faulty_runtime.install(monkeypatch)
+    return tmp_path / "fault"
+
+
+@pytest.fixture
+def models(tmp_path: Path, fault: Path) -> Iterator[FleetModels]:
+    folder = write_folder(tmp_path / "release", {"fp32": faulty(f"@{fault}", yolox(yolox_answer((9, 2, 0.9))))})
+    settings = Settings(device=DeviceSettings(state_dir=tmp_path / "state"))
+    made = FleetModels(settings, SystemClock(), "a" * 32, HealthBoard())
+    opened = open_climbing_model(ModelSettings(use=str(folder), timeout=1.0, retry=0.1))
+    assert isinstance(opened, ClimbingDetector)
+    made.host = ModelHost(opened)
+    yield made
+    made.host.close()
+
+
+def see(models: FleetModels) -> bool:
+    """Have the model in service look at a frame; tell whether it did."""
+    stamp = SystemClock().now()
+    frame = Frame(np.zeros((64, 64, 3), np.uint8), PixelLayout.BGR, 64, 64, "door", 0, stamp.time, stamp.mono_ns)
+    assert models.host is not None
+    try:
+        models.host.detect(frame)
+    except UnavailableError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "why"),
+    [
+        ("hang", Code.HANG, "did not answer within 1 s"),
+        ("starved", Code.MEMORY, "Failed to allocate memory"),
+        ("nan", Code.NUMBERS, "not finite"),
+        ("empty", Code.NUMBERS, "gave (1, 84, 0) for"),
+        ("count", Code.NUMBERS, "gave 0 outputs for 1"),
+    ],
+)
+def test_one_failure_in_service_is_enough_though_the_model_works_again(
+    models: FleetModels, fault: Path, word: str, code: Code, why: str
+) -> None:
+    watching = Watching(models.vitals(), Trial())
+    assert see(models)
+    assert watching.verdict(models.vitals(), 0.0) is None
+    fault.write_text(word, encoding="ascii")
+    assert not see(models)
+    fault.unlink()
+    wait_for(lambda: see(models), 120, "the model in service again")
+    verdict = watching.verdict(models.vitals(), 1.0)
+    assert verdict is not None
+    assert verdict[0] is code
+    assert why in verdict[1]
+
+
+def test_what_the_board_tells_of_heat_and_the_kernel_of_memory_is_what_a_trial_is_judged_by(
+    models: FleetModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firmware = tmp_path / "throttled"
+    firmware.write_text("0x0\n", encoding="ascii")
+    monkeypatch.setattr(machine, "THROTTLED", firmware)
+    before = models.vitals()
+    assert (before.is_throttled, before.memory_mb > 20.0) == (False, True)
+    firmware.write_text("0x4\n", encoding="ascii")
+    now = replace(models.vitals(), is_looking=True)  # there is no camera here
+    watching = Watching(before, Trial())
+    assert watching.verdict(now, 0.0) is None
+    verdict = watching.verdict(now, 61.0)
+    assert verdict is not None
+    assert verdict[0] is Code.THROTTLED
+    more = Vitals(memory_mb=before.memory_mb * 1.3 + 20.0)
+    leaking = Watching(before, Trial()).verdict(more, 0.0)
+    assert leaking is not None
+    assert leaking[0] is Code.MEMORY

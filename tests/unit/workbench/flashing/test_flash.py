@@ -1,0 +1,220 @@
+"""A card is written with what was meant, and nothing else is ever written to."""
+
+import hashlib
+import json
+import lzma
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
+from appliance.workbench.flash import bring, flash
+from appliance.workbench.flashing.bootfs import put_files
+from appliance.workbench.flashing.released import Release
+from appliance.workbench.flashing.writing import read_back, write_image
+from tests.simulators.file_server import Served, serve
+from tests.simulators.system_image import make_image, read_boot
+
+NEEDED = [
+    tool
+    for tool in ("mcopy", "mkfs.vfat", "mke2fs")
+    if shutil.which(tool, path=f"{os.defpath}:/usr/sbin:/sbin") is None
+]
+needs_tools = pytest.mark.skipif(
+    bool(NEEDED), reason=f"not installed: {', '.join(NEEDED)} (mtools, dosfstools, e2fsprogs)"
+)
+SETUP = '[broker]\nurl = "mqtts://broker.example.org"\npassword = "a secret"\nca_file = "ca.pem"\n'
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "system.img"
+    make_image(path)
+    return path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "card"
+    (folder / "edgecam").mkdir(parents=True)
+    for name in ("user-data", "network-config", "meta-data", "edgecam-setup.toml", "edgecam/edgecam_1_all.deb"):
+        (folder / name).write_text(f"{name} of the bundle\n")
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(flash, [str(one) for one in arguments])
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def quiet(_there: int, _whole: int | None) -> None:
+    """Show nothing."""
+
+
+@needs_tools
+def test_a_packed_image_is_unpacked_checked_and_gets_the_bundle(image: Path, bundle: Path, tmp_path: Path) -> None:
+    packed, card, setup = tmp_path / "system.img.xz", tmp_path / "card.img", tmp_path / "my.toml"
+    packed.write_bytes(lzma.compress(image.read_bytes(), preset=0))
+    setup.write_text(SETUP)
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    options = ("--image", packed, "--sha256", digest(image), "--bundle", bundle, "--setup", setup, "--json")
+    done = run(card, *options)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {
+        "target": str(card),
+        "sha256": digest(image),
+        "bytes": image.stat().st_size,
+        "is_checked": True,
+    }
+    assert read_boot(card, "config.txt") == b"# of the system\n"
+    assert read_boot(card, "user-data") == b"user-data of the bundle\n"
+    assert read_boot(card, "edgecam/edgecam_1_all.deb") == b"edgecam/edgecam_1_all.deb of the bundle\n"
+    assert read_boot(card, "edgecam-setup.toml").decode() == SETUP
+    assert read_boot(card, "ca.pem") == b"-----BEGIN CERTIFICATE-----\n"
+
+
+@needs_tools
+def test_a_second_card_over_the_first_is_the_same(image: Path, bundle: Path, tmp_path: Path) -> None:
+    card = tmp_path / "card.img"
+    for _ in range(2):
+        assert run(card, "--image", image, "--bundle", bundle, "--yes").exit_code == 0
+    assert read_boot(card, "meta-data") == b"meta-data of the bundle\n"
+
+
+@pytest.fixture
+def loop(image: Path, tmp_path: Path) -> Iterator[Path]:
+    """A real disk, as the kernel sees it."""
+    if os.geteuid() != 0 or shutil.which("losetup") is None:
+        pytest.skip("a loop device needs root")
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(image.stat().st_size + (1 << 20))
+    done = subprocess.run(["losetup", "--find", "--show", disk], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr.strip()}")
+    yield Path(done.stdout.strip())
+    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+
+
+@needs_tools
+def test_a_disk_is_written_only_if_it_is_meant_and_not_in_use(
+    image: Path, bundle: Path, loop: Path, tmp_path: Path
+) -> None:
+    options = ("--image", image, "--bundle", bundle, "--json")
+    why = run(loop, *options).exception
+    assert isinstance(why, EdgecamError)
+    assert "cannot be pulled out" in str(why)
+    # a small disk: the room that an unknown system needs is more than this one has
+    assert "needs" in str(run(loop, *options, "--fixed").exception)
+    digest_, size = write_image(image, loop, digest(image), None, quiet)
+    read_back(loop, digest_, size, quiet)
+    put_files(loop, bundle)
+    assert read_boot(loop, "user-data") == b"user-data of the bundle\n"
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", loop], check=True, capture_output=True)
+    place = tmp_path / "mounted"
+    place.mkdir()
+    subprocess.run(["mount", loop, place], check=True)
+    try:
+        assert f"is mounted at {place}; do: sudo umount" in str(run(loop, *options, "--fixed").exception)
+        with pytest.raises(StorageError, match="is it in use"):
+            write_image(image, loop, None, None, quiet)
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_another_image_than_the_one_that_is_meant_leaves_nothing_that_starts(tmp_path: Path) -> None:
+    source, card = tmp_path / "image", tmp_path / "card"
+    source.write_bytes(os.urandom(6 << 20))
+    card.write_bytes(b"what was there before" * 100)
+    with pytest.raises(ModelError, match="another image"):
+        write_image(source, card, "0" * 64, None, quiet)
+    assert card.read_bytes()[: 1 << 20] == bytes(1 << 20)
+
+
+def test_a_damaged_download_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "image.xz"
+    source.write_bytes(lzma.compress(os.urandom(1 << 20))[:-1000])
+    with pytest.raises(ModelError, match="is damaged"):
+        write_image(source, tmp_path / "card", None, None, quiet)
+
+
+def test_more_in_an_image_than_was_published_is_not_written_on(tmp_path: Path) -> None:
+    source = tmp_path / "image.xz"
+    source.write_bytes(lzma.compress(bytes(64 << 20)))
+    with pytest.raises(ModelError, match="more than 1000 bytes"):
+        write_image(source, tmp_path / "card", None, 1000, quiet)
+
+
+def test_a_card_that_gives_back_other_bytes_is_told(tmp_path: Path) -> None:
+    source, card = tmp_path / "image", tmp_path / "card"
+    source.write_bytes(os.urandom(1 << 20))
+    written = write_image(source, card, None, None, quiet)
+    with card.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"worn out")
+    with pytest.raises(StorageError, match="the card is broken"):
+        read_back(card, *written, quiet)
+
+
+@needs_tools
+def test_an_image_without_a_boot_partition_is_told(bundle: Path, tmp_path: Path) -> None:
+    source = tmp_path / "other.img"
+    make_image(source, kind=0x83)
+    why = run(tmp_path / "card.img", "--image", source, "--bundle", bundle).exception
+    assert "not FAT" in str(why)
+
+
+def test_a_setup_file_that_the_device_would_refuse_is_refused_before_anything_is_written(
+    bundle: Path, tmp_path: Path
+) -> None:
+    setup, card = tmp_path / "my.toml", tmp_path / "card.img"
+    setup.write_text('hostname = "My Door"\n')
+    why = run(card, "--bundle", bundle, "--image", tmp_path / "none", "--setup", setup).exception
+    assert "hostname: is" in str(why)
+    assert not card.exists()
+
+
+def published(address: str, content: bytes) -> Release:
+    return Release(
+        url=address,
+        image_download_sha256=hashlib.sha256(content).hexdigest(),
+        image_download_size=len(content),
+        extract_sha256="cd" * 32,
+        extract_size=1,
+        release_date="2026-06-18",
+    )
+
+
+def test_a_system_is_brought_once_and_gone_on_with_where_it_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    content = os.urandom(300_000)
+    served = Served(content, cut_after=[100_000])
+    with serve(served) as address:
+        release = published(address, content)
+        for _ in range(2):
+            assert bring(release, is_quiet=True, may_be_local=True).read_bytes() == content
+    assert [wanted for _, wanted in served.asked] == ["", "bytes=100000-"]
+
+
+def test_another_system_than_the_published_one_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    content = os.urandom(300_000)
+    with serve(Served(content[::-1])) as address, pytest.raises(ModelError, match="not the file that is meant"):
+        bring(published(address, content), is_quiet=True, may_be_local=True)
+    assert list((tmp_path / "edgecam/images").iterdir()) == []
+
+
+def test_without_a_network_it_says_what_to_bring_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UnavailableError, match="by hand, and name it: --image FILE --sha256 cdcd"):
+        bring(published("http://127.0.0.1:1/system.img.xz", b"x"), is_quiet=True, may_be_local=True)
