@@ -12,8 +12,9 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
   PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system test-firstboot test-arm64 image-test deb image lint format bench prove accuracy link powercut \
-  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance docs lock clean
+.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb image lint format bench prove accuracy link powercut \
+  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance \
+  docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
@@ -118,6 +119,16 @@ test-system: .venv/.dev ## Install the packages under a real systemd in a contai
 ##   SYSTEM=bookworm|trixie|noble (made once by mmdebstrap)  PACKAGES=folder (else the packages are built)  LONG=1 (all)
 	@scripts/get-mosquitto
 	@scripts/test-system
+
+test-picamera2: .venv/.dev ## Run the real picamera2 with libcamera's virtual camera in the unit; needs root
+##   the system with both is made once by mmdebstrap and pip, which takes minutes
+	@scripts/get-mosquitto
+	@SYSTEM=picamera2 scripts/test-system
+
+test-vm: .venv/.dev ## Install the packages on an emulated machine: devices, a camera's driver, a watchdog; root, many minutes
+##   for nights, not for every change; the guest is made once by mmdebstrap  PACKAGES=folder (else the packages are built)
+	@scripts/get-mosquitto
+	@scripts/test-vm
 
 test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut their power; minutes, needs root (CUTS=20)
 ##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
