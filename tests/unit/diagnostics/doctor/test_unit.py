@@ -125,7 +125,7 @@ def test_one_that_was_started_again_tells_how_it_ended_before(monkeypatch: pytes
 def test_an_end_for_want_of_memory_is_told_from_other_kills(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after_us: int, status: str, words: str, *, runs_again: bool
 ) -> None:
-    # systemd 257's own: its MESSAGE_ID says that the kernel killed a process of the unit
+    # as systemd's catalogue has it: the MESSAGE_ID says that the kernel killed a process of the unit
     journal = '{"MESSAGE_ID":"fe6faa94e7774663a0da52717891d8ef","__MONOTONIC_TIMESTAMP":"50000000"}\n'
     ended = {"EXIT_CODE": "killed", "EXIT_STATUS": status, "__MONOTONIC_TIMESTAMP": str(50_000_000 + after_us)}
     gone = {"Result": "signal", "ExecMainCode": "2", "ExecMainStatus": status}
