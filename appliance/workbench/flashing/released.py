@@ -1,8 +1,6 @@
 """Which system is written: Raspberry Pi OS Lite (64-bit), by address and hash, pinned or the newest one."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
 from typing import Any, Final
@@ -11,12 +9,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from appliance.core.errors import ModelError, UnavailableError
+from appliance.core.web import Bounds, ask
 
 OS_LIST: Final = "https://downloads.raspberrypi.com/os_list_imagingutility_v4.json"
 NAME: Final = "Raspberry Pi OS Lite (64-bit)"
 _MOST_LIST, _MOST_HASH = 16 << 20, 1024  # bytes
 _DEEPEST = 4  # of the lists within the list
-_TIMEOUT = 30.0
+_TIMEOUT, _WITHIN = 30.0, 180.0  # seconds without a byte, and for all of an answer
 _LARGEST = 16 << 30  # bytes of an image
 _DIGEST = r"^[0-9a-f]{64}$"
 
@@ -112,14 +111,18 @@ def _walk(entries: Any, depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _fetch(url: str, most: int, *, may_be_local: bool) -> bytes:
-    if urlsplit(url).scheme != "https" and not may_be_local:
-        raise ModelError(f"{url} is not asked: images and their hashes are brought over https only")
+    def check(address: str) -> None:
+        parts = urlsplit(address)
+        if parts.scheme != "https" and not (may_be_local and parts.hostname == "127.0.0.1"):
+            raise ModelError(f"{address} is not asked: images and their hashes are brought over https only")
+
+    check(url)
+    bounds = Bounds(most=most, timeout=_TIMEOUT, within=_WITHIN)
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "edgecam"})  # noqa: S310 - the scheme was checked
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+        with ask(url, {"User-Agent": "edgecam"}, bounds, may_be_asked=check) as answer:
             content: bytes = answer.read(most + 1)
-    except (OSError, HTTPException, urllib.error.URLError) as error:
-        raise UnavailableError(f"{url} cannot be had: {getattr(error, 'reason', error)}") from error
+    except (UnavailableError, OSError, HTTPException) as error:
+        raise UnavailableError(f"{url} cannot be had: {error}") from error
     if len(content) > most:
         raise ModelError(f"{url} has more than {most} bytes: it is not what is meant")
     return content

@@ -36,7 +36,12 @@ def publisher(files: Mapping[str, bytes]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             content = files.get(self.path)
-            self.send_response(404 if content is None else 200)
+            if content is not None and content.startswith(b"http"):
+                self.send_response(302)
+                self.send_header("Location", content.decode())
+                content = b""
+            else:
+                self.send_response(404 if content is None else 200)
             self.end_headers()
             self.wfile.write(content or b"")
 
@@ -87,6 +92,14 @@ def test_what_cannot_be_used_is_refused(changes: dict[str, Any], said: str) -> N
 def test_a_hash_that_is_none_is_refused() -> None:
     with pytest.raises(ModelError, match="is no SHA-256"):
         ask({}, b"<html>moved</html>")
+
+
+def test_a_redirect_to_an_address_that_is_not_encrypted_is_not_followed() -> None:
+    with (
+        publisher({"/list.json": b"http://images.example.org/list.json"}) as address,
+        pytest.raises(ModelError, match="https only"),
+    ):
+        newest(f"{address}/list.json", may_be_local=True)
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
