@@ -133,6 +133,8 @@ def test_only_published_releases_of_one_model_are_rolled_out(fleet: Fleet) -> No
         begin(Order([("mine", "1.0", ()), ("other", "1.0", ())]), models, "salt", START)
     with pytest.raises(ConfigError, match=r"not_before of the rollout is not accepted"):
         begin(Order([("mine", "1.0", ())], not_before="tomorrow"), models, "salt", START)
+    with pytest.raises(ConfigError, match=r"not_before of the rollout is not accepted"):
+        begin(Order([("mine", "1.0", ())], not_before="2026-13-01T00:00:00Z"), models, "salt", START)
     with pytest.raises(ConfigError, match="there is no channel nightly; known: stable, beta"):
         write(fleet.repository, replace(started(fleet), channel="nightly"), fleet.now)
 
