@@ -76,7 +76,7 @@ def init(
     """Begin a fleet in FOLDER: who may sign what. The holders of the keys sign it next: `publish sign`."""
     with loaded():
         from appliance.workbench.publishing.ceremony import Holders, begin
-        from appliance.workbench.publishing.keys import public_of, read_public
+        from appliance.workbench.publishing.keys import lasting, public_of, read_public
         from appliance.workbench.publishing.repository import Repository
     if make_keys is not None:
         _make_trial_keys(make_keys)
@@ -91,6 +91,7 @@ def init(
         offline[role] = Holders(keys, holders[f"{role}_threshold"] or len(keys) // 2 + 1)
     repository = Repository(folder)
     with repository.locked(is_new=True):
+        online = lasting(online)
         public = public_of(online, online_public)
         begin(repository, offline, online=public, address=online, channels=channels, now=_now())
     _tell_staged(repository.staging, as_json=as_json)
@@ -173,8 +174,8 @@ def sign(staging: Path, *, addresses: tuple[str, ...], public: Path | None, yes:
     waiting = Staging(staging / "staging" if (staging / "staging").is_dir() else staging)
     if not (roles := waiting.roles()):
         raise ConfigError(f"nothing waits for signatures in {waiting.folder}")
-    if not as_json:
-        click.echo("\n".join(line for role in roles for line in changes(waiting, role)))
+    if not (as_json and yes):  # nobody agrees to what was not shown
+        click.echo("\n".join(line for role in roles for line in changes(waiting, role)), err=as_json)
     if not yes:
         click.confirm("Sign this?", abort=True, err=True)
     for address in addresses:
@@ -211,9 +212,9 @@ def rotate(folder: Path, role: str, *, keys: tuple[Path, ...], threshold: int | 
     """Stage other keys for ROLE; a new rollout-CHANNEL is begun. It is signed next: `publish sign`."""
     with loaded():
         from appliance.workbench.publishing import ceremony
-        from appliance.workbench.publishing.keys import read_public
+        from appliance.workbench.publishing.keys import lasting, read_public
         from appliance.workbench.publishing.repository import Repository
-    repository = Repository(folder)
+    repository, online = Repository(folder), online and lasting(online)
     holders = ceremony.Holders([read_public(file) for file in keys], threshold or len(keys) // 2 + 1)
     with repository.locked():
         ceremony.rotate(repository, role, holders, online, _now())
