@@ -164,18 +164,22 @@ def withdraw(folder: Path, release: str) -> None:
     "--with", "addresses", multiple=True, required=True, help="Address of a key: file2:FILE, hsm:, awskms:ID."
 )
 @click.option("--public", type=_FILE, help="Its public key, where the address is no file's.")
+@click.option("--root", type=_FILE, help="Your own copy of a root: what it does not vouch for is shown whole.")
 @click.option("--yes", is_flag=True, help="Do not ask after showing what is signed.")
 @_JSON
-def sign(staging: Path, *, addresses: tuple[str, ...], public: Path | None, yes: bool, as_json: bool) -> None:
+def sign(
+    staging: Path, *, addresses: tuple[str, ...], public: Path | None, root: Path | None, yes: bool, as_json: bool
+) -> None:
     """Sign what waits in STAGING, with each of the keys, where it counts. STAGING may be carried elsewhere and back."""
     with loaded():
         from appliance.workbench.publishing.keys import open_signer, public_of
-        from appliance.workbench.publishing.signing import Staging, changes
+        from appliance.workbench.publishing.signing import Staging, changes, read_root
     waiting = Staging(staging / "staging" if (staging / "staging").is_dir() else staging)
     if not (roles := waiting.roles()):
         raise ConfigError(f"nothing waits for signatures in {waiting.folder}")
+    own = None if root is None else read_root(root)
     if not (as_json and yes):  # nobody agrees to what was not shown
-        click.echo("\n".join(line for role in roles for line in changes(waiting, role)), err=as_json)
+        click.echo("\n".join(line for role in roles for line in changes(waiting, role, own)), err=as_json)
     if not yes:
         click.confirm("Sign this?", abort=True, err=True)
     for address in addresses:

@@ -53,6 +53,15 @@ def test_a_program_that_asks_for_json_does_not_take_away_what_a_person_is_shown(
     assert [one["signed"] for one in json.loads(done.stdout)["staged"]] == [1, 0, 0]
 
 
+def test_a_holder_s_own_root_is_a_root(tmp_path: Path) -> None:
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
+    staged, key = tmp_path / "fleet" / "staging", f"file2:{tmp_path / 'keys' / 'root-1.pem'}"
+    with pytest.raises(ConfigError, match=r"is targets metadata; accepted: a root"):
+        run("sign", staged, "--with", key, "--root", staged / "1.targets.json", "--yes")
+    told = json.loads(run("sign", staged, "--with", key, "--root", staged / "1.root.json", "--yes", "--json"))
+    assert told["staged"][0]["signed"] == 1
+
+
 def test_an_online_key_is_found_from_whatever_folder_a_timer_starts_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

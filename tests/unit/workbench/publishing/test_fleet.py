@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata, MetaFile, TargetFile, Targets
+from tuf.api.metadata import Metadata, MetaFile, Root, TargetFile, Targets
 
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.updates.formats import Release
@@ -14,11 +14,12 @@ from appliance.updates.refusals import Code, RefusedError
 from appliance.workbench.publishing.adding import find_release, withdraw
 from appliance.workbench.publishing.ceremony import Holders, begin, draft, rotate
 from appliance.workbench.publishing.keys import open_signer, read_public
-from appliance.workbench.publishing.repository import Repository
+from appliance.workbench.publishing.repository import Repository, write_metadata
 from appliance.workbench.publishing.signing import Staging, changes
 from tests.simulators.publishing import Fleet, write_model
 
 MANIFEST = "models/mine/1.0/manifest.toml"
+NEXT = "models/mine/1.1/manifest.toml"
 
 
 @pytest.fixture
@@ -124,6 +125,41 @@ def test_no_field_hides_another_one_by_its_name(fleet: Fleet, tmp_path: Path) ->
     told = "\n".join(changes(Staging(fleet.repository.staging), "models"))
     assert f"{MANIFEST} > hashes > sha256 = " in told
     assert f'{MANIFEST} > hashes \\u003e sha256 = "{"0" * 64}"' in told
+
+
+def test_a_signer_with_a_root_of_their_own_is_shown_what_a_forged_before_would_hide(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    released(fleet, tmp_path)
+    fleet.add(write_model(tmp_path / "next" / "mine", "1.1", (0.8,)))
+    staging, own = Staging(fleet.repository.staging), Metadata[Root].from_bytes(fleet.root)
+    true = changes(staging, "models", own)
+    assert true == changes(staging, "models")
+    assert not any(MANIFEST in line for line in true)
+    assert any(NEXT in line for line in true)
+    before = staging.folder / "before" / "models.json"
+    kept, forged = before.read_bytes(), staging.staged("models")
+    forged.signed.version -= 1
+    write_metadata(before, forged)
+    assert not any(NEXT in line for line in changes(staging, "models"))
+    told = changes(staging, "models", own)
+    assert any(NEXT in line for line in told)
+    assert any(MANIFEST in line for line in told)  # nothing is known for sure: all is shown
+    before.write_bytes(kept)
+    fleet.publish()
+    fleet.add(write_model(tmp_path / "third" / "mine", "1.2", (0.7,)))
+    before.write_bytes(kept)  # signed once, and replaced since: what was withdrawn and comes back would not show
+    assert any(MANIFEST in line for line in changes(staging, "models", own))
+
+
+def test_a_root_that_others_have_made_vouches_for_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    released(fleet, tmp_path)
+    other = Fleet(tmp_path / "other")
+    other.publish()
+    fleet.add(write_model(tmp_path / "next" / "mine", "1.1", (0.8,)))
+    staging = Staging(fleet.repository.staging)
+    assert staging.vouched(Metadata[Root].from_bytes(other.root)) == {}
+    assert list(staging.vouched(Metadata[Root].from_bytes(fleet.root))) == ["root", "targets", "models"]
 
 
 def test_what_a_signer_is_shown_commands_no_terminal(fleet: Fleet) -> None:
