@@ -314,6 +314,34 @@ def test_a_release_that_was_withdrawn_is_signed_by_nobody(fleet: Fleet, tmp_path
         assert trust.find("models/mine/1.0/int8.onnx") is None
 
 
+def test_a_release_that_comes_after_a_withdrawn_one_does_not_get_its_counter(fleet: Fleet, tmp_path: Path) -> None:
+    released(fleet, tmp_path)
+    for version, score in (("1.1", 0.8), ("1.2", 0.7)):
+        fleet.add(write_model(tmp_path / version / "mine", version, (score,)))
+    for version in ("1.2", "1.1"):
+        withdraw(fleet.repository, "mine", version, fleet.now)
+    fleet.publish()
+    added = fleet.add(write_model(tmp_path / "1.3" / "mine", "1.3", (0.6,)), security_floor=4)
+    assert added.released.release.counter == 4
+    fleet.publish()
+    with fleet.device(tmp_path / "device") as trust:
+        trust.refresh()
+        assert trust.find("models/mine/1.3/manifest.toml") is not None
+
+
+def test_a_delta_that_another_release_names_too_outlives_the_withdrawal_of_one(fleet: Fleet, tmp_path: Path) -> None:
+    released(fleet, tmp_path)
+    fleet.add(write_model(tmp_path / "1.1" / "mine", "1.1", (0.8,)))
+    kept = fleet.add(write_model(tmp_path / "1.2" / "mine", "1.2", (0.8,)))  # the same weights
+    withdraw(fleet.repository, "mine", "1.1", fleet.now)
+    signed = fleet.repository.models().signed.targets
+    paths = {delta.path for file in kept.released.release.files.values() for delta in file.deltas}
+    assert paths
+    assert paths <= signed.keys()
+    withdraw(fleet.repository, "mine", "1.2", fleet.now)
+    assert not any(path.startswith("deltas/") for path in fleet.repository.models().signed.targets)
+
+
 def test_counters_rise_and_a_version_never_changes(fleet: Fleet, tmp_path: Path) -> None:
     fleet.add(write_model(tmp_path / "a" / "mine"))
     with pytest.raises(ConfigError, match="give the manifest another version"):
