@@ -304,6 +304,20 @@ def test_a_new_channel_is_delegated_offline_and_signed_online(fleet: Fleet, tmp_
     assert "rollout-beta" in fleet.publish().signed
 
 
+def test_a_refresh_that_was_cut_short_after_it_published_is_made_good_by_the_next(fleet: Fleet) -> None:
+    fleet.publish()
+    holders = Holders([fleet.keys[f"root-{number}"] for number in (1, 2)], 2)
+    rotate(fleet.repository, "root", holders, None, fleet.now)
+    fleet.sign()
+    staged = fleet.repository.staging / "2.root.json"
+    content = staged.read_bytes()
+    assert fleet.refresh().accepted == ("root",)
+    staged.write_bytes(content)  # the power went before it was removed
+    done = fleet.refresh()
+    assert (done.accepted, done.waiting) == ((), ())
+    assert not staged.exists()
+
+
 def test_a_release_that_was_withdrawn_is_signed_by_nobody(fleet: Fleet, tmp_path: Path) -> None:
     released(fleet, tmp_path)
     withdraw(fleet.repository, "mine", "1.0", fleet.now)
