@@ -126,7 +126,7 @@ class Trust:
     def issued(self) -> str | None:
         """When the timestamp was signed, as it says itself, UTC; None: it does not say."""
         told = self._updater.timestamp.unrecognized_fields.get("x-issued")
-        return told if isinstance(told, str) and re.fullmatch(_MOMENT, told) else None
+        return told if isinstance(told, str) and _is_moment(told) else None
 
     def _target(self, found: TargetFile) -> Target:
         algorithm = next((name for name in _DIGITS if _is_digest(found.hashes.get(name, ""), _DIGITS[name])), None)
@@ -137,6 +137,14 @@ class Trust:
         stored = f"{folder}{slash}{digest}.{name}" if self._updater.is_consistent else found.path
         custom = found.unrecognized_fields.get("custom") or {}
         return Target(found.path, self._targets_url + quote(stored), found.length, algorithm, digest, custom)
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:  # 2027-02-30
+        return False
+    return re.fullmatch(_MOMENT, text) is not None
 
 
 def _is_digest(text: str, digits: int) -> bool:

@@ -76,7 +76,7 @@ def init(
     """Begin a fleet in FOLDER: who may sign what. The holders of the keys sign it next: `publish sign`."""
     with loaded():
         from appliance.workbench.publishing.ceremony import Holders, begin
-        from appliance.workbench.publishing.keys import public_of, read_public
+        from appliance.workbench.publishing.keys import lasting, public_of, read_public
         from appliance.workbench.publishing.repository import Repository
     if make_keys is not None:
         _make_trial_keys(make_keys)
@@ -91,6 +91,7 @@ def init(
         offline[role] = Holders(keys, holders[f"{role}_threshold"] or len(keys) // 2 + 1)
     repository = Repository(folder)
     with repository.locked(is_new=True):
+        online = lasting(online)
         public = public_of(online, online_public)
         begin(repository, offline, online=public, address=online, channels=channels, now=_now())
     _tell_staged(repository.staging, as_json=as_json)
@@ -163,18 +164,22 @@ def withdraw(folder: Path, release: str) -> None:
     "--with", "addresses", multiple=True, required=True, help="Address of a key: file2:FILE, hsm:, awskms:ID."
 )
 @click.option("--public", type=_FILE, help="Its public key, where the address is no file's.")
+@click.option("--root", type=_FILE, help="Your own copy of a root: what it does not vouch for is shown whole.")
 @click.option("--yes", is_flag=True, help="Do not ask after showing what is signed.")
 @_JSON
-def sign(staging: Path, *, addresses: tuple[str, ...], public: Path | None, yes: bool, as_json: bool) -> None:
+def sign(
+    staging: Path, *, addresses: tuple[str, ...], public: Path | None, root: Path | None, yes: bool, as_json: bool
+) -> None:
     """Sign what waits in STAGING, with each of the keys, where it counts. STAGING may be carried elsewhere and back."""
     with loaded():
         from appliance.workbench.publishing.keys import open_signer, public_of
-        from appliance.workbench.publishing.signing import Staging, changes
+        from appliance.workbench.publishing.signing import Staging, changes, read_root
     waiting = Staging(staging / "staging" if (staging / "staging").is_dir() else staging)
     if not (roles := waiting.roles()):
         raise ConfigError(f"nothing waits for signatures in {waiting.folder}")
-    if not as_json:
-        click.echo("\n".join(line for role in roles for line in changes(waiting, role)))
+    own = None if root is None else read_root(root)
+    if not (as_json and yes):  # nobody agrees to what was not shown
+        click.echo("\n".join(line for role in roles for line in changes(waiting, role, own)), err=as_json)
     if not yes:
         click.confirm("Sign this?", abort=True, err=True)
     for address in addresses:
@@ -211,9 +216,9 @@ def rotate(folder: Path, role: str, *, keys: tuple[Path, ...], threshold: int | 
     """Stage other keys for ROLE; a new rollout-CHANNEL is begun. It is signed next: `publish sign`."""
     with loaded():
         from appliance.workbench.publishing import ceremony
-        from appliance.workbench.publishing.keys import read_public
+        from appliance.workbench.publishing.keys import lasting, read_public
         from appliance.workbench.publishing.repository import Repository
-    repository = Repository(folder)
+    repository, online = Repository(folder), online and lasting(online)
     holders = ceremony.Holders([read_public(file) for file in keys], threshold or len(keys) // 2 + 1)
     with repository.locked():
         ceremony.rotate(repository, role, holders, online, _now())

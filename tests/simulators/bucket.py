@@ -21,12 +21,20 @@ class Bucket:
         objects: Content by path, in the order in which they were put.
         cache: How long each may be kept, by path.
         fail_after: So many objects are taken, and none after them; None: all.
+        moved_to: Where reads are sent instead; empty: nowhere.
+        asked: Paths that were read.
     """
 
     credentials: Credentials
     objects: dict[str, bytes] = field(default_factory=dict)
     cache: dict[str, str] = field(default_factory=dict)
     fail_after: int | None = None
+    moved_to: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def is_full(self) -> bool:
+        return self.fail_after is not None and len(self.objects) >= self.fail_after
 
 
 @contextmanager
@@ -36,15 +44,21 @@ def serve_bucket(bucket: Bucket) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
-            is_full = bucket.fail_after is not None and len(bucket.objects) >= bucket.fail_after
-            if is_full or not self.is_signed(content):
-                self.send_error(503 if is_full else 403)
+            if bucket.is_full or not self.is_signed(content):
+                self.send_error(503 if bucket.is_full else 403)
                 return
             bucket.objects[self.path] = content
             bucket.cache[self.path] = self.headers.get("Cache-Control", "")
             self.give(200, b"")
 
         def do_GET(self) -> None:
+            bucket.asked.append(self.path)
+            if bucket.moved_to:
+                self.send_response(301)
+                self.send_header("Location", f"{bucket.moved_to}{self.path}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if not self.is_signed(b""):
                 self.send_error(403)
                 return
@@ -58,8 +72,7 @@ def serve_bucket(bucket: Bucket) -> Iterator[str]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
+            self.wfile.write(content if self.command == "GET" else b"")
 
         def is_signed(self, content: bytes) -> bool:
             return is_signed(bucket, self.command, self.path, dict(self.headers.items()), content)

@@ -114,8 +114,9 @@ class Book:
             self._rewrite(head)
             return
         try:
-            with self._file.open("ab", buffering=0) as out:
+            with self._file.open("ab") as out:  # buffered: all of it is written, or an error says so
                 out.write(content)
+                out.flush()
                 os.fsync(out.fileno())
         except OSError as error:
             raise self._explained(error) from error

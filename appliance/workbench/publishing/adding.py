@@ -23,6 +23,9 @@ from appliance.workbench.publishing.sealing import sealed
 CUSTOM: Final = "edgecam"
 """Under what a release stands in a target's custom metadata."""
 
+WITHDRAWN: Final = "x-withdrawn"
+"""Field of the role's metadata with the counters that are used up; devices do not look at it."""
+
 BASES: Final = 3
 """Of how many releases before a delta is made."""
 
@@ -147,7 +150,9 @@ def add(
         raise ConfigError(
             f"{name} {version} is there already, and a release never changes; give the manifest another version"
         )
-    if security_floor > (counter := max((one.release.counter for one in before), default=0) + 1):
+    if security_floor > (
+        counter := max([_withdrawn(targets).get(name, 0), *(one.release.counter for one in before)]) + 1
+    ):
         raise ConfigError(
             f"a security floor of {security_floor} would forbid this release itself, which is number {counter}"
         )
@@ -187,12 +192,25 @@ def withdraw(repository: Repository, name: str, version: str, now: datetime) -> 
     metadata = draft(repository, MODELS, now)
     targets: Targets = metadata.signed
     gone = find_release(targets, name, version)
-    for file in gone.release.files.values():
-        for path in (file.path, *(delta.path for delta in file.deltas)):
-            targets.targets.pop(path, None)
     del targets.targets[gone.path]
+    highest = max(gone.release.counter, _withdrawn(targets).get(name, 0))
+    targets.unrecognized_fields[WITHDRAWN] = _withdrawn(targets) | {name: highest}
+    named = {path for one in releases_in(targets, name) for path in _named(one)}  # a delta may be another's as well
+    for path in _named(gone):
+        if path not in named:
+            targets.targets.pop(path, None)
     repository.stage(MODELS, metadata)
     return gone
+
+
+def _withdrawn(targets: Targets) -> dict[str, int]:
+    """Give the highest counter of a release that was withdrawn, by the model's name: no other one gets it."""
+    return dict(targets.unrecognized_fields.get(WITHDRAWN) or {})
+
+
+def _named(released: Released) -> list[str]:
+    files = released.release.files.values()
+    return [path for file in files for path in (file.path, *(delta.path for delta in file.deltas))]
 
 
 def _prepared(

@@ -101,6 +101,11 @@ def public_of(address: str, public: Path | None) -> SSlibKey:
     return read_public(public or _public_file(Path(address.removeprefix(FILE))))
 
 
+def lasting(address: str) -> str:
+    """Give an address that stands for the same key wherever a command is run from: a timer's folder is another one."""
+    return f"{FILE}{Path(address.removeprefix(FILE)).absolute()}" if address.startswith(FILE) else address
+
+
 def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Signer:
     """Give what signs with a private key.
 

@@ -17,6 +17,9 @@ MOST_TRYING: Final = 0.1
 MOST_AGE: Final = 3600.0
 """Seconds; of what older reports do not tell nobody knows, so that nothing is widened by them."""
 
+MOST_AHEAD: Final = 300.0
+"""Seconds; reports from later than that would never grow old."""
+
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -118,10 +121,8 @@ def judge(running: Running, reports: Reports, now: datetime) -> Decision:
 def _why_not_yet(running: Running, reports: Reports, now: datetime) -> str:
     plan = running.plan
     since = datetime.fromisoformat(plan.since).astimezone(UTC)
-    if datetime.fromisoformat(reports.taken).astimezone(UTC) < since:
-        return f"the reports are of {reports.taken}, before the last change at {plan.since}"
-    if (age := (now - datetime.fromisoformat(reports.taken).astimezone(UTC)).total_seconds()) > MOST_AGE:
-        return f"the reports are {age / 3600:.1f} h old; is whatever collects them running?"
+    if why := _why_not_of_now(reports, since, now):
+        return why
     if (left := plan.soak_seconds - (now - since).total_seconds()) > 0:
         return f"it stays at {percent(running.rollout.share_ppm)} for another {left / 3600:.1f} h"
     done = sum(counts.done for counts in reports.releases.values())
@@ -130,4 +131,16 @@ def _why_not_yet(running: Running, reports: Reports, now: datetime) -> str:
     trying = sum(counts.trying for counts in reports.releases.values())
     if trying > MOST_TRYING * (done + trying):
         return f"{trying} devices are not through"
+    return ""
+
+
+def _why_not_of_now(reports: Reports, since: datetime, now: datetime) -> str:
+    taken = datetime.fromisoformat(reports.taken).astimezone(UTC)
+    if taken < since:
+        return f"the reports are of {reports.taken}, before the last change at {since:%Y-%m-%dT%H:%M:%SZ}"
+    age = (now - taken).total_seconds()
+    if age > MOST_AGE:
+        return f"the reports are {age / 3600:.1f} h old; is whatever collects them running?"
+    if age < -MOST_AHEAD:
+        return f"the reports are of {reports.taken}, which is still to come; are both clocks right?"
     return ""

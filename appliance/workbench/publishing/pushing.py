@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Timestamp
+from tuf.api.metadata import Metadata, Root, Timestamp
 
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.progress import with_progress
@@ -35,28 +35,31 @@ class Pushed:
 def push(repository: Repository, store: Store) -> Pushed:
     """Write what the store lacks: targets first, then metadata, and the timestamp last.
 
-    A device sees what is new once the timestamp is there, and never a name that leads nowhere. A push that was cut
-    short leaves devices with what they had; the next one goes on.
+    A device sees what is new once the timestamp is there, and never a name that leads nowhere. Roots are the last
+    before it, for devices follow them at once. A push that was cut short leaves devices with what they had; the next
+    one goes on.
 
     Raises:
-        ConfigError: Nothing was signed yet, or the store has a later timestamp: somebody else publishes there.
+        ConfigError: Nothing was signed yet, or the store has a later timestamp or other metadata of the same version:
+            somebody else publishes there.
         StorageError: A folder cannot be written to.
         UnavailableError: A store cannot be reached, or refuses.
     """
     timestamp = repository.current(Timestamp.type)
     if timestamp is None:
         raise ConfigError(f"{repository.folder} has no timestamp yet; do: edgecam-workbench publish refresh")
-    _check_is_later(store, timestamp)
-    files = [*_files(repository, "targets"), *_files(repository, "metadata")]
+    content = (repository.published / _TIMESTAMP).read_bytes()
+    _check_is_later(store, timestamp, content)
+    metadata = sorted(_files(repository, "metadata"), key=_is_root)
+    known = {path for path in with_progress(metadata, "compare") if _is_known(repository, store, path)}
     written = size = there = 0
-    for path in with_progress(files, "push"):
-        content = (repository.published / path).read_bytes()
-        if _is_there(store, path, content):
+    for path in with_progress([*_files(repository, "targets"), *metadata], "push"):
+        file = (repository.published / path).read_bytes()
+        if path in known or (path not in metadata and store.size(path) == len(file)):  # a target's name is its digest
             there += 1
         else:
-            store.write(path, content, FOR_EVER)
-            written, size = written + 1, size + len(content)
-    content = (repository.published / _TIMESTAMP).read_bytes()
+            store.write(path, file, FOR_EVER)
+            written, size = written + 1, size + len(file)
     store.write(_TIMESTAMP, content, SHORT)
     return Pushed(written + 1, size + len(content), there, timestamp.signed.version)
 
@@ -68,21 +71,35 @@ def _files(repository: Repository, part: str) -> list[str]:
     return [path for path in paths if path != _TIMESTAMP and not path.rpartition("/")[2].startswith(".")]
 
 
-def _is_there(store: Store, path: str, content: bytes) -> bool:
-    """Tell whether a file is there: a target's name says what it is, metadata is read."""
-    return store.size(path) == len(content) if path.startswith("targets/") else store.read(path) == content
+def _is_root(path: str) -> bool:
+    return path.endswith(f".{Root.type}.json")
 
 
-def _check_is_later(store: Store, timestamp: Metadata[Any]) -> None:
+def _is_known(repository: Repository, store: Store, path: str) -> bool:
+    """Tell whether metadata is there.
+
+    Raises:
+        ConfigError: There is other metadata of that version, which devices and caches keep.
+    """
+    there = store.read(path)
+    if there is not None and there != (repository.published / path).read_bytes():
+        raise ConfigError(
+            f"the store has another {path} than this folder: somebody publishes from another copy; bring this folder "
+            "up to that one first, or remove it from the store where it is damaged"
+        )
+    return there is not None
+
+
+def _check_is_later(store: Store, timestamp: Metadata[Any], content: bytes) -> None:
     there = store.read(_TIMESTAMP)
-    if there is None:
+    if there is None or there == content:
         return
     try:
         version = Metadata[Timestamp].from_bytes(there).signed.version
     except RepositoryError as error:
         raise ModelError(f"{_TIMESTAMP} of the store is no metadata: {error}; is it the right place?") from error
-    if version > timestamp.signed.version:
+    if version >= timestamp.signed.version:
         raise ConfigError(
-            f"the store has timestamp {version}, this folder {timestamp.signed.version}: somebody publishes from "
-            "another copy; bring this folder up to that one first"
+            f"the store has timestamp {version}, this folder another {timestamp.signed.version}: somebody publishes "
+            "from another copy; bring this folder up to that one first"
         )

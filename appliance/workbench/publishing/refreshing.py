@@ -148,6 +148,9 @@ def _accept(repository: Repository) -> tuple[list[str], list[Standing]]:
     for role in OFFLINE:
         if role not in staging.roles():
             continue
+        if repository.current(role) == staging.staged(role):  # a refresh was cut short after it had published this
+            staging.file(role).unlink()
+            continue
         standing = staging.standing(role)
         is_verified_by_waiting = any(one.role in {Root.type, Targets.type} for one in waiting)
         if not standing.is_enough or is_verified_by_waiting:

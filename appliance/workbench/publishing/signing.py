@@ -75,6 +75,25 @@ class Staging:
         file = self.folder / "before" / f"{role}.json"
         return read_metadata(file) if file.exists() else None
 
+    def vouched(self, root: Metadata[Root]) -> dict[str, Metadata[Any]]:
+        """Give what was published before, by role, as far as a signer's own root vouches for it.
+
+        `before` comes from the machine that publishes: what was changed there as well would not show as a change.
+
+        Args:
+            root: Of the signer's own: the newest one, or one whose keys have signed that.
+        """
+        found: dict[str, Metadata[Any]] = {}
+        delegator: Any = root.signed
+        for role in OFFLINE:
+            before = self.before(role)
+            if before is None or not _is_verified(delegator, role, before):
+                break
+            if before.signed.version < (root.signed.version if role == Root.type else self._least_before(role)):
+                break
+            found[role], delegator = before, before.signed
+        return found
+
     def standing(self, role: str) -> Standing:
         """Tell how far the waiting metadata of a role is.
 
@@ -117,6 +136,10 @@ class Staging:
         write_metadata(self.file(role), metadata)
         return self.standing(role)
 
+    def _least_before(self, role: str) -> int:
+        """Give the version that is replaced: an older one would hide what came back since."""
+        return int(self.staged(role).signed.version) - 1 if versions_of(self.folder, role) else 0
+
     def _keyids(self, role: str) -> set[str]:
         if role == Root.type:
             before = self.before(role)
@@ -134,13 +157,42 @@ class Staging:
         return found.signed
 
 
-def changes(staging: Staging, role: str) -> list[str]:
+def _is_verified(delegator: Any, role: str, metadata: Metadata[Any]) -> bool:
+    try:
+        found = delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+    except ValueError:  # it knows no such role
+        return False
+    return bool(found.verified)
+
+
+def read_root(file: Path) -> Metadata[Root]:
+    """Read a root of the signer's own.
+
+    Raises:
+        ConfigError: It is other metadata.
+        ModelError: It is no metadata.
+        StorageError: It cannot be read.
+    """
+    metadata = read_metadata(file)
+    if not isinstance(metadata.signed, Root):
+        raise ConfigError(f"{file} is {metadata.signed.type} metadata; accepted: a root, N.root.json")
+    return metadata
+
+
+def changes(staging: Staging, role: str, root: Metadata[Root] | None = None) -> list[str]:
     """Tell a signer all that the waiting metadata of a role changes, a line for each value.
 
     Nothing is left out, whatever it may be good for: what is signed may come from a machine that was broken into. What
     a terminal could take for a command is written as an escape.
+
+    Args:
+        staging: What waits.
+        role: Of it.
+        root: Of the signer's own; what it does not vouch for is shown whole, as if it were new. None: what is said to
+            have been before is believed.
     """
-    new, before = staging.staged(role).signed, staging.before(role)
+    new = staging.staged(role).signed
+    before = staging.before(role) if root is None else staging.vouched(root).get(role)
     now, was = _leaves(new.to_dict()), _leaves(before.signed.to_dict()) if before is not None else {}
     lines = [f"{role} version {new.version}, until {new.expires:%Y-%m-%d}"]
     for place in sorted(was.keys() | now.keys()):

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 from appliance.core.errors import ConfigError, StorageError, UnavailableError
 from appliance.core.files import make_folder, write_atomically
+from appliance.workbench.publishing.repository import MOST_METADATA
 
 TIMEOUT: Final = 60.0
-_MOST_READ = 1 << 20
 _NOT_FOUND = 404
+_MOVED = range(300, 400)
 _EMPTY = hashlib.sha256(b"").hexdigest()
 
 
@@ -29,7 +30,7 @@ class Store(Protocol):
         """Give how many bytes a file has there; None: it is not there."""
 
     def read(self, path: str) -> bytes | None:
-        """Give a small file; None: it is not there."""
+        """Give metadata, whole up to the size that devices take; None: it is not there."""
 
     def write(self, path: str, content: bytes, cache: str) -> None:
         """Put a file; nobody sees half of it."""
@@ -132,6 +133,13 @@ def signature(
     return f"AWS4-HMAC-SHA256 Credential={credentials.key_id}/{scope},SignedHeaders={signed},Signature={found}"
 
 
+class _StayingHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: a signature is for one host, and a session's token for nobody else's eyes."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 class BucketStore:
     """A bucket, by plain HTTP requests: HEAD, GET and PUT of one object each.
 
@@ -155,6 +163,7 @@ class BucketStore:
             raise ConfigError(f"--endpoint {endpoint} is no address; accepted: https://HOST")
         self._start = "/".join(filter(None, (endpoint.rstrip("/"), bucket, prefix.strip("/"))))
         self._credentials, self._now = credentials, now
+        self._opener = urllib.request.build_opener(_StayingHere)
 
     def size(self, path: str) -> int | None:
         """See `Store`.
@@ -202,12 +211,17 @@ class BucketStore:
         request = urllib.request.Request(url, data=body, headers=sent, method=method)  # noqa: S310 - checked above
         request.add_header("Authorization", authorization)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - likewise
-                return {name.lower(): value for name, value in answer.headers.items()}, answer.read(_MOST_READ)
+            with self._opener.open(request, timeout=TIMEOUT) as answer:
+                return {name.lower(): value for name, value in answer.headers.items()}, answer.read(MOST_METADATA + 1)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == _NOT_FOUND:
                 return None
+            if error.code in _MOVED:
+                raise UnavailableError(
+                    f"{url} answers {error.code}: the bucket is somewhere else; set AWS_REGION to its region, or give "
+                    "its --endpoint"
+                ) from error
             raise UnavailableError(
                 f"{url} answers {error.code} {error.reason}; may the account write there, and is the clock right?"
             ) from error

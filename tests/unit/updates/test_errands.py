@@ -141,7 +141,10 @@ def test_a_rollout_cannot_name_another_digest_than_is_signed(
     assert "is signed as" in answer.unsigned["0" * 64]
 
 
-@pytest.mark.parametrize("changes", [{"share_ppm": 2_000_000}, {"schema": 2}, {"salt": 1.5}, {"more": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"share_ppm": 2_000_000}, {"schema": 2}, {"salt": 1.5}, {"more": 1}, {"not_before": "2026-02-30T00:00:00Z"}],
+)
 def test_a_rollout_that_is_not_understood_is_refused(
     fleet: Fleet, web: Web, direct: Direct, tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -150,6 +153,16 @@ def test_a_rollout_that_is_not_understood_is_refused(
     with pytest.raises(RefusedError) as refused:
         direct.check(order(fleet, web.url, tmp_path / "trust"))
     assert refused.value.code is Code.INVALID
+
+
+def test_a_day_that_no_calendar_has_ends_no_worker(fleet: Fleet, web: Web, direct: Direct, tmp_path: Path) -> None:
+    fleet.issued = "2026-02-30T00:00:00Z"
+    licence = {"spdx": "MIT", "expires": "2027-02-30"}
+    fleet.roll_out("persons", fleet.release(model(tmp_path / "other"), 2, licence=licence))
+    fleet.sign()
+    answer = direct.check(order(fleet, web.url, tmp_path / "trust"))
+    assert answer.issued is None
+    assert "expires" in next(iter(answer.unsigned.values()))
 
 
 def test_no_rollout_is_no_trouble(web: Web, errands: Errands, tmp_path: Path, fleet: Fleet) -> None:

@@ -45,6 +45,35 @@ def test_nothing_is_signed_before_it_was_shown_and_agreed_to(tmp_path: Path) -> 
     assert [one["signed"] for one in told["staged"]] == [1, 0, 0]
 
 
+def test_a_program_that_asks_for_json_does_not_take_away_what_a_person_is_shown(tmp_path: Path) -> None:
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
+    arguments = ["sign", str(tmp_path / "fleet"), "--with", f"file2:{tmp_path / 'keys' / 'root-1.pem'}", "--json"]
+    done = CliRunner().invoke(publish, arguments, input="y\n", catch_exceptions=False)
+    assert "+ roles > root > threshold = 2" in done.stderr
+    assert [one["signed"] for one in json.loads(done.stdout)["staged"]] == [1, 0, 0]
+
+
+def test_a_holder_s_own_root_is_a_root(tmp_path: Path) -> None:
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
+    staged, key = tmp_path / "fleet" / "staging", f"file2:{tmp_path / 'keys' / 'root-1.pem'}"
+    with pytest.raises(ConfigError, match=r"is targets metadata; accepted: a root"):
+        run("sign", staged, "--with", key, "--root", staged / "1.targets.json", "--yes")
+    told = json.loads(run("sign", staged, "--with", key, "--root", staged / "1.root.json", "--yes", "--json"))
+    assert told["staged"][0]["signed"] == 1
+
+
+def test_an_online_key_is_found_from_whatever_folder_a_timer_starts_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run("init", "fleet", "--make-keys", "keys")
+    names = ("root-1", "root-2", "targets-1", "targets-2", "models-1", "models-2")
+    run("sign", "fleet", *(part for name in names for part in ("--with", f"file2:keys/{name}.pem")), "--yes")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert json.loads(run("refresh", tmp_path / "fleet", "--json"))["timestamp"] == 1
+
+
 def test_a_key_that_signs_nothing_of_what_waits_is_told(tmp_path: Path) -> None:
     run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
     with pytest.raises(ConfigError, match="signs nothing of what waits: root, targets, models"):

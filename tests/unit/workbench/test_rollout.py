@@ -55,7 +55,7 @@ def test_a_rollout_under_way_is_not_replaced_by_mistake(fleet: Fleet) -> None:
 
 def test_auto_widens_leaves_and_halts_by_the_reports_it_is_given(fleet: Fleet) -> None:
     begun = run(fleet, "start", "mine@2.0", "--soak", 0, "--least-reports", 5)
-    told = {"schema": 1, "rollout": begun["rollout"]["id"], "taken": "2099-01-01T00:00:00Z"}
+    told = {"schema": 1, "rollout": begun["rollout"]["id"], "taken": rollouts.moment(datetime.now(UTC))}
     release = begun["rollout"]["choose"][0]["sha256"]
     few = told | {"releases": {release: {"committed": 3}}}
     assert run(fleet, "auto", "mine", "--reports", "-", reports=few)["action"] == "hold"

@@ -1,11 +1,12 @@
 """What was collected outlives a kill at any point, and a file of another kind is not touched."""
 
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from appliance.core.errors import ConfigError
+from appliance.core.errors import ConfigError, StorageError
 from appliance.workbench.collecting import book as module
 from appliance.workbench.collecting.book import Book, read_book
 from tests.simulators.reporting_fleet import Reporter
@@ -56,6 +57,21 @@ def test_a_cut_at_any_byte_of_what_is_added_loses_that_alone(tmp_path: Path) -> 
         devices, _ = read_book(file.read_bytes().splitlines(keepends=True), "it")
         assert len(devices) >= 2
         assert len(Book(file).devices) >= 2
+
+
+def test_a_disk_that_is_full_is_told_of_and_costs_no_more_than_what_was_added(tmp_path: Path) -> None:
+    file = tmp_path / "reports.jsonl"
+    book, cam = filled(file, 2), Reporter("cam-9")
+    cam.tell()
+    book.devices.take(*cam.sent[0][:2], NOW)
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 40, bounds[1]))
+    try:
+        with pytest.raises(StorageError, match=r"reports\.jsonl"):
+            book.keep("2026-11-23T12:01:00Z", 90)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+    assert len(Book(file).devices) == 2
 
 
 def test_the_file_stays_bounded_however_long_it_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata, MetaFile, TargetFile, Targets
+from tuf.api.metadata import Metadata, MetaFile, Root, TargetFile, Targets
 
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.updates.formats import Release
@@ -14,11 +14,12 @@ from appliance.updates.refusals import Code, RefusedError
 from appliance.workbench.publishing.adding import find_release, withdraw
 from appliance.workbench.publishing.ceremony import Holders, begin, draft, rotate
 from appliance.workbench.publishing.keys import open_signer, read_public
-from appliance.workbench.publishing.repository import Repository
+from appliance.workbench.publishing.repository import Repository, write_metadata
 from appliance.workbench.publishing.signing import Staging, changes
 from tests.simulators.publishing import Fleet, write_model
 
 MANIFEST = "models/mine/1.0/manifest.toml"
+NEXT = "models/mine/1.1/manifest.toml"
 
 
 @pytest.fixture
@@ -124,6 +125,41 @@ def test_no_field_hides_another_one_by_its_name(fleet: Fleet, tmp_path: Path) ->
     told = "\n".join(changes(Staging(fleet.repository.staging), "models"))
     assert f"{MANIFEST} > hashes > sha256 = " in told
     assert f'{MANIFEST} > hashes \\u003e sha256 = "{"0" * 64}"' in told
+
+
+def test_a_signer_with_a_root_of_their_own_is_shown_what_a_forged_before_would_hide(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    released(fleet, tmp_path)
+    fleet.add(write_model(tmp_path / "next" / "mine", "1.1", (0.8,)))
+    staging, own = Staging(fleet.repository.staging), Metadata[Root].from_bytes(fleet.root)
+    true = changes(staging, "models", own)
+    assert true == changes(staging, "models")
+    assert not any(MANIFEST in line for line in true)
+    assert any(NEXT in line for line in true)
+    before = staging.folder / "before" / "models.json"
+    kept, forged = before.read_bytes(), staging.staged("models")
+    forged.signed.version -= 1
+    write_metadata(before, forged)
+    assert not any(NEXT in line for line in changes(staging, "models"))
+    told = changes(staging, "models", own)
+    assert any(NEXT in line for line in told)
+    assert any(MANIFEST in line for line in told)  # nothing is known for sure: all is shown
+    before.write_bytes(kept)
+    fleet.publish()
+    fleet.add(write_model(tmp_path / "third" / "mine", "1.2", (0.7,)))
+    before.write_bytes(kept)  # signed once, and replaced since: what was withdrawn and comes back would not show
+    assert any(MANIFEST in line for line in changes(staging, "models", own))
+
+
+def test_a_root_that_others_have_made_vouches_for_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    released(fleet, tmp_path)
+    other = Fleet(tmp_path / "other")
+    other.publish()
+    fleet.add(write_model(tmp_path / "next" / "mine", "1.1", (0.8,)))
+    staging = Staging(fleet.repository.staging)
+    assert staging.vouched(Metadata[Root].from_bytes(other.root)) == {}
+    assert list(staging.vouched(Metadata[Root].from_bytes(fleet.root))) == ["root", "targets", "models"]
 
 
 def test_what_a_signer_is_shown_commands_no_terminal(fleet: Fleet) -> None:
@@ -268,6 +304,20 @@ def test_a_new_channel_is_delegated_offline_and_signed_online(fleet: Fleet, tmp_
     assert "rollout-beta" in fleet.publish().signed
 
 
+def test_a_refresh_that_was_cut_short_after_it_published_is_made_good_by_the_next(fleet: Fleet) -> None:
+    fleet.publish()
+    holders = Holders([fleet.keys[f"root-{number}"] for number in (1, 2)], 2)
+    rotate(fleet.repository, "root", holders, None, fleet.now)
+    fleet.sign()
+    staged = fleet.repository.staging / "2.root.json"
+    content = staged.read_bytes()
+    assert fleet.refresh().accepted == ("root",)
+    staged.write_bytes(content)  # the power went before it was removed
+    done = fleet.refresh()
+    assert (done.accepted, done.waiting) == ((), ())
+    assert not staged.exists()
+
+
 def test_a_release_that_was_withdrawn_is_signed_by_nobody(fleet: Fleet, tmp_path: Path) -> None:
     released(fleet, tmp_path)
     withdraw(fleet.repository, "mine", "1.0", fleet.now)
@@ -276,6 +326,34 @@ def test_a_release_that_was_withdrawn_is_signed_by_nobody(fleet: Fleet, tmp_path
         trust.refresh()
         assert trust.find(MANIFEST) is None
         assert trust.find("models/mine/1.0/int8.onnx") is None
+
+
+def test_a_release_that_comes_after_a_withdrawn_one_does_not_get_its_counter(fleet: Fleet, tmp_path: Path) -> None:
+    released(fleet, tmp_path)
+    for version, score in (("1.1", 0.8), ("1.2", 0.7)):
+        fleet.add(write_model(tmp_path / version / "mine", version, (score,)))
+    for version in ("1.2", "1.1"):
+        withdraw(fleet.repository, "mine", version, fleet.now)
+    fleet.publish()
+    added = fleet.add(write_model(tmp_path / "1.3" / "mine", "1.3", (0.6,)), security_floor=4)
+    assert added.released.release.counter == 4
+    fleet.publish()
+    with fleet.device(tmp_path / "device") as trust:
+        trust.refresh()
+        assert trust.find("models/mine/1.3/manifest.toml") is not None
+
+
+def test_a_delta_that_another_release_names_too_outlives_the_withdrawal_of_one(fleet: Fleet, tmp_path: Path) -> None:
+    released(fleet, tmp_path)
+    fleet.add(write_model(tmp_path / "1.1" / "mine", "1.1", (0.8,)))
+    kept = fleet.add(write_model(tmp_path / "1.2" / "mine", "1.2", (0.8,)))  # the same weights
+    withdraw(fleet.repository, "mine", "1.1", fleet.now)
+    signed = fleet.repository.models().signed.targets
+    paths = {delta.path for file in kept.released.release.files.values() for delta in file.deltas}
+    assert paths
+    assert paths <= signed.keys()
+    withdraw(fleet.repository, "mine", "1.2", fleet.now)
+    assert not any(path.startswith("deltas/") for path in fleet.repository.models().signed.targets)
 
 
 def test_counters_rise_and_a_version_never_changes(fleet: Fleet, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import ConfigError, ModelError, UnavailableError
+from appliance.workbench.publishing.ceremony import Holders, rotate
 from appliance.workbench.publishing.checking import verify
 from appliance.workbench.publishing.pushing import push
 from appliance.workbench.publishing.serving import RepositoryServer, serving
@@ -79,6 +80,54 @@ def test_a_copy_that_is_behind_does_not_publish_over_a_later_one(fleet: Fleet, t
     (fleet.repository.metadata / "timestamp.json").write_bytes(behind)
     with pytest.raises(ConfigError, match="somebody publishes from another copy"):
         push(fleet.repository, store)
+
+
+def test_a_root_is_the_last_before_the_timestamp_for_devices_follow_it_at_once(fleet: Fleet) -> None:
+    holders = Holders([fleet.keys[f"root-{number}"] for number in (1, 2)], 2)
+    rotate(fleet.repository, "root", holders, None, fleet.now)
+    fleet.publish()
+    bucket = Bucket(EXAMPLE)
+    with serve_bucket(bucket) as url:
+        push(fleet.repository, BucketStore("models", "", url, EXAMPLE))
+    last = [path.rpartition("/")[2] for path in bucket.objects][-3:]
+    assert last == ["1.root.json", "2.root.json", "timestamp.json"]
+
+
+@pytest.mark.parametrize("name", ["1.models.json", "timestamp.json"])
+def test_another_copy_s_metadata_of_the_same_version_is_not_written_over(
+    fleet: Fleet, tmp_path: Path, name: str
+) -> None:
+    store, file = FolderStore(tmp_path / "www"), tmp_path / "www" / "metadata" / name
+    push(fleet.repository, store)
+    file.write_bytes(file.read_bytes().replace(b'{"signatures":[', b'{"signatures": ['))
+    before = {one: one.read_bytes() for one in (tmp_path / "www").rglob("*.json")}
+    fleet.add(write_model(tmp_path / "next" / "mine", "1.1", (0.8,)))
+    fleet.sign()
+    if name != "timestamp.json":
+        fleet.refresh()
+    with pytest.raises(ConfigError, match="somebody publishes from another copy"):
+        push(fleet.repository, store)
+    assert {one: one.read_bytes() for one in (tmp_path / "www").rglob("*.json")} == before
+
+
+def test_metadata_of_many_releases_is_not_sent_to_a_bucket_again(fleet: Fleet) -> None:
+    bucket = Bucket(EXAMPLE)
+    (fleet.repository.metadata / "9.large.json").write_bytes(b" " * (3 << 20))
+    with serve_bucket(bucket) as url:
+        store = BucketStore("models", "", url, EXAMPLE)
+        first = push(fleet.repository, store)
+        assert push(fleet.repository, store).there == first.files - 1
+
+
+def test_a_bucket_of_another_region_is_told_and_no_signature_follows_it(fleet: Fleet) -> None:
+    elsewhere = Bucket(EXAMPLE)
+    with (
+        serve_bucket(elsewhere) as other,
+        serve_bucket(Bucket(EXAMPLE, moved_to=other)) as url,
+        pytest.raises(UnavailableError, match="set AWS_REGION to its region"),
+    ):
+        push(fleet.repository, BucketStore("models", "", url, EXAMPLE))
+    assert not elsewhere.asked
 
 
 def test_requests_are_signed_as_amazon_s_own_examples_are() -> None:

@@ -94,3 +94,6 @@ def test_terms_stand_beside_the_manifest_and_are_checked(model: Path) -> None:
     replace(model / "release.toml", "machines", "machine")
     with pytest.raises(ConfigError, match=r"requires.machine: unknown entry"):
         read_contents(model, metrics_of(model))
+    (model / "release.toml").write_text('expires = "2027-02-30"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="expires"):
+        read_contents(model, metrics_of(model))

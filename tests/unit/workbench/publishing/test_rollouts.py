@@ -133,6 +133,8 @@ def test_only_published_releases_of_one_model_are_rolled_out(fleet: Fleet) -> No
         begin(Order([("mine", "1.0", ()), ("other", "1.0", ())]), models, "salt", START)
     with pytest.raises(ConfigError, match=r"not_before of the rollout is not accepted"):
         begin(Order([("mine", "1.0", ())], not_before="tomorrow"), models, "salt", START)
+    with pytest.raises(ConfigError, match=r"not_before of the rollout is not accepted"):
+        begin(Order([("mine", "1.0", ())], not_before="2026-13-01T00:00:00Z"), models, "salt", START)
     with pytest.raises(ConfigError, match="there is no channel nightly; known: stable, beta"):
         write(fleet.repository, replace(started(fleet), channel="nightly"), fleet.now)
 
@@ -182,7 +184,8 @@ def test_a_healthy_rollout_is_widened_step_by_step_to_all_and_then_left(fleet: F
 def test_what_is_done_follows_from_the_reports(
     fleet: Fleet, counts: dict[str, int], later: timedelta, action: str, why: str
 ) -> None:
-    decision = judge(started(fleet), reports(started(fleet), **counts), START + later)
+    told = reports(started(fleet), **counts).model_copy(update={"taken": moment(START + later)})
+    decision = judge(started(fleet), told, START + later)
     assert decision.action == action
     assert why in decision.why
 
@@ -197,10 +200,13 @@ def test_one_bad_release_of_two_halts_both(fleet: Fleet) -> None:
     assert f"5 of 10 devices failed with release {bad[:12]} (E_BLIND 5)" in decision.why
 
 
-def test_nothing_is_widened_by_reports_from_before_the_last_change_or_of_another_rollout(fleet: Fleet) -> None:
+def test_nothing_is_widened_by_reports_from_before_the_last_change_to_come_or_of_another_rollout(fleet: Fleet) -> None:
     running = started(fleet)
     old = reports(running, committed=500).model_copy(update={"taken": moment(START - timedelta(hours=1))})
     assert "before the last change" in judge(running, old, START + timedelta(days=2)).why
+    ahead = reports(running, committed=500)
+    assert "still to come" in judge(running, ahead, START + timedelta(days=2) - timedelta(minutes=6)).why
+    assert judge(running, ahead, START + timedelta(days=2) - timedelta(minutes=4)).action == "promote"
     other = old.model_copy(update={"rollout": "other"})
     with pytest.raises(ConfigError, match="these are reports of rollout other"):
         judge(running, other, START)
