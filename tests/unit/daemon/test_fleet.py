@@ -13,6 +13,7 @@ from appliance.core import machine
 from appliance.core.clock import SystemClock
 from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame, PixelLayout
+from appliance.core.health import HealthBoard
 from appliance.daemon.fleet import FleetModels
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
@@ -37,7 +38,7 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def models(tmp_path: Path, fault: Path) -> Iterator[FleetModels]:
     folder = write_folder(tmp_path / "release", {"fp32": faulty(f"@{fault}", yolox(yolox_answer((9, 2, 0.9))))})
     settings = Settings(device=DeviceSettings(state_dir=tmp_path / "state"))
-    made = FleetModels(settings, SystemClock(), "a" * 32)
+    made = FleetModels(settings, SystemClock(), "a" * 32, HealthBoard())
     opened = open_climbing_model(ModelSettings(use=str(folder), timeout=1.0, retry=0.1))
     assert isinstance(opened, ClimbingDetector)
     made.host = ModelHost(opened)
