@@ -4,9 +4,10 @@ Canonical JSON, which signatures are made over, knows no floats: figures are int
 millionths (``_ppm``), per cent, seconds, MB.
 """
 
+from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from appliance.core.manifest import MODEL_NAME, MOST_MODEL_BYTES
 from appliance.core.part import Part
@@ -27,8 +28,15 @@ TargetPath = Annotated[
 ]
 Word = Annotated[str, Field(pattern=r"^[0-9A-Za-z._+-]{1,64}$")]
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]*$")]
-Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+def _is_in_the_calendar(text: str) -> str:
+    datetime.fromisoformat(text)  # else whoever compares it with the present meets a ValueError
+    return text
+
+
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"), AfterValidator(_is_in_the_calendar)]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_is_in_the_calendar)]
 Recipient = Annotated[str, Field(pattern=RECIPIENT)]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Parts = Annotated[int, Field(ge=0, le=MILLION)]

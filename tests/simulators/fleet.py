@@ -40,11 +40,12 @@ class Fleet:
 
     Attributes:
         now: When it is signed; what is signed expires some time after it.
-        issued: Also signed into the timestamp, when it is set.
+        issued: That is signed into the timestamp, too; or else what is signed in its place.
     """
 
     def __init__(self, folder: Path, now: datetime | None = None) -> None:
-        self.folder, self.now, self.issued = folder, now or datetime.now(UTC), True
+        self.folder, self.now = folder, now or datetime.now(UTC)
+        self.issued: bool | str = True
         (folder / "metadata").mkdir(parents=True, exist_ok=True)
         (folder / "targets").mkdir(exist_ok=True)
         self.signers = {role: CryptoSigner.generate_ed25519() for role in (*TOP, *ROLES)}
@@ -152,7 +153,7 @@ class Fleet:
         self._write("snapshot", Snapshot(meta=meta), expires)
         timestamp = Timestamp(snapshot_meta=MetaFile(self.versions["snapshot"]))
         if self.issued:
-            timestamp.unrecognized_fields["x-issued"] = text(self.now)
+            timestamp.unrecognized_fields["x-issued"] = text(self.now) if self.issued is True else self.issued
         self._write("timestamp", timestamp, expires)
 
     def renew_root(self) -> None:
