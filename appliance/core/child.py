@@ -24,6 +24,10 @@ class OverdueError(UnavailableError):
     """The process took longer than it may."""
 
 
+class TalkativeError(UnavailableError):
+    """The process writes a line that has no end."""
+
+
 class Child:
     """Gives a process an order on its standard input, and what it writes line by line.
 
@@ -52,7 +56,8 @@ class Child:
         Raises:
             OverdueError: It took longer.
             StoppedError: It was ended, as we are to stop.
-            UnavailableError: It cannot be started, or writes without end.
+            TalkativeError: It writes without end.
+            UnavailableError: It cannot be started.
         """
         self.status = None
         try:
@@ -93,5 +98,5 @@ class Child:
                     return
                 *whole, held = (held + chunk).split(b"\n")
                 if len(held) > most:
-                    raise UnavailableError(f"{self._command[-1]} answers without end")
+                    raise TalkativeError(f"{self._command[-1]} answers without end")
                 yield from whole
