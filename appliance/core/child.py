@@ -67,30 +67,45 @@ class Child:
         except OSError as error:
             raise UnavailableError(f"cannot start {self._command[0]}: {error.strerror or error}") from error
         try:
-            if process.stdin is not None:
-                with suppress(BrokenPipeError), process.stdin as pipe:  # it ended at once, and told why
-                    pipe.write(order)
-            if process.stdout is not None:
-                yield from self._read(process.stdout.fileno(), time.monotonic() + within, most)
+            if process.stdin is not None and process.stdout is not None:
+                until = time.monotonic() + within
+                self._give(process.stdin.fileno(), order, until)
+                process.stdin.close()
+                yield from self._read(process.stdout.fileno(), until, most)
             with suppress(subprocess.TimeoutExpired):
                 self.status = process.wait(_GRACE)
         finally:
             if process.poll() is None:
                 process.kill()
-                process.wait(_GRACE)
-            if process.stdout is not None:
-                process.stdout.close()
+                with suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it; it ends with that
+                    process.wait(_GRACE)
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                pipe.close()
+
+    def _give(self, pipe: int, order: bytes, until: float) -> None:
+        """Write the order; a pipe takes 64 KiB, and a process that hangs before it reads would keep us for ever."""
+        os.set_blocking(pipe, False)
+        rest = memoryview(order)
+        with selectors.DefaultSelector() as selector, suppress(BrokenPipeError):  # it ended at once, and told why
+            selector.register(pipe, selectors.EVENT_WRITE)
+            while rest:
+                self._look(until)
+                if selector.select(_LOOK):
+                    rest = rest[os.write(pipe, rest[:_CHUNK]) :]
+
+    def _look(self, until: float) -> None:
+        self._beat()
+        if self._stop.is_set():
+            raise StoppedError("the daemon is to stop; it goes on after the next start")
+        if time.monotonic() > until:
+            raise OverdueError(f"{self._command[-1]} did not end in time")
 
     def _read(self, pipe: int, until: float, most: int) -> Iterator[bytes]:
         held = b""
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while True:
-                self._beat()
-                if self._stop.is_set():
-                    raise StoppedError("the daemon is to stop; it goes on after the next start")
-                if time.monotonic() > until:
-                    raise OverdueError(f"{self._command[-1]} did not end in time")
+                self._look(until)
                 if not selector.select(_LOOK):
                     continue
                 chunk = os.read(pipe, _CHUNK)
