@@ -12,11 +12,12 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
   PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system test-firstboot deb image lint format bench prove accuracy link powercut \
-  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance docs lock clean
+.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb image lint format bench prove accuracy link powercut \
+  powercut-update wear wear-system kills month delivery fleet fleet-cost conformance \
+  docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 } /^## / { sub(/^## /, "               "); print }' Makefile
 
 setup: .venv/.dev ## Make .venv with all that developing and testing need; no root, nothing goes into the system
 
@@ -119,6 +120,16 @@ test-system: .venv/.dev ## Install the packages under a real systemd in a contai
 	@scripts/get-mosquitto
 	@scripts/test-system
 
+test-picamera2: .venv/.dev ## Run the real picamera2 with libcamera's virtual camera in the unit; needs root
+##   the system with both is made once by mmdebstrap and pip, which takes minutes
+	@scripts/get-mosquitto
+	@SYSTEM=picamera2 scripts/test-system
+
+test-vm: .venv/.dev ## Install the packages on an emulated machine: devices, a camera's driver, a watchdog; root, many minutes
+##   for nights, not for every change; the guest is made once by mmdebstrap  PACKAGES=folder (else the packages are built)
+	@scripts/get-mosquitto
+	@scripts/test-vm
+
 test-firstboot: .venv/.dev ## Boot such cards with a real cloud-init, and cut their power; minutes, needs root (CUTS=20)
 ##   SYSTEM=trixie|bookworm  PACKAGES=folder (else the packages are built)  SEED=7
 	@scripts/get-mosquitto
@@ -129,6 +140,15 @@ wear-system: .venv/.dev ## Count what the installed unit has written to its card
 	@scripts/get-mosquitto
 	@EDGECAM_ROOT="$$(scripts/get-root $${SYSTEM:-bookworm})" EDGECAM_PACKAGES="$${PACKAGES:-dist/test}" \
 	  $(BIN)/python -m tests.device.wear $${SCENE:-idle} --minutes $${MINUTES:-60} $${JSON:+--json}
+
+test-arm64: .venv/.dev ## Install the packages into an arm64 Debian 13 under qemu, and compare detections with x86-64; needs root
+##   minutes, the first time more (the system is made once by mmdebstrap); PACKAGES=folder (else they are built)
+	@scripts/test-arm64 packages
+
+image-test: .venv/.dev ## Make a disk of such a system, boot it on an emulated board and look at it from inside; needs root
+##   minutes; PACKAGES=folder (else they are built)
+	@scripts/get-mosquitto
+	@scripts/test-arm64 image
 
 lock: ## Resolve the dependencies again, for every Python and processor we run on (UPGRADE=1: to the newest)
 	@scripts/lock $${UPGRADE:+--upgrade}

@@ -59,7 +59,7 @@ def test_a_daemon_that_hangs_is_started_again_by_the_watchdog(device: Device, br
     device.watch()
     assert device.guest.show("MainPID") != before
     assert "Watchdog timeout" in device.guest.journal()
-    assert "watchdog" in {failure["result"] for failure in _failures(device.guest)}
+    wait_for(lambda: "watchdog" in {failure["result"] for failure in _failures(device.guest)}, 20, "the record")
 
 
 def test_a_reload_applies_what_was_written_and_refuses_what_is_wrong(device: Device, broker: Mosquitto) -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +70,34 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
 
 
+class Machine(ABC):
+    """A machine with the appliance on it, as its owner's shell sees it."""
+
+    @abstractmethod
+    def run(self, *command: str, check: bool = False, within: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a command there, as root."""
+
+    @abstractmethod
+    def write(self, inside: str, content: str) -> None:
+        """Write a file there."""
+
+    def show(self, name: str, unit: str = "edgecam.service") -> str:
+        """Give a property of a unit."""
+        return self.run("systemctl", "show", "--property", name, "--value", unit, check=True).stdout.strip()
+
+    def status(self) -> dict[str, Any]:
+        """Give what the daemon says of itself; empty while it does not answer."""
+        done = self.run("edgecam", "status", "--json")
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def journal(self, unit: str = "edgecam.service") -> str:
+        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+
+
 def install(root: Path, packages: list[Path]) -> None:
     """Install packages into a root as an image is built: while nothing of it runs. They stay in its /packages."""
     (root / "packages").mkdir()
@@ -85,7 +114,7 @@ def install(root: Path, packages: list[Path]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-class Guest:
+class Guest(Machine):
     """One boot of a root.
 
     Args:
@@ -199,32 +228,16 @@ class Guest:
                 continue
         raise AssertionError(f"no process {inside} in the guest")
 
-    def show(self, name: str, unit: str = "edgecam.service") -> str:
-        """Give a property of a unit."""
-        return self.run("systemctl", "show", "--property", name, "--value", unit, check=True).stdout.strip()
 
-    def status(self) -> dict[str, Any]:
-        """Give what the daemon says of itself; empty while it does not answer."""
-        done = self.run("edgecam", "status", "--json")
-        try:
-            found = json.loads(done.stdout)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def journal(self, unit: str = "edgecam.service") -> str:
-        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
-
-
-class Device:
-    """The appliance in a guest.
+class Appliance:
+    """The appliance on a machine.
 
     Args:
         guest: Where it is installed.
         broker: What it is to publish to.
     """
 
-    def __init__(self, guest: Guest, broker: str) -> None:
+    def __init__(self, guest: Machine, broker: str) -> None:
         self.guest, self.broker = guest, broker
 
     def configure(self, camera: str, messaging: str = "", top: str = "") -> None:
@@ -266,3 +279,11 @@ class Device:
         return self.wait_for(
             lambda now: now["cameras"].get(camera, {}).get("frames_processed", 0) > 3, 40, f"frames of {camera}"
         )
+
+
+class Device(Appliance):
+    """The appliance in a container."""
+
+    def __init__(self, guest: Guest, broker: str) -> None:
+        super().__init__(guest, broker)
+        self.guest: Guest = guest

@@ -77,7 +77,7 @@ class Reporter:
 
     def tell(self) -> None:
         """Send `model`."""
-        self._send(model_message(facts_of(self.state, progress=None, last=("", None), permit=self.permit)))
+        self._send(model_message(facts_of(self.state, None, "", None, self.permit)))
 
     def health(self, p50: float = 20.0, p95: float = 30.0, temperature: float | None = 60.0) -> None:
         """Send `health` of its two cameras; figures are of the slower one."""

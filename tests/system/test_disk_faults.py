@@ -50,9 +50,12 @@ class Disk:
 
     def fill(self, leave: int = 0) -> None:
         """Fill it up, but for so many bytes."""
-        with suppress(OSError), self._filler.open("wb", buffering=0) as file:
-            while file.write(b"\0" * PAGE):
-                pass
+        size = -1
+        while size != (size := self._filler.stat().st_size if self._filler.exists() else 0):
+            os.sync()  # what was deleted a moment ago, or was only set aside, is free once ext4 has committed that
+            with suppress(OSError), self._filler.open("ab", buffering=0) as file:
+                while file.write(b"\0" * PAGE):
+                    pass
         if leave:
             os.truncate(self._filler, self._filler.stat().st_size - leave)
         os.sync()

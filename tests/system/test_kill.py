@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +234,10 @@ def test_two_cameras_have_their_detector_in_one_process_as_an_accelerator_is_for
         edgecam.wait_for_status(
             lambda now: all(camera["frames_processed"] > 3 for camera in now["cameras"].values()), 40, "frames of both"
         )
-        tasks = Path(f"/proc/{edgecam.pid}/task").iterdir()
-        children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+        children: list[str] = []
+        for task in Path(f"/proc/{edgecam.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                children += (task / "children").read_text().split()
         isolated = [pid for pid in children if "isolated_child" in Path(f"/proc/{pid}/cmdline").read_text()]
         assert len(isolated) == 1
         assert edgecam.stop() == 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from appliance.core.checkup import CheckState, Outcome
 from appliance.core.errors import UnavailableError
@@ -35,6 +35,8 @@ PROPERTIES: Final = (
 """What is asked of systemd: nothing with an environment, which may hold secrets."""
 
 _EXITED: Final = "98e322203f7a4ed290d09fe03c09fe15"  # SD_MESSAGE_UNIT_PROCESS_EXIT, systemd's message catalogue
+_OUT_OF_MEMORY: Final = "fe6faa94e7774663a0da52717891d8ef"  # SD_MESSAGE_UNIT_OUT_OF_MEMORY
+_AT_ONCE_US: Final = 10_000_000  # from the kernel's kill to the end of the process
 _LOOK: Final = "edgecam logs --level warning"
 _START: Final = "sudo systemctl start edgecam"
 _STATUSES: Final = {
@@ -67,11 +69,13 @@ class Unit:
         properties: Some of `PROPERTIES`, as ``systemctl show`` gives them.
         last_exit: How its main process ended last, as (code, status): ``("exited", "78")``, ``("killed", "SIGABRT")``;
             None: not known.
+        is_out_of_memory: The kernel ended it so for want of memory; with OOMPolicy=continue `Result` says "signal".
         credentials: Where the credentials lie that it is handed, by name, as LoadCredential= has it.
     """
 
     properties: Mapping[str, str]
     last_exit: tuple[str, str] | None = None
+    is_out_of_memory: bool = False
     credentials: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> str:
@@ -97,7 +101,8 @@ def read_unit(booted: Path = BOOTED) -> Unit | None:
         name, _, value = line.partition("=")
         if name in PROPERTIES:  # a list has a line for each of its items
             properties[name] = f"{properties[name]} {value}" if properties.get(name) else value
-    return Unit(properties, _last_exit(Unit(properties)), _credentials())
+    last_exit, is_out_of_memory = _last_exit(Unit(properties))
+    return Unit(properties, last_exit, is_out_of_memory, _credentials())
 
 
 def judge_unit(unit: Unit | None, *, is_answering: bool) -> Outcome:
@@ -152,7 +157,7 @@ def _judge_inactive(unit: Unit) -> Outcome:
 
 def _cause(unit: Unit) -> tuple[str, str]:
     """Give why it ended last, and what to do."""
-    result = unit["Result"]
+    result = "oom-kill" if unit.is_out_of_memory else unit["Result"]
     if result in _RESULTS:
         return _RESULTS[result]
     code, status = unit.last_exit or ("", "")
@@ -181,21 +186,37 @@ def _credentials() -> dict[str, str]:
     return found
 
 
-def _last_exit(unit: Unit) -> tuple[str, str] | None:
-    """Give how its main process ended: from its properties, or where it runs again from the journal."""
+def _last_exit(unit: Unit) -> tuple[tuple[str, str] | None, bool]:
+    """Give how its main process ended, by its properties or the journal, and whether that was for want of memory."""
     codes = {"1": "exited", "2": "killed", "3": "dumped"}  # CLD_… of <signal.h>
-    if unit["ExecMainCode"] in codes:
-        return _named(codes[unit["ExecMainCode"]], unit["ExecMainStatus"])
-    if unit["NRestarts"] in {"", "0"}:
-        return None
-    options = ("--boot", "--quiet", "--no-pager", "--lines=1", "--output=json")
+    known = _named(codes[unit["ExecMainCode"]], unit["ExecMainStatus"]) if unit["ExecMainCode"] in codes else None
+    if known not in {None, ("killed", "SIGKILL")} or (known is None and unit["NRestarts"] in {"", "0"}):
+        return known, False
+    entries = _last_entries()
+    exits = [entry for entry in entries if "EXIT_CODE" in entry]
+    if not exits:
+        return known, False
+    last = known or _named(str(exits[-1]["EXIT_CODE"]), str(exits[-1].get("EXIT_STATUS", "")))
+    kills = [_moment(entry) for entry in entries if entry.get("MESSAGE_ID") == _OUT_OF_MEMORY]
+    is_short = any(0 <= _moment(exits[-1]) - moment < _AT_ONCE_US for moment in kills)
+    return last, is_short and last == ("killed", "SIGKILL")
+
+
+def _last_entries() -> list[dict[str, Any]]:
+    """Give the last ends of its processes, and the kernel's kills for want of memory, oldest first."""
+    options = ("--boot", "--quiet", "--no-pager", "--lines=6", "--output=json", f"--unit={UNIT}")
     try:
-        entry = json.loads(answer_of("journalctl", *options, f"--unit={UNIT}", f"MESSAGE_ID={_EXITED}"))
+        lines = answer_of("journalctl", *options, *(f"MESSAGE_ID={one}" for one in (_EXITED, _OUT_OF_MEMORY)))
+        entries = [json.loads(line) for line in lines.splitlines()]
     except (UnavailableError, ValueError):
-        return None  # who may not read the journal is told everything else
-    if not isinstance(entry, dict):
-        return None
-    return _named(str(entry.get("EXIT_CODE", "")), str(entry.get("EXIT_STATUS", "")))
+        return []  # who may not read the journal is told everything else
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _moment(entry: dict[str, Any]) -> int:
+    """Give when something was written down, in microseconds since the boot."""
+    said = str(entry.get("__MONOTONIC_TIMESTAMP", ""))
+    return int(said) if said.isdecimal() else 0
 
 
 def _named(code: str, status: str) -> tuple[str, str]:

@@ -172,8 +172,7 @@ def add(
     for file, content in contents.files.items():
         _sign_for(targets, repository, files[file].path, content)
     custom = release.model_dump(mode="json", by_alias=True, exclude_none=True)
-    path = f"{_folder(contents)}/{MANIFEST_NAME}"
-    _sign_for(targets, repository, path, contents.text, custom)
+    _sign_for(targets, repository, path := f"{_folder(contents)}/{MANIFEST_NAME}", contents.text, custom)
     repository.stage(MODELS, metadata)
     size = len(contents.text) + sum(map(len, contents.files.values()))
     return Added(Released(path, hashlib.sha256(contents.text).hexdigest(), release), size, tuple(tried))

@@ -20,7 +20,7 @@ from tests.simulators.subscriber import Subscriber
 pytestmark = pytest.mark.timeout(900)  # a boot installs 400 MB
 
 SECRET = "quite secret 42"  # noqa: S105 - of a broker that lives for one test
-CUTS, SEED = int(os.environ.get("CUTS", "20")), int(os.environ.get("SEED", "7"))
+CUTS, SEED = int(os.environ.get("CUTS") or "20"), int(os.environ.get("SEED") or "7")
 WITHIN = 240.0  # seconds, of a boot that installs everything
 
 

@@ -106,7 +106,7 @@ def test_what_a_candidate_must_stand_can_be_stricter_for_one_rollout(fleet: Flee
 
 def test_reports_that_cannot_be_read_change_nothing(fleet: Fleet) -> None:
     run(fleet, "start", "mine@2.0")
-    with pytest.raises(ConfigError, match=r"accepted: docs/schemas/fleet/reports.json"):
+    with pytest.raises(ConfigError, match=r"what `rollout collect` saves, or docs/schemas/fleet/reports.json"):
         run(fleet, "auto", "mine", "--reports", "-", reports={"schema": 2})
     assert run(fleet, "show")[0]["rollout"]["share_ppm"] == 10_000
 

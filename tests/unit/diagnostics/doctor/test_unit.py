@@ -1,5 +1,6 @@
 """What systemd says of the unit, and what the doctor makes of it. The answers are systemd 252's own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,25 @@ def test_one_that_was_started_again_tells_how_it_ended_before(monkeypatch: pytes
     assert told.state is CheckState.WARNING
     assert "3 times" in told.seen
     assert "SIGABRT" in told.seen
+
+
+@pytest.mark.parametrize(
+    ("after_us", "status", "words"),
+    [(300_000, "9", "out of memory"), (60_000_000, "9", "SIGKILL"), (300_000, "11", "SIGSEGV")],
+)
+@pytest.mark.parametrize("runs_again", [True, False])
+def test_an_end_for_want_of_memory_is_told_from_other_kills(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after_us: int, status: str, words: str, *, runs_again: bool
+) -> None:
+    # as systemd's catalogue has it: the MESSAGE_ID says that the kernel killed a process of the unit
+    journal = '{"MESSAGE_ID":"fe6faa94e7774663a0da52717891d8ef","__MONOTONIC_TIMESTAMP":"50000000"}\n'
+    ended = {"EXIT_CODE": "killed", "EXIT_STATUS": status, "__MONOTONIC_TIMESTAMP": str(50_000_000 + after_us)}
+    gone = {"Result": "signal", "ExecMainCode": "2", "ExecMainStatus": status}
+    properties = ACTIVE | {"NRestarts": "1"} if runs_again else FAILED | gone
+    booted = systemd(monkeypatch, tmp_path, properties, journal + json.dumps(ended) + "\n")
+    told = judge_unit(read_unit(booted), is_answering=runs_again)
+    assert words in told.seen
+    assert ("smaller model" in told.fix) == (words == "out of memory")
 
 
 @pytest.mark.parametrize(
