@@ -24,6 +24,10 @@ class OverdueError(UnavailableError):
     """The process took longer than it may."""
 
 
+class TalkativeError(UnavailableError):
+    """The process writes a line that has no end."""
+
+
 class Child:
     """Gives a process an order on its standard input, and what it writes line by line.
 
@@ -52,7 +56,8 @@ class Child:
         Raises:
             OverdueError: It took longer.
             StoppedError: It was ended, as we are to stop.
-            UnavailableError: It cannot be started, or writes without end.
+            TalkativeError: It writes without end.
+            UnavailableError: It cannot be started.
         """
         self.status = None
         try:
@@ -62,30 +67,45 @@ class Child:
         except OSError as error:
             raise UnavailableError(f"cannot start {self._command[0]}: {error.strerror or error}") from error
         try:
-            if process.stdin is not None:
-                with suppress(BrokenPipeError), process.stdin as pipe:  # it ended at once, and told why
-                    pipe.write(order)
-            if process.stdout is not None:
-                yield from self._read(process.stdout.fileno(), time.monotonic() + within, most)
+            if process.stdin is not None and process.stdout is not None:
+                until = time.monotonic() + within
+                self._give(process.stdin.fileno(), order, until)
+                process.stdin.close()
+                yield from self._read(process.stdout.fileno(), until, most)
             with suppress(subprocess.TimeoutExpired):
                 self.status = process.wait(_GRACE)
         finally:
             if process.poll() is None:
                 process.kill()
-                process.wait(_GRACE)
-            if process.stdout is not None:
-                process.stdout.close()
+                with suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it; it ends with that
+                    process.wait(_GRACE)
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                pipe.close()
+
+    def _give(self, pipe: int, order: bytes, until: float) -> None:
+        """Write the order; a pipe takes 64 KiB, and a process that hangs before it reads would keep us for ever."""
+        os.set_blocking(pipe, False)
+        rest = memoryview(order)
+        with selectors.DefaultSelector() as selector, suppress(BrokenPipeError):  # it ended at once, and told why
+            selector.register(pipe, selectors.EVENT_WRITE)
+            while rest:
+                self._look(until)
+                if selector.select(_LOOK):
+                    rest = rest[os.write(pipe, rest[:_CHUNK]) :]
+
+    def _look(self, until: float) -> None:
+        self._beat()
+        if self._stop.is_set():
+            raise StoppedError("the daemon is to stop; it goes on after the next start")
+        if time.monotonic() > until:
+            raise OverdueError(f"{self._command[-1]} did not end in time")
 
     def _read(self, pipe: int, until: float, most: int) -> Iterator[bytes]:
         held = b""
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while True:
-                self._beat()
-                if self._stop.is_set():
-                    raise StoppedError("the daemon is to stop; it goes on after the next start")
-                if time.monotonic() > until:
-                    raise OverdueError(f"{self._command[-1]} did not end in time")
+                self._look(until)
                 if not selector.select(_LOOK):
                     continue
                 chunk = os.read(pipe, _CHUNK)
@@ -93,5 +113,5 @@ class Child:
                     return
                 *whole, held = (held + chunk).split(b"\n")
                 if len(held) > most:
-                    raise UnavailableError(f"{self._command[-1]} answers without end")
+                    raise TalkativeError(f"{self._command[-1]} answers without end")
                 yield from whole

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -120,8 +121,9 @@ class FleetModels:
                     raise
                 if self._folder is None:
                     raise
-                state, why = self._begun.state, str(error)
-                self._begun = after_failure(self._store, state, why, self._boot, self._now, judge=self._judge)
+                before, why = self._begun, str(error)
+                found = after_failure(self._store, before.state, why, self._boot, self._now, judge=self._judge)
+                self._begun = replace(found, ended=(*before.ended, *found.ended))  # all of it is still to be told
                 self._folder = self._begun.folder
 
     def hosted(self, model: Any) -> Any:

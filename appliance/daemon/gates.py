@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from appliance.config import ModelSettings
-from appliance.core.child import Child, OverdueError
+from appliance.core.child import Child, OverdueError, TalkativeError
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.core.manifest import MOST_MODEL_BYTES, ModelManifest, read_manifest
 from appliance.core.memory_file import memory_file
@@ -158,9 +159,12 @@ class Gates:
         try:
             with self._opened(order.folder) as sealed:
                 text = order.model_copy(update={"sealed": sealed}).model_dump_json().encode()
-                lines = list(self._child.lines(text, within, _MOST_ANSWER, tuple(sealed.values())))
+                # whatever a hostile model writes for as long as it may: no more than a line is kept of it
+                lines = deque(self._child.lines(text, within, _MOST_ANSWER, tuple(sealed.values())), maxlen=1)
         except OverdueError as error:
             raise RefusedError(Code.HANG, f"did not pass gate {order.gate!r} within {within:g} s") from error
+        except TalkativeError as error:
+            raise RefusedError(Code.CRASH, f"wrote something else than an answer in gate {order.gate!r}") from error
         status = self._child.status
         if status != 0 or not lines:
             raise _ended(order.gate, status)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from appliance.core.errors import EdgecamError, ModelError, UnavailableError
+from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
 
 
 class Code(StrEnum):
@@ -90,4 +90,6 @@ class UnreachedError(UnavailableError):
 
 def code_of(error: EdgecamError) -> Code | None:
     """Give what stands for an error in reports; None: it has no code."""
+    if isinstance(error, StorageError):
+        return Code.DISK
     return error.code if isinstance(error, RefusedError | UnreachedError) else None

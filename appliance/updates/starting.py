@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.core.errors import ModelError, StorageError
@@ -56,8 +56,7 @@ def after_failure(
     store: Store, state: State, why: str, boot: str, now: Callable[[], str], *, judge: Judge = lambda _: FREE
 ) -> Beginning:
     """Decide what to load after what was begun could not be opened."""
-    left = without(state, Code.STARTS, why, now())
-    return replace(_decided(store, state, left, boot, now, judge=judge), ended=left.past[-1:])
+    return _decided(store, state, without(state, Code.STARTS, why, now()), boot, now, judge=judge)
 
 
 def _decided(store: Store, found: State, state: State, boot: str, now: Callable[[], str], *, judge: Judge) -> Beginning:

@@ -79,7 +79,7 @@ class Store:
         """Give what is kept; what cannot be read is put aside, told in `lost`, and nothing is in service then.
 
         Raises:
-            StorageError: The file is there, and the disk does not give it.
+            StorageError: The file is there, and the disk does not give it; or does not let it be put aside.
         """
         file = self.folder / STATE_NAME
         try:
@@ -93,7 +93,10 @@ class Store:
             return State.model_validate_json(content)  # one that is too large was cut off, and is no JSON
         except ValidationError as error:
             self.lost = f"{file} was damaged and is put aside as {file.name}.broken: {_first_line(error)}"
-            file.replace(file.with_name(f"{file.name}.broken"))
+            try:
+                file.replace(file.with_name(f"{file.name}.broken"))
+            except OSError as moved:
+                raise StorageError(f"{self.lost}; it cannot be: {moved.strerror or moved}") from moved
             return State()
 
     def write(self, state: State) -> None:

@@ -124,9 +124,25 @@ class Trust:
 
     @property
     def issued(self) -> str | None:
-        """When the timestamp was signed, as it says itself, UTC; None: it does not say."""
+        """When the timestamp was signed, as it says itself, UTC; None: it does not say.
+
+        Raises:
+            RefusedError: It names no time, or one at which what was signed offline has ended: it would be kept, and
+                nothing that anybody signs could be believed again.
+        """
         told = self._updater.timestamp.unrecognized_fields.get("x-issued")
-        return told if isinstance(told, str) and _is_moment(told) else None
+        if told is None:
+            return None
+        end = self._updater.offline_until
+        try:
+            is_time = bool(re.fullmatch(_MOMENT, told)) and datetime.fromisoformat(told) <= end
+        except (TypeError, ValueError):
+            is_time = False
+        if not is_time:
+            why = f"the timestamp says that it was signed at {str(told)[:40]!r}"
+            accepted = f"a time in UTC until {end:%Y-%m-%d}, when root or targets end"
+            raise RefusedError(Code.INVALID, f"{why}; accepted: {accepted}")
+        return str(told)
 
     def _target(self, found: TargetFile) -> Target:
         algorithm = next((name for name in _DIGITS if _is_digest(found.hashes.get(name, ""), _DIGITS[name])), None)
@@ -137,14 +153,6 @@ class Trust:
         stored = f"{folder}{slash}{digest}.{name}" if self._updater.is_consistent else found.path
         custom = found.unrecognized_fields.get("custom") or {}
         return Target(found.path, self._targets_url + quote(stored), found.length, algorithm, digest, custom)
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:  # 2027-02-30
-        return False
-    return re.fullmatch(_MOMENT, text) is not None
 
 
 def _is_digest(text: str, digits: int) -> bool:
@@ -163,6 +171,11 @@ class _DurableUpdater(Updater):
     def timestamp(self) -> Timestamp:
         """The timestamp that was verified."""
         return self._trusted_set.timestamp
+
+    @property
+    def offline_until(self) -> datetime:
+        """When the first of root and targets ends."""
+        return min(self._trusted_set.root.expires, self._trusted_set.targets.expires)
 
     def judge_by(self, now: datetime) -> None:
         """Take another time for the present."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _LOOK: Final = 0.5  # seconds between two looks at how a candidate does
 _JUDGED_EVERY: Final = 25  # frames; what is bad from the start need not be seen to the end
-_PUT_BACK_TRIES: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,7 @@ class Trying:
 
     def __init__(self, service: "Service", look: Callable[[], None], ending: threading.Event) -> None:
         self._service, self._look, self._ending = service, look, ending
+        self._begun: tuple[Path, Vitals] | None = None  # what is on trial, and how the model before it did
 
     def shadow(self, folder: "Path", trial: "Trial", note: Callable[[Comparison], None] = lambda _: None) -> None:
         """Have a candidate see live frames beside the model in service, and compare what they find.
@@ -75,8 +75,11 @@ class Trying:
             UnavailableError: No frame came between two of which it could be exchanged, or none is looked at; or the
                 daemon is to stop.
         """
-        watching = Watching(self._must_look(), trial)
+        vitals = self._must_look()
         self._service.put_in_service(folder)
+        if self._begun is None or self._begun[0] != folder:  # else it was cut short, and these are its own
+            self._begun = folder, vitals
+        watching = Watching(self._begun[1], trial)
         left, before = float(trial.active_seconds), time.monotonic()
         while left > 0.0:
             self._breathe()
@@ -86,6 +89,10 @@ class Trying:
             left -= (now - before) * vitals.is_looking
             before = now
             self._ending.wait(max(0.0, min(_LOOK, left)))
+
+    def forget(self) -> None:
+        """Forget what was on trial: it is committed."""
+        self._begun = None
 
     def _must_look(self) -> Vitals:
         """Give how the model in service does, where it is to look at anything."""
@@ -109,7 +116,7 @@ def after_trial(service: "Service", store: "Store", state: "State") -> None:
     """Put the active release in service again; where it does not open, the one before it, or the factory model.
 
     Raises:
-        UnavailableError: No frame came, again and again; or nothing opens any more.
+        UnavailableError: No frame came, so that what has left is still in service; or nothing opens any more.
     """
     for held in (state.active, state.previous, None):
         if held is None and state.active is not None and held is state.previous:
@@ -119,20 +126,10 @@ def after_trial(service: "Service", store: "Store", state: "State") -> None:
         except ModelError as error:
             log.error("updates: %s", error)  # noqa: TRY400 - its message says it all
             continue
-        if _put_back(service, folder):
-            return
-    raise UnavailableError("no model can be put in service any more; restart edgecam: systemctl restart edgecam")
-
-
-def _put_back(service: "Service", folder: "Path | None") -> bool:
-    for _ in range(_PUT_BACK_TRIES):
         try:
             service.put_in_service(folder)
         except RefusedError as error:
             log.error("updates: %s", error)  # noqa: TRY400 - likewise
-            return False
-        except UnavailableError as error:
-            log.warning("updates: %s", error)
             continue
-        return True
-    return False
+        return
+    raise UnavailableError("no model can be put in service any more; restart edgecam: systemctl restart edgecam")

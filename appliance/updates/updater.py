@@ -13,7 +13,6 @@ from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.updates import stages
 from appliance.updates.choosing import Wanted, choose, is_halted
-from appliance.updates.formats import Release
 from appliance.updates.keeping import Keeping
 from appliance.updates.lookout import Lookout, text_of
 from appliance.updates.orders import BringOrder, CheckAnswer, Progress
@@ -136,11 +135,16 @@ class Updater:
         try:
             self._hold(self._state)
             self._obey()
+            was_owed = self._withholding.is_owed
             if self._withholding.look(self._state):
                 self._report({})
+                if was_owed:
+                    self._tell("", None)
+                    self._tidy()
             if self._lookout.is_due:
                 self._check()  # and then go on: where asking takes longer than the interval, the next look is due
-            return self._state.update is not None and self._go_on(self._state.update)
+            update = None if self._withholding.is_owed else self._state.update
+            return update is not None and self._go_on(update)
         except RefusedError as error:
             self._refused(error)
         except ModelError as error:  # a release's files are not what they were: the disk, or somebody
@@ -188,9 +192,7 @@ class Updater:
             return
         self._hold(stages.give_up_active(self._state, Code.OWNER, "the owner has taken it back", self._now()))
         self._under = None
-        self._withholding.restore(self._state)
-        self._ended()
-        self._tidy()
+        self._close()
 
     def _go_on(self, update: Update) -> bool:
         steps: dict[Stage, Callable[[Update], bool]] = {
@@ -294,7 +296,8 @@ class Updater:
 
     def _inspect(self, update: Update) -> bool:
         self._attempt()
-        self._gates.inspect(self._store.check(update.release.sha256), self._release(update))
+        folder, release = self._store.check(update.release.sha256), self._store.describe(update.release.sha256).release
+        self._gates.inspect(folder, release)
         return self._advance(Stage.SMOKE)
 
     def _smoke(self, update: Update) -> bool:
@@ -320,9 +323,9 @@ class Updater:
         self._attempt()
         self._trying.trial(self._store.check(update.release.sha256), update.trial)
         self._keep(stages.commit(self._state, self._now()))
+        self._trying.forget()
         self._under = None
-        self._ended()
-        self._tidy()
+        self._close(puts_back=False)
         return True
 
     def _refused(self, error: RefusedError) -> None:
@@ -339,10 +342,7 @@ class Updater:
         self._hold(stages.roll_back(self._state, code, why, self._now()))
         self._under = None
         self._tell(why, code)
-        if was_in_service:
-            self._withholding.restore(self._state)
-        self._ended()
-        self._tidy()
+        self._close(puts_back=was_in_service)
 
     def _put_off(self, why: str, code: Code | None) -> None:
         self._hold(stages.put_off(self._state))
@@ -369,11 +369,13 @@ class Updater:
     def _state(self) -> State:
         return self._keeping.state
 
-    def _ended(self) -> None:
+    def _close(self, *, puts_back: bool = True) -> None:
+        """Put what is to be in service there, tell what came to an end, and remove what nothing needs any more."""
+        if why := self._withholding.restore(self._state) if puts_back else "":
+            self._tell(why, None)
         self._report(self._state.past[-1].model_dump(mode="json"))
-
-    def _release(self, update: Update) -> Release:
-        return self._store.describe(update.release.sha256).release
+        if not why:  # else what has left is still in service, from its files
+            self._tidy()
 
     def _look(self) -> None:
         """While a candidate is tried: note progress, and look at the fleet again where that is due.
@@ -391,7 +393,7 @@ class Updater:
             if error.code is Code.HALTED:
                 raise
             self._tell(error.why, error.code)
-        except (UnavailableError, ConfigError) as error:
+        except (UnavailableError, ConfigError, StorageError) as error:  # which say nothing about the candidate
             self._tell(str(error), code_of(error))
 
     def _now(self) -> str:

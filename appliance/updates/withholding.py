@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from appliance.core.errors import UnavailableError
 from appliance.updates.permits import LOOK_EVERY, Judge, Permit
 from appliance.updates.stages import TRIED
 from appliance.updates.trying import after_trial
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 TRY_EVERY: Final = 60.0
 """Seconds after which an exchange that could not be made is tried again; the fleet is asked meanwhile."""
+
+RESTORE_EVERY: Final = 3.0
+"""Likewise, where what is in service has failed, or may not be there any more."""
 
 
 class Withholding:
@@ -38,6 +42,12 @@ class Withholding:
         self.permit = permit
         self._seen: Held | None = None
         self._next = 0.0
+        self._is_owed = False
+
+    @property
+    def is_owed(self) -> bool:
+        """What has left could not be exchanged yet, and is still in service: nothing may be tried beside it."""
+        return self._is_owed
 
     def look(self, state: "State") -> bool:
         """See to it that what is in service may be, where it is time; tell whether something has changed.
@@ -46,6 +56,8 @@ class Withholding:
             ModelError: The release that may be run again is damaged, or cannot be opened.
             UnavailableError: No frame came between two of which models are exchanged; it is tried again in a minute.
         """
+        if self._is_owed:
+            return self._try_again(state)
         if state.stage in TRIED or (time.monotonic() < self._next and state.active == self._seen):
             return False
         self._next, self._seen = time.monotonic() + TRY_EVERY, state.active
@@ -57,12 +69,29 @@ class Withholding:
         self._next = time.monotonic() + LOOK_EVERY
         return self._note(found)
 
-    def restore(self, state: "State") -> None:
-        """Put in service again what may be, after a candidate has left; see `trying.after_trial`."""
+    def restore(self, state: "State") -> str:
+        """Put in service again what may be, after something has left; see `trying.after_trial`.
+
+        Returns:
+            Why it could not be done, and is owed: each `look` tries again; empty: it is done.
+        """
         found = self._judge(state)
         left = state if found.code is None else state.model_copy(update={"active": None, "previous": None})
-        after_trial(self._service, self._store, left)
+        try:
+            after_trial(self._service, self._store, left)
+        except UnavailableError as error:
+            self._is_owed, self._next = True, time.monotonic() + RESTORE_EVERY
+            return f"what was left is still in service: {error}"
+        self._is_owed, self._next = False, 0.0
         self._note(found)
+        return ""
+
+    def _try_again(self, state: "State") -> bool:
+        if time.monotonic() < self._next or not self._service.vitals().is_looking:  # no frame would come
+            return False
+        if why := self.restore(state):
+            raise UnavailableError(why)
+        return True
 
     def _note(self, found: Permit) -> bool:
         before, self.permit = self.permit, found

@@ -40,7 +40,7 @@ class Fleet:
 
     Attributes:
         now: When it is signed; what is signed expires some time after it.
-        issued: Also signed into the timestamp, when it is set: the time, or a text in its place.
+        issued: That is signed into the timestamp, too; or else what is signed in its place.
     """
 
     def __init__(self, folder: Path, now: datetime | None = None) -> None:
@@ -153,8 +153,7 @@ class Fleet:
         self._write("snapshot", Snapshot(meta=meta), expires)
         timestamp = Timestamp(snapshot_meta=MetaFile(self.versions["snapshot"]))
         if self.issued:
-            issued = self.issued if isinstance(self.issued, str) else text(self.now)
-            timestamp.unrecognized_fields["x-issued"] = issued
+            timestamp.unrecognized_fields["x-issued"] = text(self.now) if self.issued is True else self.issued
         self._write("timestamp", timestamp, expires)
 
     def renew_root(self) -> None:

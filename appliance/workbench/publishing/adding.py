@@ -150,9 +150,7 @@ def add(
         raise ConfigError(
             f"{name} {version} is there already, and a release never changes; give the manifest another version"
         )
-    if security_floor > (
-        counter := max([_withdrawn(targets).get(name, 0), *(one.release.counter for one in before)]) + 1
-    ):
+    if security_floor > (counter := _next_counter(targets, name)):
         raise ConfigError(
             f"a security floor of {security_floor} would forbid this release itself, which is number {counter}"
         )
@@ -181,6 +179,12 @@ def add(
     repository.stage(MODELS, metadata)
     size = len(contents.text) + sum(map(len, contents.files.values()))
     return Added(Released(path, hashlib.sha256(contents.text).hexdigest(), release), size, tuple(tried))
+
+
+def _next_counter(targets: Targets, name: str) -> int:
+    """Give the number of the next release: above all there were, those that were withdrawn included."""
+    given = [one.release.counter for one in releases_in(targets, name)]
+    return max([_withdrawn(targets).get(name, 0), *given]) + 1
 
 
 def withdraw(repository: Repository, name: str, version: str, now: datetime) -> Released:

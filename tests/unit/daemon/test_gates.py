@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import threading
+import tracemalloc
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -245,6 +246,7 @@ def test_what_is_hostile_is_refused_though_it_was_encrypted(tmp_path: Path) -> N
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", Code.MEMORY),
         ("import sys; sys.exit(1)", Code.CRASH),
         ("print('nonsense')", Code.CRASH),
+        ("print('x' * 300_000, end='')", Code.CRASH),
         ("import time; time.sleep(60)", Code.HANG),
     ],
 )
@@ -256,6 +258,20 @@ def test_however_a_model_ends_its_process_it_is_refused(
     with pytest.raises(RefusedError) as refused:
         gates.smoke(good, None, 125, 120)
     assert refused.value.code is code
+
+
+def test_a_model_that_has_its_process_write_on_and_on_fills_no_memory_of_the_daemon(good: Path) -> None:
+    script = "for _ in range(2000): print('x' * 30_000)"  # 60 MB
+    gates = Gates(ModelSettings(), MANIFEST, threading.Event(), command=(sys.executable, "-c", script))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError) as refused:
+            gates.smoke(good, None, 125, 120)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code is Code.CRASH
+    assert peak < 4 << 20
 
 
 def test_the_end_of_the_daemon_is_no_fault_of_the_candidate(good: Path) -> None:

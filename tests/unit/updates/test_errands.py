@@ -12,6 +12,7 @@ import pytest
 from appliance.core.child import OverdueError, StoppedError
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.updates.errands import Errands
+from appliance.updates.formats import Licence
 from appliance.updates.orders import BringOrder, CheckAnswer, CheckOrder, Piece, Progress, Repository
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError, UnreachedError
@@ -156,12 +157,10 @@ def test_a_rollout_that_is_not_understood_is_refused(
 
 
 def test_a_day_that_no_calendar_has_ends_no_worker(fleet: Fleet, web: Web, direct: Direct, tmp_path: Path) -> None:
-    fleet.issued = "2026-02-30T00:00:00Z"
     licence = {"spdx": "MIT", "expires": "2027-02-30"}
     fleet.roll_out("persons", fleet.release(model(tmp_path / "other"), 2, licence=licence))
     fleet.sign()
     answer = direct.check(order(fleet, web.url, tmp_path / "trust"))
-    assert answer.issued is None
     assert "expires" in next(iter(answer.unsigned.values()))
 
 
@@ -323,3 +322,33 @@ def test_trouble_crosses_the_border_of_the_process_as_what_it_is(
     with pytest.raises(UnreachedError, match="503") as unreached:
         errands.check(order(fleet, web.url, tmp_path / "trust"))
     assert (unreached.value.retry_after, unreached.value.code) == (120, Code.SERVER)
+
+
+@pytest.mark.parametrize("said", ["9999-12-31T23:59:59Z", "2026-99-99T00:00:00Z", "tomorrow"])
+def test_whoever_has_the_online_key_cannot_have_devices_believe_in_a_time_after_which_nothing_is_signed(
+    fleet: Fleet, direct: Direct, tmp_path: Path, said: str
+) -> None:
+    fleet.issued = said
+    fleet.sign()
+    with pytest.raises(RefusedError, match="accepted: a time in UTC until") as refused:
+        direct.check(order(fleet, address(str(fleet.folder)), tmp_path / "trust"))
+    assert refused.value.code is Code.INVALID
+    fleet.issued = True  # by another key
+    fleet.sign()
+    assert direct.check(order(fleet, address(str(fleet.folder)), tmp_path / "trust")).issued == text(NOW)
+
+
+@pytest.mark.parametrize("said", ["2026-99-99T00:00:00Z", "2027-02-29T00:00:00Z"])
+def test_a_rollout_that_begins_on_no_day_of_the_calendar_is_refused(
+    fleet: Fleet, direct: Direct, tmp_path: Path, said: str
+) -> None:
+    fleet.roll_out("persons", fleet.release(tmp_path / "model", 2), not_before=said)
+    fleet.sign()
+    with pytest.raises(RefusedError, match="not_before") as refused:
+        direct.check(order(fleet, address(str(fleet.folder)), tmp_path / "trust"))
+    assert refused.value.code is Code.INVALID
+
+
+def test_a_licence_that_ends_on_no_day_of_the_calendar_is_refused() -> None:
+    with pytest.raises(ValueError, match="expires"):
+        Licence.model_validate({"spdx": "MIT", "expires": "2027-02-29"})

@@ -53,6 +53,17 @@ def test_what_cannot_be_opened_is_given_up_one_after_the_other(tmp_path: Path) -
     assert after_failure(store, begun.state, "so it does", BOOT, now).folder is None
 
 
+def test_all_that_is_given_up_at_a_start_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = install(store, 1), install(store, 2)
+    begun = find_model(store, BOOT, now)
+    (store.release_folder(first.sha256) / "weights.onnx").unlink()
+    begun = after_failure(store, begun.state, "its runtime refuses it", BOOT, now)
+    assert begun.folder is None
+    told = [(past.release.sha256, past.code) for past in begun.ended]
+    assert told == [(second.sha256, Code.STARTS), (first.sha256, Code.HASH)]
+
+
 def test_a_daemon_that_dies_again_and_again_ends_on_the_factory_model(tmp_path: Path) -> None:
     store = Store(tmp_path)
     install(store, 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.core.errors import ModelError
+from appliance.core.errors import ModelError, StorageError
 from appliance.updates import stages
 from appliance.updates.formats import Release
 from appliance.updates.refusals import RefusedError
@@ -199,3 +199,12 @@ def test_a_cut_at_any_write_of_an_update_leaves_a_whole_model_in_service(
         for one in (state.active, first):
             again.check(one.sha256)
         assert len(list(again.folder.glob("releases/*"))) == 2
+
+
+def test_a_damaged_state_that_cannot_be_put_aside_is_told_as_the_disk_s_trouble(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.folder.mkdir()
+    (store.folder / "state.json").write_bytes(b"rot")
+    (store.folder / "state.json.broken").mkdir()
+    with pytest.raises(StorageError, match="put aside"):
+        store.read()

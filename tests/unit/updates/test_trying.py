@@ -1,0 +1,104 @@
+"""A trial is judged by the model before the candidate, and one that fails leaves, whatever comes between."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.core.errors import EdgecamError, StorageError, UnavailableError
+from appliance.updates import updater as module
+from appliance.updates import withholding
+from appliance.updates.formats import Trial
+from appliance.updates.judging import Vitals
+from appliance.updates.orders import CheckAnswer, CheckOrder
+from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.trying import Trying
+from tests.simulators.fleet import Fleet, served
+from tests.simulators.fleet_site import NOW, Site, is_over
+from tests.simulators.updating import Direct, Rest
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    fleet = Fleet(tmp_path / "fleet", NOW)
+    with served(fleet.folder) as web:
+        yield Site(tmp_path, fleet, web)
+
+
+def test_a_trial_that_begins_anew_is_judged_by_the_model_before_and_not_by_the_candidate_itself(tmp_path: Path) -> None:
+    rest = Rest(now=Vitals(memory_mb=100.0))
+    troubles: list[EdgecamError] = [UnavailableError("the commit cannot be written")]
+
+    def look() -> None:
+        rest.now = Vitals(memory_mb=400.0)  # the candidate's, which is in service by now
+        if troubles:
+            raise troubles.pop()
+
+    trying = Trying(rest, look, threading.Event())
+    with pytest.raises(UnavailableError):
+        trying.trial(tmp_path, Trial(active_seconds=600))
+    with pytest.raises(RefusedError) as refused:
+        trying.trial(tmp_path, Trial(active_seconds=600))
+    assert refused.value.code is Code.MEMORY
+
+
+def test_what_was_committed_is_judged_anew_when_it_comes_back(tmp_path: Path) -> None:
+    rest = Rest(now=Vitals(memory_mb=100.0))
+    trying = Trying(rest, lambda: None, threading.Event())
+    trying.trial(tmp_path, Trial(active_seconds=0))
+    trying.forget()
+    rest.now = Vitals(memory_mb=400.0)  # so does what is in service by then
+    trying.trial(tmp_path, Trial(active_seconds=1))
+    assert rest.in_service == [tmp_path, tmp_path]
+
+
+class Dark(Rest):
+    """No frame comes for so many exchanges, once something is in service."""
+
+    left = 6
+
+    def put_in_service(self, folder: Path | None) -> None:
+        if self.in_service and self.left:
+            self.left -= 1
+            raise UnavailableError("no frame came")
+        super().put_in_service(folder)
+
+
+def test_a_failed_candidate_leaves_with_the_next_frame_however_long_none_comes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK", 0.02)
+    monkeypatch.setattr(withholding, "RESTORE_EVERY", 0.0)
+    site.publish(2)
+    site.run(is_over)
+    first = site.store.read().active
+    assert first is not None
+    site.publish(3, trial={"active_seconds": 600})
+    site.rest = Dark(now=Vitals(failure="it gave numbers that are not finite"))
+    told: list[str] = []
+
+    def is_put_back(facts: dict[str, Any]) -> bool:
+        told.append(facts["why"])
+        return len(site.rest.in_service) > 1 and not facts["why"]
+
+    site.run(is_put_back)
+    assert site.rest.in_service[-1] == site.store.check(first.sha256), "and not an older one"
+    assert any("still in service: no frame came" in why for why in told)
+    assert [one["code"] for one in site.ended if one["release"]["version"] == "3"] == ["E_NUMBERS"]
+    assert [folder.name for folder in site.store.folder.glob("releases/*")] == [first.sha256]
+
+
+def test_metadata_that_cannot_be_kept_does_not_begin_a_trial_again(site: Site) -> None:
+    class Full(Direct):
+        def check(self, wanted: CheckOrder) -> CheckAnswer:
+            if site.rest.in_service:
+                raise StorageError("no space left")
+            return super().check(wanted)
+
+    site.errands, site.interval = Full(), 0.001
+    site.publish(2, trial={"active_seconds": 1})
+    site.run(is_over)
+    assert site.store.read().active is not None
+    assert len(site.rest.in_service) == 1
