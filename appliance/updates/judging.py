@@ -1,6 +1,6 @@
 """Whether a candidate does as well as the model that it is to replace. Pure: numbers in, a code and a reason out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -84,6 +84,13 @@ class Vitals:
     is_throttled: bool = False
     idle: frozenset[str] = frozenset()
     is_looking: bool = True
+
+    def at_its_best(self, other: "Vitals") -> "Vitals":
+        """Give these with the lower latency and the higher rate of two moments at which the same cameras looked."""
+        if other.idle != self.idle or not other.latency_ms:
+            return self
+        latency_ms = min(self.latency_ms or other.latency_ms, other.latency_ms)
+        return replace(self, latency_ms=latency_ms, fps=max(self.fps, other.fps))
 
 
 @dataclass

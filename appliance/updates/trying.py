@@ -36,7 +36,12 @@ class Trying:
 
     def __init__(self, service: "Service", look: Callable[[], None], ending: threading.Event) -> None:
         self._service, self._look, self._ending = service, look, ending
+        self._calm = Vitals()
         self._begun: tuple[Path, Vitals] | None = None  # what is on trial, and how the model before it did
+
+    def note_before(self) -> None:
+        """Note how the model in service does before a candidate takes of the machine: gates beside it make it slow."""
+        self._calm = self._service.vitals()
 
     def shadow(self, folder: "Path", trial: "Trial", note: Callable[[Comparison], None] = lambda _: None) -> None:
         """Have a candidate see live frames beside the model in service, and compare what they find.
@@ -75,7 +80,7 @@ class Trying:
             UnavailableError: No frame came between two of which it could be exchanged, or none is looked at; or the
                 daemon is to stop.
         """
-        vitals = self._must_look()
+        vitals = self._must_look().at_its_best(self._calm)
         self._service.put_in_service(folder)
         if self._begun is None or self._begun[0] != folder:  # else it was cut short, and these are its own
             self._begun = folder, vitals
@@ -92,7 +97,7 @@ class Trying:
 
     def forget(self) -> None:
         """Forget what was on trial: it is committed."""
-        self._begun = None
+        self._begun, self._calm = None, Vitals()
 
     def _must_look(self) -> Vitals:
         """Give how the model in service does, where it is to look at anything."""

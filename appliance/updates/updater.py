@@ -297,6 +297,7 @@ class Updater:
     def _inspect(self, update: Update) -> bool:
         self._attempt()
         folder, release = self._store.check(update.release.sha256), self._store.describe(update.release.sha256).release
+        self._trying.note_before()
         self._gates.inspect(folder, release)
         return self._advance(Stage.SMOKE)
 
@@ -307,8 +308,7 @@ class Updater:
         beside = self._store.check(active.sha256) if active is not None and is_run else self._service.factory()
         trial = update.trial
         self._gates.smoke(self._store.check(update.release.sha256), beside, trial.latency_percent, trial.memory_percent)
-        is_shadowed = not update.is_return and trial.shadow_frames
-        return self._advance(Stage.SHADOW if is_shadowed else Stage.TRIAL)
+        return self._advance(Stage.SHADOW if trial.shadow_frames and not update.is_return else Stage.TRIAL)
 
     def _shadow(self, update: Update) -> bool:
         self._attempt()

@@ -44,6 +44,16 @@ def test_a_trial_that_begins_anew_is_judged_by_the_model_before_and_not_by_the_c
     assert refused.value.code is Code.MEMORY
 
 
+def test_it_is_judged_by_how_the_model_before_did_when_nothing_ran_beside_it(tmp_path: Path) -> None:
+    rest = Rest(now=Vitals(latency_ms=10.0, fps=15.0))
+    trying = Trying(rest, lambda: None, threading.Event())
+    trying.note_before()
+    rest.now = Vitals(latency_ms=90.0, fps=5.0)  # beside its gates; and then the candidate, which is as slow by itself
+    with pytest.raises(RefusedError) as refused:
+        trying.trial(tmp_path, Trial(active_seconds=2))
+    assert refused.value.code is Code.LATENCY
+
+
 def test_what_was_committed_is_judged_anew_when_it_comes_back(tmp_path: Path) -> None:
     rest = Rest(now=Vitals(memory_mb=100.0))
     trying = Trying(rest, lambda: None, threading.Event())
