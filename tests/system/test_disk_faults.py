@@ -28,6 +28,7 @@ from tests.simulators.subscriber import Subscriber
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 IMAGE_BYTES: Final = 16 << 20
 PAGE: Final = 4096
+MOST_SMALL: Final = 1000
 
 
 class Disk:
@@ -56,12 +57,18 @@ class Disk:
             with suppress(OSError), self._filler.open("ab", buffering=0) as file:
                 while file.write(b"\0" * PAGE):
                     pass
+        with suppress(OSError):  # a small file finds a place where a large one does not grow any more
+            for number in range(MOST_SMALL):
+                with Path(self.place, f"filler-{number}").open("wb") as file:
+                    file.write(b"\0")
+                    os.fsync(file.fileno())
         if leave:
             os.truncate(self._filler, self._filler.stat().st_size - leave)
         os.sync()
 
     def free(self) -> None:
-        self._filler.unlink()
+        for file in self.place.glob("filler*"):
+            file.unlink()
 
     def fail(self) -> None:
         """Have the kernel find a fault in it: it becomes read-only, as after a broken sector."""

@@ -235,14 +235,16 @@ def test_a_machine_that_is_too_hot_brings_and_tries_nothing_until_it_has_cooled_
     site.run(lambda facts: "too hot" in facts["why"] and facts["stage"] == "planned")
     assert not any("weights" in path for path in site.web.asked)
 
-    def heats_up_after_the_download(facts: dict[str, Any]) -> bool:
-        site.is_hot = facts["stage"] not in {"idle", "planned"}
-        return facts["stage"] == "staged" and "too hot" in facts["why"]
+    class Heating(Direct):
+        def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+            answer = super().bring(wanted, tell)
+            site.is_hot = True
+            return answer
 
-    site.is_hot = False
-    site.run(heats_up_after_the_download)
+    site.is_hot, site.errands = False, Heating()
+    site.run(lambda facts: facts["stage"] == "staged" and "too hot" in facts["why"])
     assert site.rest.calls == []
-    site.is_hot = False
+    site.is_hot, site.errands = False, Direct()
     updater = site.run(is_over)
     assert site.store.read().active is not None
     assert "too hot" not in updater.facts()["why"]
