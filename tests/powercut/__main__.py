@@ -22,7 +22,7 @@ from tests.powercut.stage import Stage
 
 UNAVAILABLE: Final = 69
 MOST_EXAMPLES: Final = 3
-LEAST_FOR_CANARY: Final = 20  # cuts after which a canary that was not seen means that nobody is looking
+LEAST_FOR_CANARY: Final = 60  # cuts: one in six finds it, so that not to find it at all means that nobody is looking
 
 
 def main() -> int:
@@ -53,6 +53,8 @@ def _report(names: Sequence[str], total: int, seed: int, *, is_json: bool) -> in
     results = []
     for at, name in enumerate(names):
         share = total // len(names) + (at < total % len(names))
+        if SCENARIOS[name].is_canary:
+            share = max(share, LEAST_FOR_CANARY)
         one = _tried(name, share, seed + at)
         results.append(one)
         print(
@@ -64,7 +66,7 @@ def _report(names: Sequence[str], total: int, seed: int, *, is_json: bool) -> in
             print(f"  before operation {example['at']}: {'; '.join(example['broken'])}")
     real = [one for one in results if not one["is_canary"]]
     broken = sum(one["broken"] for one in real)
-    blind = any(one["is_canary"] and one["cuts"] >= LEAST_FOR_CANARY and not one["broken"] for one in results)
+    blind = any(one["is_canary"] and not one["broken"] for one in results)
     print(f"{sum(one['cuts'] for one in real)} power cuts, {broken} of them broke a promise")
     if blind:
         print("the canary was not seen: promises that are broken on purpose went unnoticed", file=sys.stderr)
