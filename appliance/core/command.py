@@ -3,13 +3,15 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from getpass import GetPassWarning
 from types import FrameType
 
 import click
 
-from appliance.core.errors import EdgecamError
+from appliance.core.errors import ConfigError, EdgecamError
 
 INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 DEFECT = 70  # EX_SOFTWARE
@@ -37,6 +39,30 @@ def run_command(command: click.Command, name: str) -> None:
         click.echo(f"{name}: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
         sys.exit(DEFECT)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def answered(what: str, otherwise: str) -> Iterator[None]:
+    """Let questions be asked within; where nobody is there to answer, that is an error with a way round it.
+
+    Args:
+        what: Is asked for.
+        otherwise: How it is given where nobody can be asked.
+
+    Raises:
+        ConfigError: Standard input has ended, or a secret is asked for and there is no terminal that would hide it.
+    """
+    why = f"{what} is asked for, and nobody is there to answer; {otherwise}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)  # it would read on, and show what is typed
+            yield
+    except (EOFError, GetPassWarning) as error:
+        raise ConfigError(why) from error
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):  # else somebody was there, and said no or Ctrl-C
+            raise ConfigError(why) from error
+        raise
 
 
 @contextmanager

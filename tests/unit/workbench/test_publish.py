@@ -1,6 +1,7 @@
 """The commands that publish, as a person or a timer runs them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from appliance.core.errors import ConfigError
+from appliance.core.errors import ConfigError, StorageError
 from appliance.workbench.publish import publish
 from tests.simulators.publishing import metrics_of, write_model
 
@@ -87,6 +88,56 @@ def test_a_fleet_without_keys_and_an_address_without_a_root_are_refused(tmp_path
         run("verify", "https://fleet.example")
     with pytest.raises(ConfigError, match="begin with: edgecam-workbench publish init"):
         run("refresh", tmp_path / "none")
+
+
+def run_without_terminal(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", "from appliance.workbench.main import main; main()", "publish", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | environment,
+        start_new_session=True,  # else getpass would find the terminal that the tests run in
+    )
+
+
+def test_a_passphrase_that_nobody_can_give_is_an_error_that_says_how_else(tmp_path: Path) -> None:
+    done = run_without_terminal("key", tmp_path / "one.pem")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "EDGECAM_PASSPHRASE_FILE=FILE" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_terminal_a_file_gives_the_passphrase_of_a_key_and_signs_with_it(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("right\n", encoding="utf-8")
+    secret.chmod(0o600)
+    assert run_without_terminal("key", tmp_path / "anna.pem", EDGECAM_PASSPHRASE_FILE=str(secret)).returncode == 0
+    assert b"ENCRYPTED" in (tmp_path / "anna.pem").read_bytes()
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys", "--root", tmp_path / "anna.pem.pub")
+    signing = ("sign", tmp_path / "fleet", "--with", f"file2:{tmp_path / 'anna.pem'}")
+    unanswered = run_without_terminal(*signing)
+    assert (unanswered.returncode, "--yes" in unanswered.stderr) == (78, True)
+    assert "EDGECAM_PASSPHRASE_FILE=FILE" in run_without_terminal(*signing, "--yes").stderr
+    signed = run_without_terminal(*signing, "--yes", "--json", EDGECAM_PASSPHRASE_FILE=str(secret))
+    assert [one["signed"] for one in json.loads(signed.stdout)["staged"]] == [1, 0, 0]
+
+
+def test_a_passphrase_that_others_can_read_or_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    monkeypatch.setenv("EDGECAM_PASSPHRASE_FILE", str(secret))
+    with pytest.raises(StorageError, match="cannot read"):
+        run("key", tmp_path / "one.pem")
+    for content, mode, why in ((b"right", 0o640, "chmod 600"), (b"\nright", 0o600, "not 0"), (b"\xff", 0o600, "UTF-8")):
+        secret.write_bytes(content)
+        secret.chmod(mode)
+        with pytest.raises(ConfigError, match=why):
+            run("key", tmp_path / "one.pem")
 
 
 def test_without_its_libraries_publishing_says_what_to_install(tmp_path: Path) -> None:
