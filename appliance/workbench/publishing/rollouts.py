@@ -18,7 +18,7 @@ from appliance.updates.formats import MILLION, Moment, Parts, Rollout, Seconds, 
 from appliance.updates.rollout import hidden
 from appliance.workbench.publishing.adding import Released, find_release
 from appliance.workbench.publishing.keys import AskSecret, ask_secret
-from appliance.workbench.publishing.refreshing import publish_rollout
+from appliance.workbench.publishing.refreshing import delegator_of, publish_rollout
 from appliance.workbench.publishing.repository import MODELS, ROLLOUT, Repository
 
 PLAN: Final = "edgecam-plan"
@@ -231,10 +231,11 @@ def read(repository: Repository, channel: str, name: str) -> Running:
     """Give a rollout that is signed.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or no such channel.
         ModelError: It is not as the format has it.
     """
     path, role = f"rollout/{channel}/{name}.json", f"{ROLLOUT}{channel}"
+    delegator_of(repository, role)
     metadata = repository.current(role)
     target = metadata.signed.targets.get(path) if metadata is not None else None
     if target is None:
@@ -252,6 +253,7 @@ def read(repository: Repository, channel: str, name: str) -> Running:
 
 def read_all(repository: Repository, channel: str) -> list[Running]:
     """Give all rollouts of a channel; see `read`."""
+    delegator_of(repository, f"{ROLLOUT}{channel}")
     metadata = repository.current(f"{ROLLOUT}{channel}")
     paths = sorted(metadata.signed.targets) if metadata is not None else []
     return [read(repository, channel, path.rpartition("/")[2].removesuffix(".json")) for path in paths]

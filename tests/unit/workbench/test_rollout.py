@@ -46,6 +46,20 @@ def test_a_rollout_goes_from_its_start_to_a_return(fleet: Fleet) -> None:
     assert [one["rollout"]["id"] for one in run(fleet, "show")] == [begun["id"]]
 
 
+def test_a_channel_that_is_not_there_is_an_error_that_names_those_there_are(fleet: Fleet, tmp_path: Path) -> None:
+    folder = str(fleet.repository.folder)
+    for words in (
+        ["show", folder, "stabel"],
+        ["step", folder, "stabel", "mine"],
+        ["start", folder, "stabel", "mine@1.0"],
+    ):
+        with pytest.raises(ConfigError, match=r"there is no channel stabel; known: stable$"):
+            CliRunner().invoke(rollout, words, catch_exceptions=False)
+    with pytest.raises(ConfigError, match="is no publisher's folder"):
+        CliRunner().invoke(rollout, ["show", str(tmp_path / "none"), "stable"], catch_exceptions=False)
+    assert run(fleet, "show") == []
+
+
 def test_a_rollout_under_way_is_not_replaced_by_mistake(fleet: Fleet) -> None:
     run(fleet, "start", "mine@1.0")
     with pytest.raises(ConfigError, match="is under way at 1 %"):
