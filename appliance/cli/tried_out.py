@@ -160,6 +160,23 @@ def try_fleet(settings: Settings) -> list[Outcome]:
     return [Outcome("fleet", CheckState.OK, f"{told}; there is a rollout of {name} in channel {fleet.channel}")]
 
 
+def check_releases(settings: Settings) -> list[Outcome]:
+    """Tell whether the record of the fleet's releases was damaged, as far as this user may see it."""
+    from appliance.updates.store import FOLDER, STATE_NAME, put_aside
+
+    folder = settings.device.state_dir / FOLDER
+    if lost := put_aside(settings.device.state_dir):
+        fix = f"releases come again by themselves; once one is in service: sudo rm {folder}/*.broken"
+        return [Outcome("releases", CheckState.WARNING, lost, fix)]
+    try:
+        (folder / STATE_NAME).lstat()
+    except PermissionError:
+        return [Outcome("releases", CheckState.SKIPPED, f"{folder} is kept from this user", _AS_ROOT)]
+    except OSError:
+        return [Outcome("releases", CheckState.OK, "none came yet")]
+    return [Outcome("releases", CheckState.OK, f"nothing in {folder} was damaged")]
+
+
 def _refused(identity: str, error: EdgecamError) -> Outcome:
     """Tell an error; what this user may not see is no trouble."""
     if isinstance(error.__cause__, PermissionError) and os.geteuid() != 0:

@@ -24,7 +24,7 @@ from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.metered import Metered
-from appliance.daemon.permitted import known_keys, tell_permit
+from appliance.daemon.permitted import known_keys, tell_lost, tell_permit
 from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.faults import Fault, fault_of
@@ -92,6 +92,7 @@ class FleetModels:
         self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
         self._begun = find_model(self._store, boot, self._now, self._judge)
         tell_permit(board, self._begun.permit)
+        tell_lost(board, self._store.lost, self._begun.state.active)
         self._folder = self._begun.folder
         self._chains: Mapping[str, Chain] = {}
         self._hints = Inbox(1, keeps_newest=True)  # the newest says all
@@ -162,7 +163,9 @@ class FleetModels:
             messaging.subscribe(self._settings.fleet.hint, self._hints)
 
         def report(ended: Mapping[str, Any]) -> None:
-            messaging.publish(model_message(updater.facts() | {"factory": factory}))
+            facts = updater.facts()
+            tell_lost(self._board, self._store.lost, facts["active"])
+            messaging.publish(model_message(facts | {"factory": factory}))
             if ended:
                 messaging.publish(model_event_message(ended))
 

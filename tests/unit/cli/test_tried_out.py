@@ -11,11 +11,13 @@ import pytest
 
 from appliance.cli.checks import credentials_at_hand
 from appliance.cli.situation import Situation, is_locked
-from appliance.cli.tried_out import check_access, try_fleet
+from appliance.cli.tried_out import check_access, check_releases, try_fleet
 from appliance.config import Settings, parse_settings
 from appliance.core.checkup import CheckState
 from appliance.daemon.lock import locked
 from appliance.diagnostics.doctor.unit import Unit
+from appliance.updates.state import State
+from appliance.updates.store import STATE_NAME, Store
 from tests.simulators.fleet import Fleet, served
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="files of another user need root")
@@ -115,6 +117,21 @@ def test_a_fleet_that_is_gone_expired_or_signed_by_others_is_told(tmp_path: Path
     assert "sign" in foreign.seen
     assert "refused" in gone.seen
     assert all(each.fix for each in (expired, foreign, gone))
+
+
+def test_a_record_of_releases_that_was_damaged_is_a_warning_with_its_file(tmp_path: Path) -> None:
+    settings = fleet_settings(Fleet(tmp_path / "fleet"), "/media/fleet")
+    settings = settings.model_copy(update={"device": settings.device.model_copy(update={"state_dir": tmp_path})})
+    store = Store(tmp_path)
+    assert check_releases(settings)[0].state is CheckState.OK
+    store.write(State())
+    assert check_releases(settings)[0].state is CheckState.OK
+    (store.folder / STATE_NAME).write_bytes(b"{")
+    store.read()
+    told = check_releases(settings)[0]
+    assert (told.state, told.id) == (CheckState.WARNING, "releases")
+    assert f"{STATE_NAME}.broken" in told.seen
+    assert "sudo rm" in told.fix
 
 
 def test_without_a_fleet_nothing_is_asked() -> None:

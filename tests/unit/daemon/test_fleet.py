@@ -13,14 +13,17 @@ from appliance.core import machine
 from appliance.core.clock import SystemClock
 from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame, PixelLayout
-from appliance.core.health import HealthBoard
+from appliance.core.health import HealthBoard, HealthState
 from appliance.daemon.fleet import FleetModels
+from appliance.daemon.permitted import tell_lost
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
 from appliance.updates.formats import Trial
 from appliance.updates.judging import Vitals, Watching
 from appliance.updates.refusals import Code
+from appliance.updates.state import State
+from appliance.updates.store import FOLDER, STATE_NAME, Store
 from tests.simulators import faulty_runtime
 from tests.simulators.faulty_runtime import faulty
 from tests.simulators.models import write_folder, yolox, yolox_answer
@@ -44,6 +47,24 @@ def models(tmp_path: Path, fault: Path) -> Iterator[FleetModels]:
     made.host = ModelHost(opened)
     yield made
     made.host.close()
+
+
+def test_a_record_of_releases_that_was_damaged_is_on_the_board_until_a_release_is_in_service(tmp_path: Path) -> None:
+    settings, board = Settings(device=DeviceSettings(state_dir=tmp_path)), HealthBoard()
+    Store(tmp_path).write(State())
+    (tmp_path / FOLDER / STATE_NAME).write_bytes(b"{")
+    FleetModels(settings, SystemClock(), "a" * 32, board)
+    found = board.findings()[0]
+    assert (found.component, found.state) == ("releases", HealthState.DEGRADED)
+    assert "is forgotten" in found.what
+    assert found.fix
+    again = HealthBoard()
+    FleetModels(settings, SystemClock(), "a" * 32, again)
+    assert again.findings()[0].component == "releases"
+    tell_lost(again, found.what, active=None)
+    assert again.state() is HealthState.DEGRADED
+    tell_lost(again, found.what, active="persons 2")
+    assert again.state() is HealthState.OK
 
 
 def see(models: FleetModels) -> bool:
