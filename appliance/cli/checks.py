@@ -103,7 +103,7 @@ def _on_settings(situation: Situation, settings: Settings) -> list[Check]:
 
 def _on_fleet(situation: Situation, settings: Settings) -> list[Check]:
     return [
-        Check("fleet", lambda: tried_out.try_fleet(settings), FLEET_TIMEOUT),
+        Check("fleet", lambda: tried_out.try_fleet(settings, SystemClock()), FLEET_TIMEOUT),
         Check("releases", lambda: _releases(situation, settings)),
     ]
 

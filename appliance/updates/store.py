@@ -252,6 +252,19 @@ class Store:
             shutil.rmtree(folder)
 
 
+def glance(state_dir: Path) -> State | None:
+    """Read what is kept, and change nothing; None: nothing is, it is damaged, or it is not this user's to see.
+
+    Args:
+        state_dir: Where the state is kept.
+    """
+    try:
+        with (state_dir / FOLDER / STATE_NAME).open("rb") as opened:
+            return State.model_validate_json(opened.read(_MOST_STATE + 1))
+    except (OSError, ValidationError):
+        return None
+
+
 def put_aside(state_dir: Path) -> str:
     """Tell that what was kept was damaged once, and lies aside; empty: nothing does, or it is not this user's to see.
 
