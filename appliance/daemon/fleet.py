@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from appliance import __version__
 from appliance.config import FleetSettings, ModelSettings, Settings
 from appliance.core.clock import Clock
+from appliance.core.digest import sha256_hex
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.health import HealthBoard
@@ -94,6 +95,7 @@ class FleetModels:
         tell_permit(board, self._begun.permit)
         tell_lost(board, self._store.lost, self._begun.state.active)
         self._folder = self._begun.folder
+        self._setup = _setup(settings)
         self._chains: Mapping[str, Chain] = {}
         self._hints = Inbox(1, keeps_newest=True)  # the newest says all
         self.host: ModelHost | None = None
@@ -242,7 +244,7 @@ class FleetModels:
         fallen = self._host().fallen
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
-        idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
+        idle = frozenset(name for name, chain in self._chains.items() if not _is_seen(chain))
         return Vitals(
             failure="" if fallen is None else fallen.why,
             fault=_code_of(fallen),
@@ -252,6 +254,7 @@ class FleetModels:
             is_throttled=bool(machine.throttled),
             idle=idle,
             is_looking=len(idle) < len(self._chains),
+            setup=self._setup,
         )
 
     def _opened(self, folder: Path | None, *, is_isolated: bool) -> ClimbingDetector:
@@ -329,6 +332,18 @@ class FleetModels:
 
 def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
     return {"number": updater.wishes.ask(wish)}
+
+
+def _is_seen(chain: Chain) -> bool:
+    """Tell whether frames of a camera are looked at; one that only stalls may do so because of the model."""
+    return chain.pipeline.steering.is_looking and chain.camera.state != "offline"
+
+
+def _setup(settings: Settings) -> str:
+    """Give a digest of what rates, latency and memory depend on beside the model."""
+    told = [settings.model.model_dump_json(exclude={"use", "artifact", "key"})]
+    told += [f"{name}={camera.model_dump_json()}" for name, camera in sorted(settings.cameras.items())]
+    return sha256_hex("\n".join(told).encode())[:12]
 
 
 def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str]) -> Device:

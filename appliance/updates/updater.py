@@ -319,8 +319,9 @@ class Updater:
 
     def _trial(self, update: Update) -> bool:
         """Have the candidate in service, counted before it is loaded; then commit it."""
-        self._attempt()
-        self._trying.trial(self._store.check(update.release.sha256), update.trial)
+        before = update.before or self._trying.reference()
+        self._keep(stages.attempt(self._state, self._boot, before))
+        self._trying.trial(self._store.check(update.release.sha256), update.trial, before)
         self._keep(stages.commit(self._state, self._now()))
         self._trying.forget()
         self._under = None
