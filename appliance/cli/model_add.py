@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from appliance.cli.model_written import drawn_frames, labels_named, models_directory, report, sample_frames
-from appliance.core.command import answered
+from appliance.core.command import NumberRange, answered
 from appliance.core.manifest import MODEL_NAME, Precision
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class _Asked:
 @click.option("--scale", type=click.Choice(SCALES), help="What a pixel's 0..255 becomes.")
 @click.option("--fit", type=click.Choice(FITS), help="How the frame becomes the input.")
 @click.option("--size", metavar="WxH", help="Of the input, where the file takes any.")
-@click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score of a detection.")
+@click.option("--min-score", type=NumberRange(0.01, 1.0), help="Lowest score of a detection.")
 @click.option("--precision", type=click.Choice(get_args(Precision)), help="Of the weights; else as they are.")
 @click.option("--licence", metavar="SPDX", callback=_matching(_LICENCE), help="Of the weights.")
 @click.option("--source", metavar="URL", callback=_matching(_SOURCE), help="Where it is from: https://…")

@@ -1,5 +1,7 @@
 """Runs a command line: errors become one message and the exit status that sysexits.h gives them."""
 
+import errno
+import math
 import os
 import signal
 import sys
@@ -8,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from getpass import GetPassWarning
 from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
-from appliance.core.errors import ConfigError, EdgecamError
+from appliance.core.errors import ConfigError, EdgecamError, StorageError
 
 INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 DEFECT = 70  # EX_SOFTWARE
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 
 
 def run_command(command: click.Command, name: str) -> None:
@@ -33,12 +37,35 @@ def run_command(command: click.Command, name: str) -> None:
         # The reader (head, less) has seen enough; point the stream away so that Python's own flush stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if os.environ.get("EDGECAM_DEBUG"):
+            raise
+        if error.filename is None and error.errno not in _OF_DISKS:
+            _end_as_defect(name, error)
+        what = "cannot write" if error.filename is None else f"cannot use {error.filename}"
+        click.echo(f"{name}: {what}: {error.strerror or error}; see to that file, folder or disk", err=True)
+        sys.exit(StorageError.exit_code)
     except Exception as error:  # a defect of ours: the operator gets a line, not a page; the page is one variable away
         if os.environ.get("EDGECAM_DEBUG"):
             raise
-        click.echo(f"{name}: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
-        sys.exit(DEFECT)
+        _end_as_defect(name, error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end_as_defect(name: str, error: Exception) -> NoReturn:
+    click.echo(f"{name}: a defect: {type(error).__name__}: {error}; run again with EDGECAM_DEBUG=1", err=True)
+    sys.exit(DEFECT)
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers as an option's type; what is no number (``nan``) lies in none, though click says otherwise."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Give the number; see `click.ParamType.convert`."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @contextmanager

@@ -220,9 +220,11 @@ def rotate(folder: Path, role: str, *, keys: tuple[Path, ...], threshold: int | 
     """Stage other keys for ROLE; a new rollout-CHANNEL is begun. It is signed next: `publish sign`."""
     with loaded():
         from appliance.workbench.publishing import ceremony
-        from appliance.workbench.publishing.keys import lasting, read_public
+        from appliance.workbench.publishing.keys import check_address, lasting, read_public
         from appliance.workbench.publishing.repository import Repository
     repository, online = Repository(folder), online and lasting(online)
+    if online:
+        check_address(online)
     holders = ceremony.Holders([read_public(file) for file in keys], threshold or len(keys) // 2 + 1)
     with repository.locked():
         ceremony.rotate(repository, role, holders, online, _now())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.publish import FOLDER, name_and_version
 from appliance.workbench.publishing.extras import loaded
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from appliance.workbench.publishing.rollouts import Running
 
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-_PERCENT: Final = click.FloatRange(0.0, 100.0)
+_PERCENT: Final = NumberRange(0.0, 100.0)
 _PER_CENT: Final = 10_000  # millionths
 
 
@@ -50,7 +51,7 @@ rollout.add_command(compare)
 @click.option(
     "--jitter", type=click.IntRange(0, 720), default=6, show_default=True, help="Hours that starts are spread over."
 )
-@click.option("--soak", type=click.FloatRange(0.0, 720.0), default=24.0, show_default=True, help="Hours at each share.")
+@click.option("--soak", type=NumberRange(0.0, 720.0), default=24.0, show_default=True, help="Hours at each share.")
 @click.option("--least-reports", type=click.IntRange(1), default=20, show_default=True, help="Before `auto` widens it.")
 @click.option("--most-failed", type=_PERCENT, default=2.0, show_default=True, help="Per cent, before `auto` halts it.")
 @click.option(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.workbench.broker_options import messaging_settings, noted_interrupts, with_account
 from appliance.workbench.publishing.extras import loaded
@@ -116,7 +117,7 @@ def _reports(content: bytes, file: Path) -> "Reports":
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what is known of each device there, and begin with what is in it.",
 )
-@click.option("--seconds", type=click.FloatRange(0.1), help="Listen so long; else until Ctrl-C.")
+@click.option("--seconds", type=NumberRange(0.1), help="Listen so long; else until Ctrl-C.")
 @click.option("--name", help="Client id, kept by the broker for a day: the next run of this name goes on.")
 @_JSON
 def collect(

@@ -86,7 +86,11 @@ def make_key(file: Path, passphrase: str) -> SSlibKey:
     seal = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     write_atomically(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, seal), mode=0o600)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    write_atomically(_public_file(file), public)
+    try:
+        write_atomically(_public_file(file), public)
+    except StorageError:
+        file.unlink()  # else the name is taken, by a key that nobody can be given
+        raise
     return SSlibKey.from_crypto(key.public_key())
 
 
@@ -127,6 +131,20 @@ def lasting(address: str) -> str:
     return f"{FILE}{Path(address.removeprefix(FILE)).absolute()}" if address.startswith(FILE) else address
 
 
+def check_address(address: str) -> None:
+    """See that what an address names can be there: a key file's does not have to be opened for that.
+
+    Raises:
+        ConfigError: There is no such file, or no such kind of address.
+    """
+    scheme = address.partition(":")[0]
+    if scheme not in SIGNER_FOR_URI_SCHEME:
+        known = ", ".join(f"{one}:" for one in sorted(SIGNER_FOR_URI_SCHEME))
+        raise ConfigError(f"{address} is no address of a key; known: {known}")
+    if address.startswith(FILE) and not Path(address.removeprefix(FILE)).is_file():
+        raise ConfigError(f"{address}: there is no such file; make a key: edgecam-workbench publish key FILE")
+
+
 def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Signer:
     """Give what signs with a private key.
 
@@ -140,16 +158,13 @@ def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Sig
         StorageError: Its file cannot be read.
         UnsupportedError: What reaches such keys is not installed.
     """
-    scheme = address.partition(":")[0]
-    if scheme not in SIGNER_FOR_URI_SCHEME:
-        known = ", ".join(f"{one}:" for one in sorted(SIGNER_FOR_URI_SCHEME))
-        raise ConfigError(f"{address} is no address of a key; known: {known}")
+    check_address(address)
     if address.startswith(FILE):
         return _from_file(Path(address.removeprefix(FILE)), key, ask)
     try:
         return Signer.from_priv_key_uri(address, key, ask)
     except UnsupportedLibraryError as error:
-        raise _not_installed(scheme, error) from error
+        raise _not_installed(address.partition(":")[0], error) from error
     except Exception as error:  # its documentation says that vendors' errors come through as they are
         raise ConfigError(f"the key {address} cannot be used: {error}") from error
 

@@ -31,6 +31,14 @@ PER_CENT: Final = 10_000
 """Millionths of one."""
 
 
+_ACCEPTED: Final = {
+    "window": "two times, from 00:00 to 23:59",
+    "not_before": "a time in UTC: 2026-12-01T02:00:00Z",
+    "cohorts": "names of a-z, A-Z, 0-9 and . _ + -, at most 64 characters",
+    "choose": "up to 16 releases, whose cohorts are names of a-z, A-Z, 0-9 and . _ + -, at most 64 characters",
+}
+
+
 class Plan(Part):
     """How a rollout is to go on; signed with it, so that whoever runs `auto` needs to remember nothing.
 
@@ -129,9 +137,11 @@ def begin(order: Order, models: Targets, salt: str, now: datetime) -> Rollout:
             trial=order.trial,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0])
+        accepted = _ACCEPTED.get(option, first["msg"])
         raise ConfigError(
-            f"{'.'.join(map(str, first['loc']))} of the rollout is not accepted: {first['msg']}"
+            f"{option} of the rollout is not accepted: {first['input']!r}; accepted: {accepted}"
         ) from error
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from appliance.core.errors import ConfigError, StorageError
+from appliance.core.errors import ConfigError, ModelError, StorageError
+from appliance.core.files import write_atomically
 from appliance.workbench.publish import publish
-from tests.simulators.publishing import metrics_of, write_model
+from appliance.workbench.publishing import keys
+from tests.simulators.publishing import Fleet, metrics_of, write_model
 
 
 def run(*arguments: object) -> str:
@@ -19,14 +21,14 @@ def run(*arguments: object) -> str:
 
 
 def test_from_the_first_keys_to_a_folder_that_a_device_s_client_accepts(tmp_path: Path) -> None:
-    fleet, www, keys = tmp_path / "fleet", tmp_path / "www", tmp_path / "keys"
-    told = json.loads(run("init", fleet, "--make-keys", keys, "--json"))
+    fleet, www, held = tmp_path / "fleet", tmp_path / "www", tmp_path / "keys"
+    told = json.loads(run("init", fleet, "--make-keys", held, "--json"))
     assert [one["wanted"] for one in told["staged"]] == [2, 2, 2]
     model = write_model(tmp_path / "mine")
     added = json.loads(run("add", fleet, model, "--metrics", metrics_of(model), "--json"))
     assert (added["name"], added["version"], added["counter"]) == ("mine", "1.0", 1)
     names = ("root-1", "root-2", "targets-1", "targets-2", "models-1", "models-2")
-    signing = [part for name in names for part in ("--with", f"file2:{keys / name}.pem")]
+    signing = [part for name in names for part in ("--with", f"file2:{held / name}.pem")]
     signed = json.loads(run("sign", fleet, *signing, "--yes", "--json"))
     assert all(one["is_enough"] for one in signed["staged"])
     assert json.loads(run("refresh", fleet, "--json"))["accepted"] == ["root", "targets", "models"]
@@ -138,6 +140,46 @@ def test_a_passphrase_that_others_can_read_or_that_is_none_is_refused(
         secret.chmod(mode)
         with pytest.raises(ConfigError, match=why):
             run("key", tmp_path / "one.pem")
+
+
+def test_a_folder_that_somebody_has_damaged_is_told_with_what_to_do(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.publish()
+    folder, metadata = fleet.repository.folder, fleet.repository.metadata
+    online = (folder / "online.json").read_bytes()
+    (folder / "online.json").write_text("{", encoding="ascii")
+    with pytest.raises(ConfigError, match=r"online.json: 1 entry is not accepted:\n.*\n  .*put it back from a copy"):
+        run("refresh", folder)
+    (folder / "online.json").write_bytes(online)
+    (metadata / "1.snapshot.json").write_bytes((metadata / "1.root.json").read_bytes())
+    with pytest.raises(ModelError, match=r"1.snapshot.json is root metadata, not snapshot"):
+        run("refresh", folder)
+    (metadata / "1.root.json").write_bytes((metadata / "timestamp.json").read_bytes())
+    with pytest.raises(ModelError, match=r"1.root.json is timestamp metadata, not root"):
+        run("refresh", folder)
+
+
+def test_an_online_key_that_is_not_there_is_told_before_anybody_signs_for_it(tmp_path: Path) -> None:
+    run("init", tmp_path / "fleet", "--make-keys", tmp_path / "keys")
+    line = ["rotate", tmp_path / "fleet", "timestamp", "--key", tmp_path / "keys" / "online-1.pem.pub", "--online"]
+    with pytest.raises(ConfigError, match="there is no such file"):
+        run(*line, f"file2:{tmp_path / 'none.pem'}")
+    with pytest.raises(ConfigError, match="is no address of a key"):
+        run(*line, "none.pem")
+
+
+def test_a_key_whose_public_half_does_not_fit_on_the_disk_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, content: bytes, **more: int) -> None:
+        if path.suffix == ".pub":
+            raise StorageError("no space left")
+        write_atomically(path, content, **more)
+
+    monkeypatch.setattr(keys, "write_atomically", write)
+    with pytest.raises(StorageError):
+        run("key", tmp_path / "one.pem", "--no-passphrase")
+    assert not list(tmp_path.iterdir()), "the name is free for another try"
 
 
 def test_without_its_libraries_publishing_says_what_to_install(tmp_path: Path) -> None:

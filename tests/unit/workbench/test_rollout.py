@@ -118,6 +118,25 @@ def test_what_a_candidate_must_stand_can_be_stricter_for_one_rollout(fleet: Flee
         run(fleet, "start", "mine@2.0", "--replace", "--trial", file)
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            ("--window", "1", "25:00"),
+            "window of the rollout is not accepted: '1'; accepted: two times, from 00:00 to 23:59",
+        ),
+        (
+            ("--not-before", "tomorrow"),
+            "not_before of the rollout is not accepted: 'tomorrow'; accepted: a time in UTC",
+        ),
+        (("--cohort", "a b"), "cohorts of the rollout is not accepted: 'a b'; accepted: names of"),
+    ],
+)
+def test_what_a_rollout_does_not_take_is_told_with_what_it_does(fleet: Fleet, given: tuple[str, ...], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        run(fleet, "start", "mine@1.0", *given)
+
+
 def test_reports_that_cannot_be_read_change_nothing(fleet: Fleet) -> None:
     run(fleet, "start", "mine@2.0")
     with pytest.raises(ConfigError, match=r"what `rollout collect` saves, or docs/schemas/fleet/reports.json"):
