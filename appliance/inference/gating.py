@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -192,31 +191,29 @@ def _inspect(order: GateOrder, artifact: Artifact) -> None:
 def _run(order: GateOrder) -> GateAnswer:
     import cv2  # noqa: PLC0415 - only for what is run
 
-    from appliance.inference.detector import Detector  # noqa: PLC0415
-    from appliance.inference.golden import check_golden, look, read_golden, read_golden_frame  # noqa: PLC0415
+    from appliance.inference.golden import check_golden, read_content, read_golden_frame  # noqa: PLC0415
+    from appliance.inference.golden_task import golden_task  # noqa: PLC0415
     from appliance.inference.ladder import open_best_model  # noqa: PLC0415
 
     cv2.setNumThreads(1)
     settings = ModelSettings.model_validate({**order.model, "use": str(order.folder), "min_score": None, "labels": ()})
     manifest = read_manifest(order.folder)
-    golden = read_golden(order.pictures)
+    task = golden_task(manifest.task)
+    golden = read_content(order.pictures, task.content)
     pictures = [read_golden_frame(order.pictures, frame) for frame in golden.frames]
     if _is_for_the_processor(settings, manifest):
         largest = max(artifact.size for artifact in manifest.artifacts)
         _bound_memory(_address_space() + _RUNNING + _TIMES_FILE * largest)
     before = _peak_mb()
     with open_best_model(settings, unseal=handed_over(order.sealed)) as model:
-        if not isinstance(model, Detector):
-            raise UnsupportedError(f"{manifest.name!r} is no detector, and only those have golden frames")
         if order.gate == "smoke" and not (verdict := check_golden(model, order.folder)).is_passed:
             shown = "; ".join(map(str, verdict.deviations[:3]))
             raise _TroubleError("golden", f"{len(verdict.deviations)} deviations on its golden frames: {shown}")
         times = []
         for _ in range(order.rounds):
             for picture in pictures:
-                started = time.perf_counter()
-                _look(look, model, picture)
-                times.append((time.perf_counter() - started) * 1e3)
+                _look(task.look, model, picture)
+                times.append(model.last_total_ms)
     times.sort()
     return GateAnswer(best_ms=times[0], p95_ms=times[int(len(times) * 0.95)], memory_mb=_peak_mb() - before)
 
