@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from appliance.workbench.evaluate import evaluate
 from appliance.workbench.golden import golden
 from tests.simulators.other_tasks import CLASSIFICATION, SEGMENTATION, SIZE, write_network
 
@@ -90,6 +91,23 @@ def make_golden(folder: Path, pictures: Path) -> str:
     """Have the workbench write a model's golden frames; gives what it tells."""
     words = [str(folder), "--frames", str(pictures), "--json"]
     return CliRunner().invoke(golden, words, catch_exceptions=False).stdout
+
+
+def metrics_of(folder: Path) -> Path:
+    """Measure a model as its owner does, over drawn pictures; give the file with what the workbench prints."""
+    dataset = folder.with_name(f"{folder.name}-dataset")
+    drawn = {"green": GREEN, "blue": BLUE}
+    for place, (name, colour) in enumerate(drawn.items(), 1):
+        label = LABELS["classify"][place]
+        for part in (label, "images", "masks"):
+            (dataset / part).mkdir(parents=True, exist_ok=True)
+        for part in (label, "images"):
+            cv2.imwrite(str(dataset / part / f"{name}.png"), picture(colour))
+        cv2.imwrite(str(dataset / "masks" / f"{name}.png"), np.full((64, 64), place, np.uint8))
+    words = [str(folder), str(dataset), "--json"]
+    file = folder.with_name(f"{folder.name}-metrics.json")
+    file.write_text(CliRunner().invoke(evaluate, words, catch_exceptions=False).stdout, encoding="utf-8")
+    return file
 
 
 def released(folder: Path, task: str, version: str = "1.0", kind: str = "good") -> Path:
