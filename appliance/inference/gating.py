@@ -52,6 +52,7 @@ class GateOrder(Part):
         task: Likewise.
         licence: Likewise.
         labels: Of what it is to replace; it must have the same.
+        background: Which of them stands for nothing, likewise; None: none does.
         min_score: Lowest score of what it is to replace, where that counts; it must have the same.
         rounds: How often each golden frame is run.
         sealed: Open files in memory that this process was started with, by the names of the encrypted files whose
@@ -67,6 +68,7 @@ class GateOrder(Part):
     task: str = ""
     licence: str = ""
     labels: tuple[str, ...] = ()
+    background: str | None = None
     min_score: float | None = None
     rounds: int = 5
     sealed: dict[str, int] = Field(default_factory=dict, max_length=64)
@@ -165,6 +167,9 @@ def _check_contract(order: GateOrder, manifest: ModelManifest) -> None:
             f"its {len(manifest.labels)} labels are not the {len(order.labels)} of the model that it is to replace; "
             "other labels are the owner's to choose: [model] use",
         )
+    if order.labels and manifest.background != order.background:
+        why = f"label {manifest.background!r} stands for nothing, and {order.background!r} in the model that it is to"
+        raise _TroubleError("contract", f"{why} replace")
     if order.min_score is not None and manifest.min_score != order.min_score:
         why = f"its lowest score is {manifest.min_score:g}, and {order.min_score:g} of the model that it is to replace"
         raise _TroubleError("contract", f"{why}; the owner can set one for both: [model] min_score")

@@ -1,15 +1,20 @@
 """Whether a classifier or a segmentation network is as good as what it is to replace, told from what both find."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from appliance.updates.formats import Trial
-from appliance.updates.judging import Comparing, Comparison, comparing
+from appliance.updates.judging import Comparing, Comparison, Vitals, comparing
 from appliance.updates.judging_labels import LabelComparison, Scored
 from appliance.updates.judging_maps import MapComparison, Mapped
-from appliance.updates.refusals import Code
+from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.trying import Trying
+from tests.simulators.updating import Rest
 
 TRIAL = Trial(agreement_percent=80, rate_percent=(60, 170))
 LABELS = ("nothing", "road", "grass")
@@ -132,3 +137,22 @@ def test_what_is_reported_is_thousandths_of_pictures() -> None:
 )
 def test_each_task_has_its_comparison(task: str, kind: type[Comparing]) -> None:
     assert isinstance(comparing(task), kind)
+
+
+class Saying(Rest):
+    """A classifier in service that sees a cat and a dog in turns, and a candidate that always sees a cat."""
+
+    @contextmanager
+    def shadow(self, folder: Path) -> Iterator[Callable[[], tuple[Scored, Scored] | None]]:  # type: ignore[override]  # of another task
+        assert folder.is_dir()
+        numbers = iter(range(1000))
+        yield lambda: (seeing(next(numbers)), scored(0.9, 0.1, 0.0))
+
+
+def test_a_trial_compares_as_the_task_in_service_has_it_and_ends_early(tmp_path: Path) -> None:
+    trying = Trying(Saying(now=Vitals()), lambda: None, threading.Event(), "classify")
+    facts: list[dict[str, int]] = []
+    with pytest.raises(RefusedError, match="says the same of all of 25 frames") as refused:
+        trying.shadow(tmp_path, Trial(shadow_frames=500, shadow_seconds=60), lambda found: facts.append(found.facts()))
+    assert refused.value.code is Code.BLIND
+    assert facts == [{"frames": 25, "active": 25, "candidate": 25, "both": 12}]
