@@ -1,7 +1,7 @@
 """Whether a candidate draws what the segmentation network draws that it is to replace. Pure.
 
-What a label covers is what objects are to a detector: a label that is gone is blindness, be it that all is one colour,
-and one that spreads is a flood.
+What a label covers is what objects are to a detector: a label that is gone is blindness, one that spreads is a flood. A
+network that draws all of each frame in one colour is blind, whatever the colour.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ _ENOUGH: Final = 0.005  # of a picture, on average, that labels together must co
 _ENOUGH_OF_ONE: Final = 0.02  # likewise, for a label by itself: of less, much is chance
 _ENOUGH_IN_ALL: Final = 0.2  # of a picture, in all frames together
 _SLACK: Final = 0.05  # of a picture
+_ONE_COLOUR: Final = 0.999  # of all frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class MapComparison:
     def __init__(self) -> None:
         self.frames = 0
         self._labels: tuple[str, ...] = ()
-        # pictures that each label covers: of the model in service, the candidate, both
-        self._covers = np.zeros((3, MOST_SEGMENTED))
+        # pictures that nothing and each label cover: of the model in service, the candidate, both
+        self._covers = np.zeros((3, 1 + MOST_SEGMENTED))
 
     def add(self, active: Mapped, candidate: Mapped) -> None:
         """Count a frame.
@@ -56,30 +57,37 @@ class MapComparison:
         step = max(1, max(active.class_ids.shape) // _CELLS)
         first, second = (one.class_ids[::step, ::step].ravel() for one in (active, candidate))
         for at, chosen in enumerate((first, second, first[first == second])):
-            self._covers[at] += np.bincount(chosen[chosen >= 0], minlength=MOST_SEGMENTED) / first.size
+            self._covers[at] += np.bincount(chosen + 1, minlength=1 + MOST_SEGMENTED) / first.size
 
     def verdict(self, trial: Trial) -> Verdict | None:
         """Tell what is wrong with the candidate; None: nothing."""
-        mean = self._covers / max(self.frames, 1)
-        if self._covers[:2].sum(axis=1).max() < _ENOUGH_IN_ALL:
+        if self._covers[:2, 1:].sum(axis=1).max() < _ENOUGH_IN_ALL:
             return None
-        for at in np.flatnonzero(mean[:2].max(axis=0) >= _ENOUGH_OF_ONE):
-            if verdict := _judged(self._labels[at], mean[0, at], mean[1, at], trial, _ENOUGH_OF_ONE):
-                return verdict
-        active, candidate, both = mean.sum(axis=1)
+        mean = self._covers / self.frames
+        if mean[0].max() <= 1.0 - _ENOUGH_OF_ONE and mean[1].max() >= _ONE_COLOUR:
+            what = ("nothing", *self._labels)[int(mean[1].argmax())]
+            return Code.BLIND, f"it draws {what} over all of {self.frames} frames, which are not of one label"
+        covers = mean[:, 1:]
+        judged = (
+            _judged(self._labels[at], covers[0, at], covers[1, at], trial, _ENOUGH_OF_ONE)
+            for at in np.flatnonzero(covers[:2].max(axis=0) >= _ENOUGH_OF_ONE)
+        )
+        return next(filter(None, judged), None) or self._judged_together(*covers.sum(axis=1), trial=trial)
+
+    def _judged_together(self, active: float, candidate: float, both: float, *, trial: Trial) -> Verdict | None:
         if max(active, candidate) < _ENOUGH:
             return None
         if verdict := _judged("labels", active, candidate, trial, _ENOUGH):
             return verdict
         agreement = 200.0 * both / (active + candidate)
-        if agreement < trial.agreement_percent:
-            told = f"it covers {candidate:.1%} of {self.frames} frames with labels, the model in service {active:.1%}"
-            return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
-        return None
+        if agreement >= trial.agreement_percent:
+            return None
+        told = f"it covers {candidate:.1%} of {self.frames} frames with labels, the model in service {active:.1%}"
+        return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
 
     def facts(self) -> dict[str, int]:
         """Give what labels cover, in thousandths of a picture, for reports."""
-        active, candidate, both = (round(1000 * float(one)) for one in self._covers.sum(axis=1))
+        active, candidate, both = (round(1000 * float(one)) for one in self._covers[:, 1:].sum(axis=1))
         return {"frames": self.frames, "active": active, "candidate": candidate, "both": both}
 
 

@@ -97,27 +97,29 @@ def drawn(candidate: Draw, active: Draw = lambda _: mapped(road=20, grass=20), f
     [
         (mapped(road=20, grass=20), None, ""),
         (mapped(road=19, grass=22), None, ""),
-        (mapped(), Code.BLIND, "covers 0.0% of a picture with road"),
-        (mapped(road=100), Code.FLOOD, "covers 100.0% of a picture with road"),
-        (mapped(road=39, grass=1), Code.BLIND, "covers 1.0% of a picture with grass"),
+        (mapped(), Code.BLIND, "draws nothing over all of 20 frames"),
+        (mapped(road=100), Code.BLIND, "draws road over all of 20 frames"),
+        (mapped(road=60, grass=20), Code.FLOOD, "covers 60.0% of a picture with road"),
+        (mapped(grass=20), Code.BLIND, "covers 0.0% of a picture with road"),
+        (mapped(road=21, grass=1), Code.BLIND, "covers 1.0% of a picture with grass"),
         (mapped(grass=20, road=20), Code.DISAGREEMENT, "agree on 0 %"),
     ],
 )
 def test_what_a_network_draws_beside_the_one_in_service_is_judged(
     candidate: Mapped, code: Code | None, words: str
 ) -> None:
-    trial = TRIAL if code is not Code.BLIND or "grass" not in words else Trial(rate_percent=(60, 300))
-    verdict = drawn(lambda _: candidate).verdict(trial)
+    verdict = drawn(lambda _: candidate).verdict(TRIAL)
     assert (verdict and verdict[0]) == code
     assert words in (verdict[1] if verdict else "")
 
 
 def test_one_colour_is_told_where_every_pixel_has_a_label() -> None:
-    whole = mapped(road=90, grass=10)
-    verdict = drawn(lambda _: mapped(road=100), lambda _: whole).verdict(TRIAL)
+    verdict = drawn(lambda _: mapped(road=100), lambda _: mapped(road=90, grass=10)).verdict(TRIAL)
     assert verdict is not None
     assert verdict[0] is Code.BLIND
     assert "agree on" not in verdict[1], "they agree on nine tenths of the pixels"
+    same = drawn(lambda _: mapped(road=100), lambda _: mapped(road=99, grass=1))
+    assert same.verdict(TRIAL) is None, "a floor, and nothing else in sight"
 
 
 def test_an_empty_scene_condemns_nobody_but_what_paints_it_over() -> None:
