@@ -71,11 +71,10 @@ def _strongest(kind: str) -> list[object]:
     return [*nodes, helper.make_node("ArgMax", [last], ["y"], axis=1, keepdims=0)]
 
 
-def write_seeing(folder: Path, task: str, kind: str = "good", *, labels: tuple[str, ...] = ()) -> Path:
-    """Write a model's folder without golden frames."""
-    spec, chosen = SPECS[task], labels or LABELS[task]
-    content = network(task, kind)
-    return write_network(folder, task, content, SHAPES[task], chosen, spec=spec, dtype=DTYPES[task])
+def write_seeing(folder: Path, task: str, kind: str = "good", *, content: bytes = b"") -> Path:
+    """Write a model's folder without golden frames, of a network or of what is given in its place."""
+    file = content or network(task, kind)
+    return write_network(folder, task, file, SHAPES[task], LABELS[task], spec=SPECS[task], dtype=DTYPES[task])
 
 
 def write_pictures(folder: Path) -> Path:

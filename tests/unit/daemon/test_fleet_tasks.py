@@ -11,6 +11,7 @@ import pytest
 from appliance.config import ModelSettings, Settings
 from appliance.config.settings import DeviceSettings
 from appliance.core.clock import SystemClock
+from appliance.core.errors import UnavailableError
 from appliance.core.health import HealthBoard
 from appliance.core.manifest import read_manifest
 from appliance.daemon.fleet import FleetModels
@@ -19,10 +20,12 @@ from appliance.inference.golden import frame_of
 from appliance.inference.host import AnyHost
 from appliance.inference.ladder import open_climbing_model
 from appliance.updates.formats import Release, Trial
-from appliance.updates.judging import comparing
+from appliance.updates.judging import Watching, comparing
 from appliance.updates.refusals import Code, RefusedError
+from tests.simulators import faulty_runtime
+from tests.simulators.faulty_runtime import faulty
 from tests.simulators.models import write_folder, yolox, yolox_answer
-from tests.simulators.seeing_tasks import BLUE, GREEN, GREY, picture, released, write_seeing
+from tests.simulators.seeing_tasks import BLUE, GREEN, GREY, network, picture, released, write_seeing
 
 TASKS = ("classify", "segment")
 LOOKS: dict[str, Callable[[Any, Any], object]] = {
@@ -95,12 +98,15 @@ def test_what_does_not_fit_the_classifier_in_service_is_refused(
     assert refused.value.code is Code.CONTRACT
 
 
+def fleet_models(tmp_path: Path) -> FleetModels:
+    settings = Settings(device=DeviceSettings(state_dir=tmp_path / "state"))
+    return FleetModels(settings, SystemClock(), "a" * 32, HealthBoard())
+
+
 @contextmanager
 def in_service(tmp_path: Path, task: str) -> Iterator[tuple[FleetModels, AnyHost]]:
     """Have a good model look at pictures, one after the other, in a thread."""
-    models = FleetModels(
-        Settings(device=DeviceSettings(state_dir=tmp_path / "state")), SystemClock(), "a" * 32, HealthBoard()
-    )
+    models = fleet_models(tmp_path)
     host = models.hosted(open_climbing_model(ModelSettings(use=str(write_seeing(tmp_path / "mine", task)))))
     stop = threading.Event()
 
@@ -148,3 +154,36 @@ def test_it_takes_the_place_of_its_like_between_two_frames_and_never_of_another_
             models.put_in_service(detector)
         assert refused.value.code is Code.CONTRACT
         assert host.manifest.name == "candidate"
+
+
+@pytest.mark.parametrize(
+    ("task", "word", "code"),
+    [
+        ("classify", "nan", Code.NUMBERS),
+        ("classify", "empty", Code.NUMBERS),
+        ("classify", "starved", Code.MEMORY),
+        ("segment", "empty", Code.NUMBERS),
+        ("segment", "count", Code.NUMBERS),
+        ("segment", "starved", Code.MEMORY),
+    ],
+)
+def test_a_failure_in_service_ends_a_trial_whatever_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, word: str, code: Code
+) -> None:
+    faulty_runtime.install(monkeypatch)
+    fault = tmp_path / "fault"
+    folder = write_seeing(tmp_path / "mine", task, content=faulty(f"@{fault}", network(task)))
+    models = fleet_models(tmp_path)
+    host = models.hosted(open_climbing_model(ModelSettings(use=str(folder), timeout=5.0)))
+    watching = Watching(models.vitals(), Trial())
+    try:
+        LOOKS[task](host, PICTURES[0])
+        assert watching.verdict(models.vitals(), 0.0) is None
+        fault.write_text(word, encoding="ascii")
+        with pytest.raises(UnavailableError):
+            LOOKS[task](host, PICTURES[0])
+        verdict = watching.verdict(models.vitals(), 1.0)
+    finally:
+        host.close()
+    assert verdict is not None
+    assert verdict[0] is code, verdict
