@@ -88,12 +88,13 @@ def test_a_good_release_is_committed_and_a_blind_one_never_stays(
         config = CONFIG.format(model=factory, album=album, has_two=two, url=web.url, root=owner.root)
         with EdgecamProcess(tmp_path, "--broker", broker.url, config=config) as edgecam:
             wait_for(lambda: seen_by(subscriber, topic, FACTORY), 60, "the factory model")
+            print(f"before: {edgecam.peak_memory_mb():.1f} MB")
             committed = ended(subscriber, GOOD, WITHIN)
             assert (committed["outcome"], committed["code"]) == ("committed", None), committed
             compared = committed["compared"]
             assert compared["frames"] >= frames
             assert 0 < compared["both"] <= min(compared["active"], compared["candidate"])
-            print(compared)
+            print(compared, f"peak memory so far: {edgecam.peak_memory_mb():.1f} MB")
             for camera in cameras:
                 wait_for(lambda: seen_by(subscriber, topic, GOOD, camera), 20, f"the new version at {camera}")  # noqa: B023 - at once
             assert {name: one["frames_unseen"] for name, one in edgecam.status()["cameras"].items()} == dict.fromkeys(
