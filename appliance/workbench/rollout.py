@@ -13,7 +13,7 @@ from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.publish import FOLDER, name_and_version
 from appliance.workbench.publishing.extras import loaded
-from appliance.workbench.rollout_reports import collect, compare, read_told
+from appliance.workbench.rollout_reports import collect, compare, of_rollout, read_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,9 +109,7 @@ def start(
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option("--to", type=_PERCENT, help="Of the devices, per cent.  [default: the next of 1, 10, 50, 100]")
 @_JSON
 def step(folder: Path, channel: str, name: str, *, to: float | None, as_json: bool) -> None:
@@ -123,9 +121,7 @@ def step(folder: Path, channel: str, name: str, *, to: float | None, as_json: bo
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option("--off", is_flag=True, help="Go on.")
 @_JSON
 def pause(folder: Path, channel: str, name: str, *, off: bool, as_json: bool) -> None:
@@ -138,9 +134,7 @@ def pause(folder: Path, channel: str, name: str, *, off: bool, as_json: bool) ->
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @_JSON
 def halt(folder: Path, channel: str, name: str, *, as_json: bool) -> None:
     """Let whoever has not committed give up too. There is no way on: a better release is rolled out anew."""
@@ -150,9 +144,7 @@ def halt(folder: Path, channel: str, name: str, *, as_json: bool) -> None:
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option("--to", required=True, metavar="VERSION", help="That was signed offline as one to return to.")
 @_JSON
 def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -> None:
@@ -167,9 +159,7 @@ def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option(
     "--reports",
     required=True,

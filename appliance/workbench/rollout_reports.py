@@ -16,7 +16,8 @@ import click
 
 from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.workbench.broker_options import messaging_settings, noted_interrupts, with_account
+from appliance.workbench.broker_options import CommandT, messaging_settings, noted_interrupts, with_account
+from appliance.workbench.publish import FOLDER
 from appliance.workbench.publishing.extras import loaded
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ _SHOWN: Final = {
     "temperature_c": ("°C", 1.0, 1),
     "agreement": ("agreement %", _PER_CENT, 1),
 }
+
+
+def of_rollout(command: CommandT) -> CommandT:
+    """Give a command the arguments that name a rollout: `folder`, `channel` and `name`."""
+    for argument in (click.argument("name"), click.argument("channel"), click.argument("folder", type=FOLDER)):
+        command = argument(command)
+    return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +215,7 @@ def _tell_collected(book: "Book", listening: "Listening", *, as_json: bool) -> N
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option(
     "--reports",
     required=True,
