@@ -1,7 +1,6 @@
 """The packages on arm64, installed by its own dpkg: what is there, and what runs, under user-mode emulation."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +25,8 @@ def test_both_packages_are_installed_and_nothing_is_missing(installed: Emulated)
 def test_the_unit_starts_with_the_system_under_a_user_of_its_own(installed: Emulated) -> None:
     wanted = installed.path("/etc/systemd/system/multi-user.target.wants/edgecam.service")
     assert wanted.is_symlink()
-    assert wanted.readlink() == Path("/usr/lib/systemd/system/edgecam.service")
+    unit = installed.path(str(wanted.readlink()))  # Debian 12 writes /lib, which is the same folder
+    assert unit.samefile(installed.path("/usr/lib/systemd/system/edgecam.service"))
     assert installed.run("id", "--name", "--groups", "edgecam").stdout.split() == ["edgecam", "video"]
 
 
