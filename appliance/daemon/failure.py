@@ -4,6 +4,8 @@ The journal of an appliance is volatile; what ended the daemon should still be k
 """
 
 import json
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -71,17 +73,27 @@ def _output(*command: str) -> str:
     return done.stdout[-MOST_BYTES:].decode("utf-8", "replace")
 
 
+def read_tail(path: Path) -> bytes:
+    """Give the end of a file, `MOST_BYTES` at the most; nothing where there is no file that can be read."""
+    try:
+        # not waited for: where a pipe lies in its place, opening it would never end
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            told = os.fstat(file.fileno())
+            if not stat.S_ISREG(told.st_mode):
+                return b""
+            file.seek(max(0, told.st_size - MOST_BYTES))
+            return file.read(MOST_BYTES)
+    except OSError:
+        return b""
+
+
 def main(path: Path, how: str) -> int:
     """Write the record and give the exit status."""
     shown = _output("systemctl", "show", "--property=NRestarts", "--value", UNIT)
     said = _output("journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={LINES}", f"--unit={UNIT}")
     record = failure_record(how, shown, said, read_boot_id())
     try:
-        content = path.read_bytes()
-    except OSError:
-        content = b""
-    try:
-        if (new := with_record(content, record)) is not None:
+        if (new := with_record(read_tail(path), record)) is not None:
             write_atomically(path, new, mode=0o640)
     except EdgecamError as error:
         sys.stderr.write(f"<3>{error}\n")  # sd-daemon(3): an error
