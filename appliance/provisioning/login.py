@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _GROUPS = ("sudo", "adm", "systemd-journal", "edgecam", "video", "netdev", "gpio", "i2c", "spi", "render")
 _ASKING = ("edgecam", "systemd-journal")  # what an account that was there gets: it may ask the daemon
+_FIRST_USER, _NOBODY = 1000, 65534  # Debian policy, section 9.2.2
 _MOST = 256 << 10  # bytes of authorized_keys
 _DAEMON = """\
 # Written by `edgecam setup`: by key alone.
@@ -49,6 +50,8 @@ def _account(task: "Task", user: str) -> Account:
     """Give the account, and have it made where it is not there."""
     existing = _existing_groups(task)
     if (found := task.system.account(user)) is not None:
+        if 0 < found.uid < _FIRST_USER or found.uid == _NOBODY:
+            raise UnsupportedError(f"{user} is an account of the system's own, with which nobody logs in; name another")
         groups = ",".join(name for name in _ASKING if name in existing)
         if groups and found.uid != 0:
             task.system.run("usermod", "--append", "--groups", groups, user)
@@ -90,9 +93,10 @@ def _add_keys(task: "Task", account: Account, keys: tuple[str, ...]) -> None:
         # by its descriptor: the account could move the folder away and put a link to another one there
         there = _lines_of(folder, home / ".ssh/authorized_keys")
         bodies = {line.split()[1] for line in there if len(line.split()) > 1}
-        added = [key for key in keys if key.split()[1] not in bodies]
+        added = {key.split()[1]: key for key in keys if key.split()[1] not in bodies}
         path = Path(f"/proc/self/fd/{folder}/authorized_keys")
-        place_file(path, "\n".join([*there, *added, ""]).encode(), 0o600, owner)
+        content = "\n".join([*there, *added.values(), ""]).encode()
+        place_file(path, content, 0o600, owner, shown=home / ".ssh/authorized_keys")
 
 
 @contextmanager
@@ -103,7 +107,7 @@ def _opened(folder: Path) -> Iterator[int]:
     except OSError as error:
         if error.errno in (ELOOP, ENOTDIR):
             raise UnsupportedError(f"{folder} is a link, which root does not follow; add the keys by hand") from error
-        raise
+        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
     try:
         yield descriptor
     finally:
@@ -120,7 +124,7 @@ def _lines_of(folder: int, path: Path) -> list[str]:
     except OSError as error:
         if error.errno == ELOOP:
             raise UnsupportedError(f"{path} is a link, which root does not follow; add the keys by hand") from error
-        raise
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnsupportedError(f"{path} is no file; add the keys by hand")

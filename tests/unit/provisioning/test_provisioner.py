@@ -13,6 +13,7 @@ import pytest
 
 from appliance.config import load_settings
 from appliance.provisioning import Provisioner, Report, read_setup
+from appliance.provisioning.system import Account
 from tests.simulators.new_device import Cut, NewDevice
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
@@ -345,6 +346,42 @@ def test_a_file_on_the_card_that_was_never_carried_out_has_its_turn_at_the_next_
     provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
     boot(device)
     check_set_up(device)
+
+
+def test_a_full_disk_is_told_with_the_name_that_an_owner_knows(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def refuse_keys(source: str, target: Path) -> None:
+        if target.name == "authorized_keys":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_keys)
+    report = boot(device)
+    assert report is not None
+    ssh = dict(report.steps)["ssh"]
+    path = device.places.at("/home/admin/.ssh/authorized_keys")
+    assert (ssh.state, ssh.said) == ("failed", f"cannot write {path}: No space left on device")
+
+
+@pytest.mark.parametrize("user", ["edgecam", "nobody"])
+def test_an_account_of_the_system_s_own_gets_no_keys_and_nobody_is_locked_out(device: NewDevice, user: str) -> None:
+    device.accounts["nobody"] = Account(65534, 65534, Path("/nonexistent"))
+    device.write("/boot/firmware/edgecam-setup.toml", f'[ssh]\nuser = "{user}"\nkeys = ["{KEY}"]\n')
+    report = boot(device)
+    assert report is not None
+    ssh = dict(report.steps)["ssh"]
+    assert (ssh.state, "name another" in ssh.said) == ("left out", True)
+    assert not device.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf").exists()
+    assert not any(command[0] == "usermod" for command in device.asked)
+
+
+def test_a_key_that_is_listed_twice_is_there_once(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", f'[ssh]\nkeys = ["{KEY}", "{KEY}"]\n')
+    boot(device)
+    assert device.read("/home/admin/.ssh/authorized_keys").splitlines() == [KEY]
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "pipe"])
