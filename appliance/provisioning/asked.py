@@ -3,9 +3,9 @@
 import base64
 import binascii
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from appliance.config import AnyCamera, CameraName, Section, Url, setting
 
@@ -19,6 +19,7 @@ _KEY_KINDS = (
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_BROKER = r"^mqtts?://([^/\s:?#]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$"
 _LONGEST_NETWORK_NAME = 32  # bytes; IEEE 802.11, section 9.4.2.2
 
 
@@ -28,6 +29,8 @@ def _public_key(line: str) -> str:
         raise ValueError(
             "is a private key: take it off the card; accepted: the one line of the file that ends with .pub"
         )
+    if "\n" in line.strip():
+        raise ValueError("has more than one line; accepted: the one line of a .pub file, each key in quotation marks")
     kind, _, rest = line.strip().partition(" ")
     body, _, comment = rest.strip().partition(" ")
     try:
@@ -62,6 +65,13 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _without_account(url: Any) -> Any:
+    if isinstance(url, str) and "@" in url:
+        raise ValueError("carries a user name or password; they go into `username` and `password` below it")
+    return url
+
+
+BrokerUrl = Annotated[Url, BeforeValidator(_without_account)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 NetworkName = Annotated[str, AfterValidator(_network_name)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
@@ -114,11 +124,11 @@ def _file(what: str) -> str | None:
 class BrokerSetup(Section):
     """Where messages go."""
 
-    url: Url = setting(
+    url: BrokerUrl = setting(
         ...,
         "The broker.",
-        accepts="mqtt://HOST[:PORT] or mqtts://HOST[:PORT]",
-        pattern=r"^mqtts?://[^/\s]+/?$",
+        accepts="mqtt://HOST[:PORT] or mqtts://HOST[:PORT], and nothing behind it",
+        pattern=_BROKER,
         max_length=512,
     )
     username: str | None = setting(None, "User name.", max_length=255)
