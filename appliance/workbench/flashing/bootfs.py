@@ -11,7 +11,7 @@ from pathlib import Path
 from appliance.core.errors import ModelError, StorageError, UnsupportedError
 
 _FAT = (0x06, 0x0B, 0x0C, 0x0E)  # kinds of partitions in a master boot record
-_SECTOR, _TABLE, _ENTRY = 512, 446, 16
+_SECTOR, _TABLE, _ENTRY, _ENTRIES = 512, 446, 16, 4
 _TIMEOUT = 600.0
 
 
@@ -25,11 +25,21 @@ def boot_offset(head: bytes) -> int:
         ModelError: There is no such table, or its first partition is not FAT: it is no image of Raspberry Pi OS.
     """
     if len(head) < _SECTOR or head[510:512] != b"\x55\xaa":
-        raise ModelError("the image has no table of partitions; is it one of Raspberry Pi OS?")
+        raise ModelError("the image has no table of partitions; accepted: .img or .img.xz of Raspberry Pi OS")
     kind, start = struct.unpack_from("<4xB3xI", head, _TABLE)
     if kind not in _FAT or start == 0:
         raise ModelError(f"the first partition is of kind {kind:#04x} and not FAT; is it an image of Raspberry Pi OS?")
     return int(start) * _SECTOR
+
+
+def partitions_end(head: bytes) -> int:
+    """Give the byte at which the last partition ends: an image that has fewer was cut short.
+
+    Args:
+        head: As for `boot_offset`, which it was given to before.
+    """
+    entries = (struct.unpack_from("<II", head, _TABLE + _ENTRY * number + 8) for number in range(_ENTRIES))
+    return max(int(start + count) * _SECTOR for start, count in entries)
 
 
 def put_files(target: Path, folder: Path) -> None:
