@@ -1,11 +1,13 @@
 """The daemon's configuration, as setting up leaves it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from appliance.config import read_toml
 from appliance.config.toml import format_document
+from appliance.core.errors import UnavailableError
 from appliance.provisioning.asked import BrokerSetup, Setup
 
 CA, CERTIFICATE, KEY, REQUEST, FLEET_ROOT = (
@@ -16,6 +18,7 @@ CA, CERTIFICATE, KEY, REQUEST, FLEET_ROOT = (
     "/etc/edgecam/fleet-root.json",
 )
 _CREDENTIAL = "broker-password"  # LoadCredential= of the unit
+_NOT_YOURS = "{path} may be read by root and by members of the group edgecam alone; do: sudo edgecam setup …"
 _HEAD = """\
 # Written by `edgecam setup`; the file before it is beside it, with the ending .before-setup. Yours to change.
 # Every setting, with its default, limits and meaning: edgecam config default
@@ -28,8 +31,15 @@ def read_current(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: It is no TOML.
+        UnavailableError: Only others may look at it.
     """
-    return read_toml(path) if path.exists() else {}
+    try:
+        is_there = path.exists()
+    except PermissionError as error:
+        raise UnavailableError(_NOT_YOURS.format(path=path)) from error
+    if is_there and not os.access(path, os.R_OK):
+        raise UnavailableError(_NOT_YOURS.format(path=path))
+    return read_toml(path) if is_there else {}
 
 
 def merged(current: Mapping[str, Any], setup: Setup, device_id: str) -> dict[str, Any]:

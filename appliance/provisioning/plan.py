@@ -115,7 +115,8 @@ def load_plan(path: Path) -> Plan | None:
     """Give the plan that was stored; None: there is none.
 
     Raises:
-        StorageError: It cannot be read, or is not ours.
+        ConfigError: It is not what was stored.
+        StorageError: It cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -126,7 +127,7 @@ def load_plan(path: Path) -> Plan | None:
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise StorageError(f"{path} is not what was written there; remove it, and set the device up again") from error
+        raise ConfigError(f"{path} is not what was written there; remove it, and set the device up again") from error
 
 
 def store_plan(path: Path, plan: Plan) -> None:

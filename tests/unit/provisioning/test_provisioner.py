@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.config import load_settings
+from appliance.core.errors import StorageError
 from appliance.provisioning import Provisioner, Report, read_setup
 from appliance.provisioning.system import Account
 from tests.simulators.new_device import Cut, NewDevice
@@ -113,6 +114,99 @@ def test_what_is_asked_is_so_afterwards_and_its_secrets_are_off_the_card(device:
     assert "ssh admin@door.local" in text
     assert f"edgecam/{report.device_id}/#" in text
     assert json.loads(device.read("/boot/firmware/edgecam-setup-report.json"))["verdict"] == "done"
+
+
+def test_nothing_with_a_secret_in_it_is_let_go_of_on_the_card(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"
+    asked = WHOLE.replace('ca_file = "ca.pem"', 'ca_file = "ca.pem"\ncert_file = "ca.pem"\nkey_file = "k.pem"')
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    device.write("/boot/firmware/k.pem", key)
+    let_go: list[str] = []
+
+    def watched(act: Callable[..., Any], *, is_target: bool) -> Callable[..., Any]:
+        def watch(*arguments: Any) -> Any:
+            lost = Path(arguments[-1] if is_target else arguments[0])
+            if lost.parent == device.places.boot and lost.exists():
+                let_go.append(lost.read_text())
+            return act(*arguments)
+
+        return watch
+
+    # room that is given back keeps what was in it, until something else happens to be written there
+    monkeypatch.setattr(os, "replace", watched(os.replace, is_target=True))
+    monkeypatch.setattr(os, "unlink", watched(os.unlink, is_target=False))
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert sorted(map(len, let_go)) == sorted([len(asked), len(key)])
+    assert not any(text.strip("\0") for text in let_go)
+
+
+def test_other_files_on_the_card_with_a_password_in_them_are_named(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml~", f"of an editor: {BROKER}\n")
+    device.write("/boot/firmware/config.txt", "# of the system\n")
+    boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "PASSWORDS ARE STILL ON THE CARD: edgecam-setup.toml~ has one of them; remove it" in text
+    assert "config.txt" not in text
+    assert BROKER not in text
+
+
+def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device: NewDevice) -> None:
+    address = "rtsp://192.0.2.10/user=admin&password=hunter2"
+    device.write("/boot/firmware/edgecam-setup.toml", f'[cameras.door]\nkind = "rtsp"\nurl = "{address}"\n')
+    boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "cameras.door.url may have a password in it, which stays on the card" in text
+    assert "hunter2" not in text + device.read("/boot/firmware/edgecam-setup-report.json")
+
+
+def test_a_file_that_windows_has_given_an_ending_is_told(device: NewDevice) -> None:
+    setup = device.places.setup_file
+    hidden = setup.rename(setup.with_name("edgecam-setup.toml.txt"))
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "refused"
+    assert "edgecam-setup.toml.txt is not read: rename it to edgecam-setup.toml" in report.as_text()
+    # beside another one that is right, which was carried out
+    setup.write_text('hostname = "door"\n')
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, "edgecam-setup.toml.txt is not read" in report.as_text()) == ("done", True)
+    hidden.unlink()
+    assert boot(device) is None
+
+
+def test_a_damaged_plan_is_set_aside_and_the_file_carried_out_again(device: NewDevice) -> None:
+    first = boot(device)
+    device.write("/var/lib/edgecam-setup/plan.json", "\0" * 4096)
+    report = boot(device)
+    assert first is not None
+    assert report is not None
+    assert (report.verdict, report.device_id) == ("done", first.device_id)
+    assert "could not be read any more" in device.read("/boot/firmware/edgecam-setup-report.txt")
+    check_set_up(device)
+    assert boot(device) is None
+
+
+def test_what_keeps_it_from_even_beginning_is_told_on_the_card(device: NewDevice) -> None:
+    blocked = device.places.at("/var/lib/edgecam-setup")
+    blocked.write_text("a file where a folder has to be")
+    with pytest.raises(StorageError, match="cannot"):
+        boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "NOT wholly set up yet" in text
+    assert str(blocked) in text
+    assert BROKER in device.read("/boot/firmware/edgecam-setup.toml"), "nothing was lost"
+
+
+def test_of_a_report_that_somebody_has_blown_up_no_more_is_read_than_is_written(device: NewDevice) -> None:
+    with device.places.at("/boot/firmware/edgecam-setup-report.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    boot(device)
+    check_set_up(device)
 
 
 def test_a_boot_with_nothing_new_does_nothing(device: NewDevice) -> None:
