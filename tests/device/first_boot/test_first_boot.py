@@ -209,3 +209,19 @@ def test_a_damaged_card_says_so(new_card: Callable[[str], Card], site: Site) -> 
         with boot(card, site):
             wait_for(lambda: "damaged" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
             assert "edgecam_" in card.read("edgecam-setup-report.txt")
+
+
+def test_a_system_that_the_packages_are_not_for_is_told_and_left_as_it_is(
+    new_card: Callable[[str], Card], site: Site
+) -> None:
+    with new_card(site.asked) as card:
+        folder = card.boot / "edgecam"
+        package = next(folder.glob("edgecam-runtime_*.deb"))
+        other = package.rename(package.with_stem(package.stem.rpartition("_")[0] + "_armhf"))
+        sums = folder / "SHA256SUMS"
+        sums.write_text(sums.read_text().replace(package.name, other.name))
+        with boot(card, site) as guest:
+            wait_for(lambda: "64-bit" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
+            assert f"and {other.name} is not" in card.read("edgecam-setup-report.txt")
+            assert guest.run("dpkg-query", "-W", "edgecam").returncode != 0
+            assert SECRET in card.read("edgecam-setup.toml"), "nothing was lost"
