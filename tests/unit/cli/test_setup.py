@@ -1,6 +1,8 @@
 """`edgecam setup`: questions, files, and what it refuses."""
 
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,8 @@ from click.testing import CliRunner
 
 from appliance.cli.setup import setup
 from appliance.cli.setup_questions import ask
-from appliance.core.errors import ConfigError
-from appliance.provisioning import check_setup
+from appliance.core.errors import ConfigError, UnavailableError
+from appliance.provisioning import Provisioner, check_setup
 from tests.simulators.new_device import NewDevice
 
 
@@ -77,3 +79,35 @@ def test_a_file_with_mistakes_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(setup, ["--file", str(file), "--dry-run"])
     assert isinstance(done.exception, ConfigError)
     assert "hostname: is 7" in str(done.exception)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.parametrize("folder_mode", [0o700, 0o755])
+def test_who_may_not_look_at_what_is_there_is_told_what_to_do(folder_mode: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        device = NewDevice(Path(folder))
+        Path(folder).chmod(0o755)
+        device.places.configuration.write_text('[device]\nid = "door"\n')
+        device.places.configuration.chmod(0o600)
+        device.places.configuration.parent.chmod(folder_mode)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(UnavailableError, match="members of the group edgecam alone; do: sudo edgecam setup"):
+                ask(device.places, is_quiet=False)
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_who_may_not_look_for_a_secret_is_told_what_to_do() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        device = NewDevice(Path(folder))
+        Path(folder).chmod(0o755)
+        (Path(folder) / "etc/credstore").mkdir(mode=0o700)
+        provisioner = Provisioner(device.places, device)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(UnavailableError, match=r"broker\.password: only root may look"):
+                provisioner.is_kept("broker.password")
+        finally:
+            os.seteuid(0)

@@ -318,6 +318,47 @@ def test_a_copied_card_becomes_a_device_of_its_own_and_says_so(device: NewDevice
     assert boot(device) is None
 
 
+def test_a_copied_file_that_names_the_device_does_not_make_two_of_one_name(device: NewDevice) -> None:
+    def change(old: str, new: str) -> str:
+        path = "/boot/firmware/edgecam-setup.toml"
+        device.write(path, device.read(path).replace(old, new))
+        report = boot(device)
+        assert report is not None
+        return report.device_id
+
+    device.write("/boot/firmware/edgecam-setup.toml", f'device_id = "door-1"\n{WHOLE}')
+    assert boot(device) is not None
+    assert load_settings(device.places.configuration).device.id == "door-1"
+    device.move("20000000bb")
+    report = boot(device)
+    assert report is not None
+    own = report.device_id
+    assert own != "door-1"
+    assert "device_id door-1 of the setup file is another machine's" in report.as_text()
+    # its owner changes something else: the line is as it was copied, and not meant
+    assert change('hostname = "door"', 'hostname = "gate"') == own
+    assert change('device_id = "door-1"', 'device_id = "gate-1"') == "gate-1"
+    # the other machine is gone: the line is taken out, and written again
+    assert change('device_id = "gate-1"', 'device_id = "door-1"') == "door-1"
+
+
+def test_a_copied_file_can_be_made_to_mean_its_name_after_all(device: NewDevice) -> None:
+    path = "/boot/firmware/edgecam-setup.toml"
+    device.write(path, f'device_id = "door-1"\n{WHOLE}')
+    boot(device)
+    device.move("20000000bb")
+    boot(device)
+    left = device.read(path)
+    device.write(path, left.replace('device_id = "door-1"\n', ""))
+    between = boot(device)
+    device.write(path, left)
+    report = boot(device)
+    assert between is not None
+    assert report is not None
+    assert between.device_id != "door-1"
+    assert report.device_id == load_settings(device.places.configuration).device.id == "door-1"
+
+
 def test_a_copied_card_becomes_its_own_device_though_its_file_has_a_mistake(device: NewDevice) -> None:
     first = boot(device)
     device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
