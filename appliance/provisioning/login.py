@@ -40,30 +40,37 @@ def set_login(task: "Task") -> str:
     place_file(task.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf"), _DAEMON.encode(), 0o644)
     # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
     task.system.run("ssh-keygen", "-A")
-    task.system.run("systemctl", "enable", "ssh.service")
     # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
     task.system.run("systemctl", "--no-block", "restart", "ssh.service")
+    # last: where accounts and units are part of a read-only root, the owner gets in nevertheless
+    _may_ask(task, account, ssh.user)
+    task.system.run("systemctl", "enable", "ssh.service")
     return f"{ssh.user} logs in with {len(ssh.keys)} key{'s' if len(ssh.keys) > 1 else ''}, nobody with a password"
 
 
 def _account(task: "Task", user: str) -> Account:
     """Give the account, and have it made where it is not there."""
-    existing = _existing_groups(task)
     if (found := task.system.account(user)) is not None:
         if 0 < found.uid < _FIRST_USER or found.uid == _NOBODY:
             raise UnsupportedError(f"{user} is an account of the system's own, with which nobody logs in; name another")
-        groups = ",".join(name for name in _ASKING if name in existing)
-        if groups and found.uid != 0:
-            task.system.run("usermod", "--append", "--groups", groups, user)
         return found
     # before the account: where this is cut in between, the account would never get it
     _may_administer(task, user)
+    existing = _existing_groups(task)
     groups = ",".join(name for name in _GROUPS if name in existing)
     task.system.run("useradd", "--create-home", "--shell", "/bin/bash", *(("--groups", groups) if groups else ()), user)
     account = task.system.account(user)
     if account is None:
         raise StorageError(f"the account {user} was made and is not there")
     return account
+
+
+def _may_ask(task: "Task", account: Account, user: str) -> None:
+    """Let an account that was there ask the daemon; one that was made here may already."""
+    existing = _existing_groups(task)
+    groups = ",".join(name for name in _ASKING if name in existing)
+    if groups and account.uid != 0:
+        task.system.run("usermod", "--append", "--groups", groups, user)
 
 
 def _rule(user: str) -> str:

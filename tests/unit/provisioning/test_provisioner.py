@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.config import load_settings
-from appliance.core.errors import StorageError
+from appliance.core.errors import StorageError, UnavailableError
 from appliance.provisioning import Provisioner, Report, read_setup
 from appliance.provisioning.system import Account
 from tests.simulators.new_device import Cut, NewDevice
@@ -511,6 +511,24 @@ def test_an_account_of_the_system_s_own_gets_no_keys_and_nobody_is_locked_out(de
     assert (ssh.state, "name another" in ssh.said) == ("left out", True)
     assert not device.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf").exists()
     assert not any(command[0] == "usermod" for command in device.asked)
+
+
+def test_where_accounts_cannot_be_changed_the_owner_gets_in_nevertheless(device: NewDevice) -> None:
+    device.places.at("/home/admin").mkdir(parents=True)
+    device.accounts["admin"] = Account(1000, 1000, Path("/home/admin"))
+    run = device.run
+
+    def refuse(*command: str) -> str:
+        if command[0] == "usermod":
+            raise UnavailableError("`usermod` failed with 1: cannot lock /etc/passwd")
+        return run(*command)
+
+    device.run = refuse  # type: ignore[method-assign] # of a root that is read-only
+    report = boot(device)
+    assert report is not None
+    assert dict(report.steps)["ssh"].state == "failed"
+    assert device.read("/home/admin/.ssh/authorized_keys").splitlines() == [KEY]
+    assert ("systemctl", "--no-block", "restart", "ssh.service") in device.asked
 
 
 def test_a_key_that_is_listed_twice_is_there_once(device: NewDevice) -> None:
