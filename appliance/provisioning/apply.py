@@ -21,6 +21,8 @@ from appliance.provisioning.system import Places, System
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
 _STILL = "PASSWORDS ARE STILL ON THE CARD"
 _BEFORE = "what the file had asked before was gone on with"
+_PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
+_GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -152,7 +154,8 @@ class Provisioner:
         self._make_folder()
         with self._alone():
             self._store(plan)
-            return self._carry_out_alone(plan, on_step, [*notes, *_public(plan.setup)])
+            more = [*_public(plan.setup), *_missing(plan.setup, self._places)]
+            return self._carry_out_alone(plan, on_step, [*notes, *more])
 
     def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
         path = self._places.setup_file
@@ -220,6 +223,13 @@ def _public(setup: Setup) -> Iterator[str]:
         address = getattr(camera, "url", None)
         if isinstance(address, str) and public_address(address) != address:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
+
+
+def _missing(setup: Setup, places: Places) -> Iterator[str]:
+    """Tell of what a camera module needs and Raspberry Pi OS Lite has not; only a network brings it."""
+    names = [name for name, camera in setup.cameras.items() if camera.kind in ("picamera2", "imx500")]
+    if names and not places.at(_PICAMERA2).is_dir():
+        yield f"the camera {names[0]} needs picamera2, which this system has not got; do: {_GET_PICAMERA2}"
 
 
 def _lines(error: ConfigError) -> list[str]:

@@ -163,6 +163,19 @@ def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device
     assert "hunter2" not in text + device.read("/boot/firmware/edgecam-setup-report.json")
 
 
+def test_a_camera_module_without_its_software_is_told_with_what_to_do(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", '[cameras.door]\nkind = "picamera2"\n')
+    report = boot(device)
+    assert report is not None
+    assert "the camera door needs picamera2" in report.as_text()
+    assert "python3-picamera2 && sudo systemctl restart edgecam" in report.as_text()
+    device.places.at("/usr/lib/python3/dist-packages/picamera2").mkdir(parents=True)
+    device.write("/boot/firmware/edgecam-setup.toml", '[cameras.yard]\nkind = "picamera2"\n')
+    report = boot(device)
+    assert report is not None
+    assert "needs picamera2" not in report.as_text()
+
+
 def test_a_file_that_windows_has_given_an_ending_is_told(device: NewDevice) -> None:
     setup = device.places.setup_file
     hidden = setup.rename(setup.with_name("edgecam-setup.toml.txt"))
