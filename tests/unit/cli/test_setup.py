@@ -14,6 +14,8 @@ from appliance.core.errors import ConfigError, UnavailableError
 from appliance.provisioning import Provisioner, check_setup
 from tests.simulators.new_device import NewDevice
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
+
 
 @pytest.fixture
 def device(tmp_path: Path) -> NewDevice:
@@ -52,6 +54,40 @@ def test_answers_become_what_a_setup_file_would_say(device: NewDevice) -> None:
     assert asked.secrets == {"wifi.password": "a wireless secret", "broker.password": "secret 7"}
     assert len(asked.setup.cameras) == 1
     assert "secret" not in said
+
+
+def test_an_answer_that_is_not_accepted_is_asked_for_again_and_the_others_are_kept(device: NewDevice) -> None:
+    device.write("/usr/share/zoneinfo/UTC", "TZif")
+    device.places.configuration.write_text('[cameras.yard]\nkind = "synthetic"\n')
+    wrong_and_right = {
+        "hostname": ("My Gate", "gate"),
+        "time zone": ("Europe/Londn", "Europe/London"),
+        "key": ("ssh-ed25519 AAAA me", KEY),
+        "network": ("ä" * 17, "home"),
+        "country": ("uk", "gb"),
+        "password": ("short", "long enough"),
+        "broker": ("mqtt://me:secret@host", "mqtt://host"),
+    }
+    lines = [answer for both in wrong_and_right.values() for answer in both] + ["door", ""]
+    with CliRunner().isolation(input="\n".join([*lines, ""])) as (_, told, _both):
+        values = ask(device.places, is_quiet=False)
+        said = told.getvalue().decode()
+    assert values == {
+        "hostname": "gate",
+        "time_zone": "Europe/London",
+        "ssh": {"keys": [KEY]},
+        "wifi": {"ssid": "home", "country": "GB", "password": "long enough"},
+        "broker": {"url": "mqtt://host", "username": "door"},
+    }
+    for why in ("did you mean Europe/London?", "is no public key", "has 34 bytes", "Britain is GB", "they go into"):
+        assert why in said
+    assert "short" not in said
+
+
+def test_a_configuration_that_is_broken_already_does_not_ask_for_ever(device: NewDevice) -> None:
+    device.places.configuration.write_text("[messaging]\nkeepalive = 1\n[cameras.yard]\nkind = 'synthetic'\n")
+    with CliRunner().isolation(input="\n" * 10):
+        assert ask(device.places, is_quiet=False)["hostname"] == "raspberrypi"
 
 
 def test_a_dry_run_shows_what_would_be_and_no_password(tmp_path: Path) -> None:
