@@ -66,7 +66,8 @@ def flash(
         raise ConfigError(f"{bundle} is no first-boot bundle; do: make deb image")
     _check_words(target, setup, image, sha256, is_newest=is_newest)
     release = None if image is not None else newest() if is_newest else PINNED
-    place, needed = read_target(target), release.extract_size if release else _LEAST
+    place = read_target(target)
+    needed = release.extract_size if release else max(_LEAST, _size(image))
     _check(place, needed, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
     with left_in_order():
         source = image if release is None else bring(release, is_quiet=as_json)
@@ -110,6 +111,10 @@ def _check_words(target: Path, setup: Path | None, image: Path | None, sha256: s
     for named, what in ((image, "the image"), (setup, "the setup file")):
         if named is not None and target.exists() and named.samefile(target):
             raise ConfigError(f"{target} is {what} itself: give the card or another file")
+
+
+def _size(image: Path | None) -> int:
+    return image.stat().st_size if image is not None else 0
 
 
 def _check(place: Target, needed: int, *, is_fixed_wanted: bool, is_sure: bool, may_ask: bool) -> None:

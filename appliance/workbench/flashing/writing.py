@@ -79,6 +79,7 @@ class _Hashing:
 
 def _write(source: Path, disk: IO[bytes], digest: str | None, size: int | None, progress: Progress) -> tuple[str, int]:
     found, packed, written, first = hashlib.sha256(), hashlib.sha256(), 0, b""
+    whole = size or (None if _is_packed(source) else source.stat().st_size)
     for chunk, file in _chunks(source):
         found.update(chunk)
         packed = file.found
@@ -92,7 +93,7 @@ def _write(source: Path, disk: IO[bytes], digest: str | None, size: int | None, 
         written += len(chunk)
         if size is not None and written > size:
             raise ModelError(f"{source} has more than {size} bytes in it: another image than the one that is meant")
-        progress(written, size)
+        progress(written, whole)
     if digest is not None and digest not in (found.hexdigest(), packed.hexdigest()):
         raise ModelError(f"{source} is another image than the one that is meant; the card does not start with it")
     if written < (end := partitions_end(first[:_SECTOR])):
@@ -112,14 +113,17 @@ def _put(disk: IO[bytes], offset: int, content: bytes) -> None:
         left, offset = left[count:], offset + count
 
 
+def _is_packed(source: Path) -> bool:
+    with source.open("rb") as file:
+        return file.read(len(_XZ)) == _XZ
+
+
 def _chunks(source: Path) -> Iterator[tuple[bytes, _Hashing]]:
     """Give an image by and by, unpacked, and the file it is in, as far as it was read."""
     try:
         with source.open("rb") as file:
-            is_packed = file.read(len(_XZ)) == _XZ
-            file.seek(0)
             read = _Hashing(file)
-            with lzma.open(cast("IO[bytes]", read)) if is_packed else nullcontext(read) as image:
+            with lzma.open(cast("IO[bytes]", read)) if _is_packed(source) else nullcontext(read) as image:
                 while chunk := image.read(_CHUNK):
                     yield chunk, read
     except (lzma.LZMAError, EOFError) as error:

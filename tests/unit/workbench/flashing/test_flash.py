@@ -213,6 +213,17 @@ def test_more_in_an_image_than_was_published_is_not_written_on(tmp_path: Path) -
         write(source, tmp_path / "card", None, 1000)
 
 
+def test_a_card_that_is_too_small_for_the_image_is_told_before_it_is_written(bundle: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(with_table(bytes(4096), end=3 << 30))
+    for path, size in ((image, 3 << 30), (tmp_path / "disk", 1 << 30)):
+        with path.open("ab") as file:
+            file.truncate(size)
+    with looped(tmp_path / "disk") as disk:
+        why = run(disk, "--image", image, "--bundle", bundle, "--fixed", "--yes").exception
+        assert "has 1.1 GB, and the system needs 3.2" in str(why)
+
+
 def test_an_image_that_was_cut_short_is_told_though_nobody_knows_its_hash(tmp_path: Path) -> None:
     source, card = tmp_path / "image", tmp_path / "card"
     source.write_bytes(with_table(os.urandom(6 << 20), end=7 << 20))
