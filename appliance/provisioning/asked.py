@@ -49,9 +49,17 @@ def _network_name(name: str) -> str:
     return name
 
 
+def _country(code: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", code):
+        # what is longer may be another line's value, the password for one, and is not shown
+        given = f'is "{code}"' if re.fullmatch("[A-Za-z]{2}", code) else f"has {len(code)} characters"
+        raise ValueError(f'{given}; accepted: two capital letters such as "GB" (ISO 3166)')
+    return code
+
+
 def is_zone_name(name: str) -> bool:
     """Tell whether it can be the name of a time zone, and no other path."""
-    return re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", name) is not None
+    return re.fullmatch(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", name) is not None
 
 
 def is_file_name(name: str) -> bool:
@@ -73,6 +81,7 @@ def _without_account(url: Any) -> Any:
 
 BrokerUrl = Annotated[Url, BeforeValidator(_without_account)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
+Country = Annotated[str, AfterValidator(_country)]
 NetworkName = Annotated[str, AfterValidator(_network_name)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
@@ -93,11 +102,10 @@ class WifiSetup(Section):
 
     ssid: NetworkName = setting(..., "The network's name.", accepts="text of 1 to 32 bytes in quotes")
     password: Moved | None = _password("Password; none: an open network.")
-    country: str = setting(
+    country: Country = setting(
         ...,
         "Where the device is: which channels may be used.",
         accepts='two capital letters such as "GB" (ISO 3166)',
-        pattern=r"^[A-Z]{2}$",
     )
     hidden: bool = setting(False, "The network does not tell its name.")
 

@@ -1,5 +1,6 @@
 """What an owner may write, and what is said to what is not accepted."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def device(tmp_path: Path) -> NewDevice:
         ('hostname: "door"', "a setting is written NAME = VALUE"),
         (r'[wifi]\nssid = "my\home"'.replace(r"\n", "\n"), "a \\ is written"),
         ('[wifi]\nssid = "a "home" b"', "a quotation mark within a text is written"),
+        (f'time_zone = "Europe/{"x" * 300}"', "time_zone: is no time zone"),
+        ('[wifi]\nssid = "home"\ncountry = "Germany"', "wifi.country: has 7 characters; accepted: two capital letters"),
+        ('[wifi]\nssid = "home"\ncountry = "gb"', 'wifi.country: is "gb"; accepted: two capital letters'),
         ('time_zone = "GMT+1"', "accepted: a name such as Europe/London"),
         ('wifi = "home"', "wifi: is text; accepted: a table"),
         ('[[wifi]]\nssid = "home"', "wifi: is a list; accepted: a table"),
@@ -224,3 +228,93 @@ def test_windows_and_old_line_ends_and_a_byte_order_mark_are_taken(device: NewDe
     lines = (b'\xef\xbb\xbfhostname = "door"', b"[broker]", b'url = "mqtt://host"', b"")
     device.places.setup_file.write_bytes(end.join(lines))
     assert read_setup(device.places.setup_file, device.places, lambda _: False).setup.hostname == "door"
+
+
+_SPOILT = (
+    *(
+        b"\0",
+        b'"',
+        b"'",
+        b'"""',
+        b"=",
+        b"[",
+        b"]",
+        b"[[",
+        b"{",
+        b"}",
+        b"\n",
+        b"\r",
+        b"#",
+        b"\\u0000",
+        b"\\ud800",
+        b"\xff",
+    ),
+    *(
+        b"nan",
+        b"inf",
+        b"1e999",
+        b"9" * 5000,
+        b"1979-05-27",
+        b"true",
+        b"\xc2\xa0",
+        b"password",
+        b"wifi",
+        b"cameras",
+        b"broker",
+    ),
+    *(b"{ moved = true }", b"../", b"\x1b[2J", b"\xe2\x80\xae", b"kind", b"A" * 300, b'"a"=1\n'),
+)
+SECRETS = {"wifi": "a wireless secret", "broker": "the broker secret", "camera": "the camera secret"}
+_RIGHT = f"""\
+hostname = "door"
+time_zone = "Europe/London"
+[wifi]
+ssid = "home"
+country = "GB"
+password = "{SECRETS["wifi"]}" # from the router
+[ssh]
+keys = ["{KEY}"]
+[broker]
+url = "mqtts://broker.example.org"
+username = "door"
+password = '{SECRETS["broker"]}'
+[cameras.door]
+kind = "rtsp"
+url = "rtsp://192.0.2.10/stream1"
+password = "{SECRETS["camera"]}"
+""".encode()
+
+
+def _spoil(chance: random.Random) -> bytes:
+    """Give the file with something put into it, taken away, or a line that stands elsewhere, too."""
+    content = bytearray(_RIGHT)
+    for _ in range(chance.randint(1, 3)):
+        at, what = chance.randrange(len(content)), chance.choice(_SPOILT)
+        ways = (
+            content[:at] + what + content[at:],
+            content[:at] + content[at + chance.randint(1, 30) :],
+            content[:at] + what + content[at + chance.randint(1, 12) :],
+            content + b"\n" + chance.choice(content.split(b"\n")) + b"\n",
+        )
+        content = chance.choice(ways)
+    return bytes(content)
+
+
+def test_whatever_a_file_says_it_is_accepted_and_clean_or_refused_in_words(device: NewDevice) -> None:
+    chance, accepted, path = random.Random(1), 0, device.places.setup_file
+    refused: list[str] = []
+    for number in range(300):
+        content = _spoil(chance)
+        path.write_bytes(content)
+        try:
+            asked = read_setup(path, device.places, lambda _: False)
+        except ConfigError as error:
+            refused.append(str(error))
+            continue
+        accepted += 1
+        path.write_text(asked.redacted)
+        again = read_setup(path, device.places, lambda _: True)
+        assert (again.setup, again.secrets) == (asked.setup, {}), (number, content)
+        assert not any(secret in asked.redacted for secret in asked.secrets.values()), (number, content)
+    assert [why for why in refused if any(secret in why for secret in SECRETS.values())] == []
+    assert min(accepted, len(refused)) > 10  # both were seen
