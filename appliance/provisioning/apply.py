@@ -69,6 +69,12 @@ class Provisioner:
         except StorageError as error:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
+        except OSError as error:
+            why = (
+                f"{error.filename or 'the card'} cannot be read: {error.strerror}; write the card again, or try another"
+            )
+            write_report(self._places, Report("not done", notes=[why]))
+            raise StorageError(why) from error
 
     def _at_boot(self, on_step: OnStep) -> Report | None:
         path, misnamed, refused = self._places.setup_file, list(self._misnamed()), None

@@ -215,6 +215,22 @@ def test_what_keeps_it_from_even_beginning_is_told_on_the_card(device: NewDevice
     assert BROKER in device.read("/boot/firmware/edgecam-setup.toml"), "nothing was lost"
 
 
+def test_a_card_that_does_not_answer_is_told_in_words(device: NewDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, exists = device.places.setup_file, Path.exists
+
+    def fail(self: Path) -> bool:
+        if self == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return exists(self)
+
+    monkeypatch.setattr(Path, "exists", fail)
+    with pytest.raises(
+        StorageError, match=r"edgecam-setup\.toml cannot be read: Input/output error; write the card again"
+    ):
+        boot(device)
+    assert "cannot be read" in device.read("/boot/firmware/edgecam-setup-report.txt")
+
+
 def test_of_a_report_that_somebody_has_blown_up_no_more_is_read_than_is_written(device: NewDevice) -> None:
     with device.places.at("/boot/firmware/edgecam-setup-report.txt").open("wb") as file:
         file.truncate(1 << 40)
