@@ -130,6 +130,7 @@ class Provisioner:
             on_step: Is told how each step ended.
 
         Raises:
+            ConfigError: The plan before is damaged; at a boot it would be set aside.
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
