@@ -181,7 +181,7 @@ class Provisioner:
             on_step(step, outcome)
             plan = plan.after(step, outcome)
             self._store(plan)
-        report = self._report(plan, notes)
+        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places)])
         write_report(self._places, report)
         return report
 
@@ -230,6 +230,14 @@ def _public(setup: Setup) -> Iterator[str]:
         address = getattr(camera, "url", None)
         if isinstance(address, str) and public_address(address) != address:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
+
+
+def _left_open(setup: Setup, places: Places) -> Iterator[str]:
+    """Tell of what a new device's owner has most likely meant to ask."""
+    if not setup.model_fields_set:
+        yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
+    if not any(places.at("/home").glob("*/.ssh/authorized_keys")):
+        yield "no account here has an SSH key: without [ssh] keys nobody logs in, unless by a password"
 
 
 def _missing(setup: Setup, places: Places) -> Iterator[str]:

@@ -163,6 +163,27 @@ def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device
     assert "hunter2" not in text + device.read("/boot/firmware/edgecam-setup-report.json")
 
 
+@pytest.mark.parametrize("content", ["", "\r\n", "# nothing but remarks\n"])
+def test_an_empty_file_changes_nothing_and_says_what_is_missing(device: NewDevice, content: str) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", content)
+    before = {path: device.read(path) for path in ("/etc/hostname", "/etc/hosts")}
+    report = boot(device)
+    assert report is not None
+    assert {path: device.read(path) for path in before} == before
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "asks for nothing" in text
+    assert "without [ssh] keys nobody logs in" in text
+    assert "no camera is named: add [cameras.NAME]" in text
+
+
+def test_who_may_log_in_is_not_missed_once_a_key_is_there(device: NewDevice) -> None:
+    boot(device)
+    device.write("/boot/firmware/edgecam-setup.toml", 'hostname = "gate"\n')
+    report = boot(device)
+    assert report is not None
+    assert "nobody logs in" not in report.as_text()
+
+
 def test_a_camera_module_without_its_software_is_told_with_what_to_do(device: NewDevice) -> None:
     device.write("/boot/firmware/edgecam-setup.toml", '[cameras.door]\nkind = "picamera2"\n')
     report = boot(device)
