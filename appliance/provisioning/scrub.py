@@ -11,7 +11,7 @@ from appliance.provisioning.plan import Plan
 from appliance.provisioning.reading import digest, read_text
 
 _MOST = 64 << 10  # bytes
-_ASIDE = "edgecam-setup.old"
+_ASIDE, _FRESH = "edgecam-setup.old", "edgecam-setup.new"
 _MOST_FILES = 200  # of the boot partition that are looked into
 _SHORTEST = 6  # characters of a secret that stands in no other file by chance
 
@@ -25,25 +25,30 @@ def scrub(path: Path, plan: Plan) -> None:
     """Leave the setup file without its secrets, and remove the private file beside it.
 
     What has secrets is written over while it still has a name, and removed then: after a cut it is found again, and no
-    room that the file system has given back holds any. So the setup file is set aside first. A card that is pulled out
-    in between has it under that name; the next boot puts the new one in its place. What the card's own controller keeps
-    in cells that are out of reach, nobody can take away.
+    room that the file system has given back holds any. So the setup file is set aside, once the new one lies beside it.
+    A card that is pulled out in between has it under that name; the next boot puts the new one in its place. What the
+    card's own controller keeps in cells that are out of reach, nobody can take away.
 
     Raises:
         StorageError: The partition cannot be written to; the secrets are still there.
     """
-    aside = path.with_name(_ASIDE)
+    aside, fresh = path.with_name(_ASIDE), path.with_name(_FRESH)
     try:
         if plan.private_file:
             _wipe(path.with_name(plan.private_file))
         if plan.redacted_text and path.exists() and digest(read_text(path)) == plan.original != plan.redacted:
+            # first: a card without room for it keeps the file as it is
+            write_atomically(fresh, plan.redacted_text.encode())
             _wipe(aside)
             os.replace(path, aside)  # noqa: PTH105 - as files are replaced elsewhere
+        if not path.exists() and aside.exists():
+            if not fresh.exists():
+                write_atomically(fresh, plan.redacted_text.encode())
+            os.replace(fresh, path)  # noqa: PTH105
             sync_directory(path.parent)
-        if not path.exists() and aside.exists() and plan.redacted_text:
-            write_atomically(path, plan.redacted_text.encode())
         if path.exists():
             _wipe(aside)
+            fresh.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot take the passwords out of {path}: {error.strerror or error}") from error
 

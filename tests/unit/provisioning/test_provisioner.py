@@ -144,6 +144,29 @@ def test_nothing_with_a_secret_in_it_is_let_go_of_on_the_card(
     assert not any(text.strip("\0") for text in let_go)
 
 
+def test_a_card_without_room_keeps_the_file_as_it_is_and_says_that_passwords_are_still_there(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def refuse_the_card(source: str, target: Path) -> None:
+        if Path(target).parent == device.places.boot and "report" not in Path(target).name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_the_card)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "not done"
+    assert device.read("/boot/firmware/edgecam-setup.toml") == WHOLE
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "PASSWORDS ARE STILL ON THE CARD" in text
+    assert "No space left on device" in text
+    monkeypatch.setattr(os, "replace", replace)
+    boot(device)
+    check_set_up(device)
+
+
 def test_other_files_on_the_card_with_a_password_in_them_are_named(device: NewDevice) -> None:
     device.write("/boot/firmware/edgecam-setup.toml~", f"of an editor: {BROKER}\n")
     device.write("/boot/firmware/config.txt", "# of the system\n")
