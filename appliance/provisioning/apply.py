@@ -14,7 +14,7 @@ from appliance.provisioning.identity import is_another_machine, load_identity, r
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
 from appliance.provisioning.report import Report, report_of, write_report
-from appliance.provisioning.scrub import holding, is_left, scrub
+from appliance.provisioning.scrub import holding, is_left, scrub, tidy
 from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
@@ -166,6 +166,7 @@ class Provisioner:
 
     def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
         path = self._places.setup_file
+        tidy(path.parent)
         if plan.redacted_text or is_left(path):
             notes += [_FLASH] if plan.secrets else []
             try:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def holding(path: Path, secrets: Collection[str]) -> list[str]:
     except OSError:
         return found  # what could be looked at is told
     return found
+
+
+def tidy(folder: Path) -> None:
+    """Remove what cuts have left of our own files' writing; nothing may be under way."""
+    for path in folder.glob(".edgecam-setup*.????????"):
+        with suppress(OSError):  # clutter, without secrets
+            path.unlink()
 
 
 def _wipe(path: Path) -> None:
