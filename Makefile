@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
   PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb image lint format bench prove accuracy link powercut \
+.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb check-deb image lint format bench prove accuracy link powercut \
   powercut-update wear wear-system kills month delivery fleet fleet-cost conformance \
   docs lock clean
 
@@ -111,6 +111,9 @@ docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/sch
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
 
+check-deb: .venv/.dev ## Build them twice: the same bytes, and lintian finds no error; minutes, no root (ARCHITECTURES="amd64")
+	@scripts/check-packages $$ARCHITECTURES
+
 image: .venv/.runtime ## Make the first-boot bundle for a Raspberry Pi OS Lite card of the packages, into dist/card
 ##   then scripts/flash /dev/sdX --setup edgecam-setup.toml writes the card (scripts/flash --help)
 	@scripts/image
@@ -141,8 +144,8 @@ wear-system: .venv/.dev ## Count what the installed unit has written to its card
 	@EDGECAM_ROOT="$$(scripts/get-root $${SYSTEM:-bookworm})" EDGECAM_PACKAGES="$${PACKAGES:-dist/test}" \
 	  $(BIN)/python -m tests.device.wear $${SCENE:-idle} --minutes $${MINUTES:-60} $${JSON:+--json}
 
-test-arm64: .venv/.dev ## Install the packages into an arm64 Debian 13 under qemu, and compare detections with x86-64; needs root
-##   minutes, the first time more (the system is made once by mmdebstrap); PACKAGES=folder (else they are built)
+test-arm64: .venv/.dev ## Install the packages into an arm64 Debian under qemu, and compare detections with x86-64; needs root
+##   minutes, the first time more (the SYSTEM, trixie|bookworm, is made once by mmdebstrap); PACKAGES=folder (else they are built)
 	@scripts/test-arm64 packages
 
 image-test: .venv/.dev ## Make a disk of such a system, boot it on an emulated board and look at it from inside; needs root

@@ -1,4 +1,4 @@
-"""A Debian 13 for arm64 with the packages installed, under qemu. `make test-arm64` says where both come from."""
+"""A Debian for arm64 with the packages installed, under qemu. `make test-arm64` says where both come from."""
 
 import os
 import shutil

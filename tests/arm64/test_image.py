@@ -1,7 +1,7 @@
 """A disk with Debian 13 for arm64 and the packages boots on an emulated board, and is what a device is to be.
 
-Emulation is slow, so that its limits are wide, and the unit's own are widened here by a drop-in and settings: what is
-shown is that the image works, not how soon it does on a Pi.
+The units are as they are shipped, their limits included: the board's time is what it has computed. How soon an image
+is up on a Pi is therefore not shown. What waits here, for the board, waits long.
 """
 
 import json
@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,27 +23,22 @@ from tests.simulators.subscriber import Subscriber
 
 BUILD = Path(__file__).resolve().parents[2] / "image/emulated/build"
 BOOT = os.environ.get("EDGECAM_ARM64_BOOT", "")
-LOGIN_WITHIN = 900.0  # seconds; a minute on an idle machine
+LOGIN_WITHIN = 1200.0  # seconds of ours
 EVENT_WITHIN = 900.0
-SLOWLY = {  # emulation only: the units have 120 and 30, and 20
-    "edgecam.service": "[Service]\nTimeoutStartSec=900\nWatchdogSec=300\n",
-    "edgecam-clock.service": "[Service]\nTimeoutStartSec=300\n",
-}
-WATCHDOG = 120  # seconds; the image has the 15 of a Pi, in which a starved emulator was reset
+STREET = {"person", "bicycle", "car", "bus", "truck"}
+# The street waits until a frame is taken, so that none is skipped. The broker's seconds are ours, and many for one of
+# the board's: with a shorter keepalive it would take the board for dead.
 CONFIGURATION = """
-[model]
-timeout = 10.0
-open_timeout = 600.0
-threads = 1 # those that wait for each other in a loop take what the others need
-
 [messaging]
 broker = "mqtt://{host}:{port}"
+keepalive = 3600
 
 [cameras.street]
 kind = "synthetic"
 width = 320
 height = 240
-fps = 1.0
+fps = 4.0
+pace = "fastest"
 """
 
 pytestmark = pytest.mark.timeout(4800)  # the first installs, builds and boots
@@ -68,13 +64,6 @@ def image(installed: Emulated, key: Path, broker: Mosquitto) -> Iterator[Path]:
     """The disk, with a configuration as its owner would have written it."""
     configuration = CONFIGURATION.format(host=HOST, port=broker.port)
     installed.path("/etc/edgecam/edgecam.toml").write_text(configuration)
-    for unit, lines in SLOWLY.items():
-        drop_in = installed.path(f"/etc/systemd/system/{unit}.d/emulated.conf")
-        drop_in.parent.mkdir(parents=True, exist_ok=True)
-        drop_in.write_text(lines)
-    drop_in = installed.path("/etc/systemd/system.conf.d/zz-emulated.conf")
-    drop_in.parent.mkdir(parents=True, exist_ok=True)
-    drop_in.write_text(f"[Manager]\nRuntimeWatchdogSec={WATCHDOG}\n")
     with tempfile.TemporaryDirectory(prefix="edgecam-image-") as folder:
         command = [BUILD, installed.root, BOOT, key.with_suffix(".pub"), folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
@@ -89,25 +78,45 @@ def subscriber(broker: Mosquitto) -> Iterator[Subscriber]:
 
 
 @pytest.fixture(scope="module")
-def board(image: Path, key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    """The board, booted."""
+def board(
+    image: Path, key: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Board]:
+    """The board, booted; if a test fails, it is asked why before its power goes."""
+    failed = request.session.testsfailed
     with Board(image, key, tmp_path_factory.mktemp("console") / "console") as board:
         print(f"\nlogin after {board.wait_for_login(LOGIN_WITHIN):.0f} s")
         yield board
+        if request.session.testsfailed > failed:
+            print("\n" + board.account())
 
 
 def test_the_service_comes_up_by_itself_and_tells_what_it_sees(board: Board, subscriber: Subscriber) -> None:
-    wait_for(lambda: subscriber.bodies("/street/events"), EVENT_WITHIN, "an event at the broker")
-    shown = board.run("systemctl show edgecam -P ActiveState -P Type -P StatusText -P NRestarts -P MainPID").stdout
-    state, kind, *rest = shown.splitlines()
-    assert (state, kind) == ("active", "notify"), shown
-    assert re.search(r"street online", shown), rest
+    event = wait_for(lambda: subscriber.bodies("/street/events"), EVENT_WITHIN, "an event at the broker")[0]
+    assert (event["type"], event["camera"], event["seq"] > 0) == ("start", "street", True)
+    assert event["label"] in STREET
+    shown = board.run("systemctl show edgecam -p ActiveState,Type,NRestarts").stdout.splitlines()
+    assert set(shown) == {"ActiveState=active", "Type=notify", "NRestarts=0"}
+
+    def text() -> bool:  # it is told every few seconds
+        said = board.run("systemctl show edgecam -P StatusText").stdout
+        return re.match("street online .*; broker connected; ", said) is not None
+
+    wait_for(text, 300, "a camera that is online and a broker in the unit's status text", every=2)
     told = json.loads(board.run("edgecam status --json", check=False).stdout)
     assert told["cameras"]["street"]["frames_processed"] > 0
     assert told["messaging"]["connected"]
     memory = board.run("grep -E '^(VmHWM|VmRSS|RssAnon)' /proc/$(systemctl show edgecam -P MainPID)/status").stdout
     print("\n" + board.run("uname -srm; systemd-analyze time | head -1").stdout + memory)
     assert board.run("uname -m").stdout.strip() == "aarch64"
+
+
+def test_the_doctor_finds_nothing_that_failed(board: Board) -> None:
+    told = json.loads(board.run("edgecam doctor --json", check=False).stdout)
+    checks = {check["id"]: check for check in told["checks"]}
+    print("\n" + "\n".join(f"{name} {one['state']}: {one['seen']}" for name, one in checks.items()))
+    assert [one for one in checks.values() if one["state"] == "failed"] == []
+    well = {name for name, one in checks.items() if one["state"] == "ok"}
+    assert {"unit", "config", "access", "camera.street", "model", "runtime", "broker.tcp", "broker.mqtt"} <= well
 
 
 def test_nothing_failed_while_it_booted(board: Board) -> None:
@@ -130,17 +139,16 @@ def test_the_journal_is_in_memory(board: Board) -> None:
 
 def test_a_clock_that_nobody_has_set_does_not_go_back_behind_the_last_time_known(board: Board, image: Path) -> None:
     assert board.run("systemctl is-active fake-hwclock-save.timer").stdout.strip() == "active"
-    assert board.run("systemctl show fake-hwclock-load -P Result -P ExecMainCode").stdout.split() == ["success", "1"]
+    assert board.run("systemctl show fake-hwclock-load -P Result").stdout.strip() == "success"
     kept = board.run('date -u -d "$(cat /etc/fake-hwclock.data)" +%s').stdout
     assert int(kept) > image.stat().st_ctime - 3600  # when it was built; the board's own clock begins in 2020
     assert int(board.run("date -u +%s").stdout) >= int(kept)
 
 
 def test_the_hardware_watchdog_is_fed_by_systemd(board: Board) -> None:
-    assert "RuntimeWatchdogSec=15\n" in board.run("cat /etc/systemd/system.conf.d/edgecam.conf").stdout
-    assert board.run("systemctl show -P RuntimeWatchdogUSec").stdout.strip() == "2min"
+    assert board.run("systemctl show -P RuntimeWatchdogUSec").stdout.strip() == "15s"
     watchdog = board.run("cd /sys/class/watchdog/watchdog0 && cat identity state timeout").stdout.splitlines()
-    assert watchdog == ["i6300ESB timer", "active", str(WATCHDOG)]
+    assert watchdog == ["i6300ESB timer", "active", "15"]
 
 
 def test_swap_is_compressed_memory(board: Board) -> None:
@@ -173,3 +181,22 @@ def test_what_makes_it_this_device_was_made_on_it(board: Board, image: Path) -> 
     )
     assert "sshd_config" in listed.stdout
     assert "ssh_host_" not in listed.stdout
+
+
+def test_after_a_power_cut_it_comes_back_as_the_same_device(board: Board, subscriber: Subscriber) -> None:
+    same = "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /etc/edgecam/edgecam.toml"
+    before, first = board.run(same).stdout, subscriber.bodies("/street/events")[-1]
+    board.run("systemctl start fake-hwclock-save && sync")  # as once an hour
+    board.cut_power()
+    board.power_on()
+    print(f"\nlogin after {board.wait_for_login(LOGIN_WITHIN):.0f} s")
+
+    def told() -> list[dict[str, Any]]:
+        return [event for event in subscriber.bodies("/street/events") if event["boot"] != first["boot"]]
+
+    event = wait_for(told, EVENT_WITHIN, "an event of the second boot")[0]
+    assert board.run(same).stdout == before
+    assert event["gen"] == first["gen"]
+    assert event["seq"] > first["seq"]
+    assert event["time"] > first["time"]
+    assert board.run("systemctl is-active edgecam").stdout.strip() == "active"

@@ -1,4 +1,4 @@
-"""A whole arm64 board in qemu: kernel, disk, network, hardware watchdog; nothing of this machine's but its time."""
+"""A whole arm64 board in qemu: kernel, disk, network, hardware watchdog, and a clock of its own."""
 
 import contextlib
 import subprocess
@@ -11,11 +11,22 @@ from tests.simulators.broker import free_port
 from tests.simulators.guest import wait_for
 
 HOST = "10.0.2.2"  # this machine's loopback, as qemu's user network shows it
+ASKED = (
+    "date; cat /proc/loadavg; free --mebi; findmnt --df",
+    "systemctl list-jobs --no-pager; systemctl --failed --no-pager",
+    "systemctl status --no-pager --full --lines 0 edgecam",
+    "edgecam status --json",
+    "journalctl --boot --no-pager --output short-monotonic --lines 200",
+)
 LONG_AGO = "2020-01-01T00:00:00"  # a clock that nobody has set: a Raspberry Pi has none of its own
 
 
 class Board:
-    """One boot from a disk; what it writes stays on that disk.
+    """Boots from a disk, as often as its power comes; what it writes stays on that disk.
+
+    While it computes, its time is what it has computed: an instruction is a nanosecond, as on a core of 1 GHz. However
+    slowly this machine emulates it, neither its watchdog nor a limit of a unit runs out for that. While it waits, its
+    seconds are ours.
 
     Args:
         image: A folder with ``disk.img``, ``vmlinuz`` and ``initrd``.
@@ -30,9 +41,20 @@ class Board:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72", "-accel", "tcg,thread=multi"]
-        command += ["-smp", "2", "-m", str(self._memory_mb), "-nodefaults", "-display", "none", "-no-reboot"]
-        command += ["-rtc", f"base={LONG_AGO}", "-kernel", str(self._image / "vmlinuz")]
+        self.power_on()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cut_power()
+
+    def power_on(self) -> None:
+        """Begin to boot; the console is written anew."""
+        command = ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72", "-accel", "tcg"]
+        command += ["-icount", "shift=0,sleep=on", "-m", str(self._memory_mb)]
+        command += ["-nodefaults", "-display", "none", "-no-reboot"]
+        command += ["-rtc", f"base={LONG_AGO},clock=vm", "-kernel", str(self._image / "vmlinuz")]
         command += ["-initrd", str(self._image / "initrd"), "-append", "console=ttyAMA0 quiet systemd.show_status=1"]
         command += ["-drive", f"file={self._image / 'disk.img'},if=none,id=disk,format=raw"]
         command += ["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]
@@ -40,13 +62,11 @@ class Board:
         command += ["-device", "virtio-net-pci,netdev=net", "-device", "i6300esb", "-action", "watchdog=reset"]
         command += ["-serial", f"file:{self.console}"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def cut_power(self) -> None:
+        """Take the power away; what was not on the disk yet is lost."""
         assert self._process is not None
-        self._process.kill()  # as when the power goes
+        self._process.kill()
         self._process.wait(20)
 
     def wait_for_login(self, within: float) -> float:
@@ -65,13 +85,25 @@ class Board:
             return self.run("true", check=False).returncode == 0
         return False
 
-    def run(self, command: str, *, check: bool = True, within: float = 180.0) -> subprocess.CompletedProcess[str]:
+    def account(self) -> str:
+        """Give what somebody would look at who wonders why it does not do what it should."""
+        told = [f"console:\n{self._shown()}"]
+        for command in ASKED:
+            try:
+                done = self.run(command, check=False)
+            except subprocess.TimeoutExpired as error:
+                told.append(f"{command}: {error}")
+            else:
+                told.append(f"{command}:\n{done.stdout}{done.stderr}")
+        return "\n\n".join(told)
+
+    def run(self, command: str, *, check: bool = True, within: float = 600.0) -> subprocess.CompletedProcess[str]:
         """Run a line of shell on it, as root."""
         done = self.log_in(command, "-i", str(self._key), "-o", "BatchMode=yes", within=within)
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
-    def log_in(self, command: str, *options: str, within: float = 180.0) -> subprocess.CompletedProcess[str]:
+    def log_in(self, command: str, *options: str, within: float = 600.0) -> subprocess.CompletedProcess[str]:
         """Try to run a line of shell on it, as root, with these of ssh's options."""
         quiet = ["-F", "none", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60"]
         unknown = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"]
