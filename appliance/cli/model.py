@@ -106,16 +106,16 @@ def check_model(context: click.Context, name: str | None, *, precision: Precisio
     import cv2
 
     from appliance.inference.artifacts import locate_model
-    from appliance.inference.detector import load_detector
     from appliance.inference.golden import check_golden
+    from appliance.inference.opening import load_model
 
     settings = load_configured().model.model_copy(update={"use": name})
     located = locate_model(settings, precision)
     if not (located.path.parent / MANIFEST_NAME).is_file():
         raise ConfigError(f"{located.path} is a bare file; golden frames belong to a model: give its name or folder")
     cv2.setNumThreads(settings.threads)
-    with load_detector(located, threads=settings.threads) as detector:
-        verdict = check_golden(detector, located.path.parent)
+    with load_model(located, threads=settings.threads) as opened:
+        verdict = check_golden(opened, located.path.parent)
     if as_json:
         told = {"file": str(located.path), "sha256": located.sha256, "is_passed": verdict.is_passed}
         click.echo(json.dumps(told | asdict(verdict)))
@@ -133,7 +133,7 @@ def _show_verdict(located: "LocatedModel", verdict: "GoldenVerdict") -> None:
     unexpected = len(verdict.deviations) - missing
     click.echo(
         f"{located.path.name} {located.sha256[:12]}: {outcome}; in {verdict.frames} golden frames "
-        f"{verdict.expected - missing} of {verdict.expected} objects found, {unexpected} unexpected, "
+        f"{verdict.expected - missing} of {verdict.expected} {verdict.of} found, {unexpected} unexpected, "
         f"at most {max(verdict.total_ms):.1f} ms a frame"
     )
 

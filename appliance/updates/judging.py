@@ -1,11 +1,16 @@
-"""Whether a candidate does as well as the model that it is to replace. Pure: numbers in, a code and a reason out."""
+"""Whether a candidate does as well as the model that it is to replace. Pure: numbers in, a code and a reason out.
+
+What two models find in a frame is compared as their task says: objects here, labels and label maps in modules of their
+own.
+"""
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.updates.formats import Trial
 from appliance.updates.refusals import Code
@@ -19,11 +24,44 @@ _SLACK_MS: Final = 2.0
 _SLACK_MB: Final = 16.0
 _FRAME_RATE: Final = 0.8  # of the rate before
 
+COMPARISONS: Final = {
+    "detect": "appliance.updates.judging:Comparison",
+    "classify": "appliance.updates.judging_labels:LabelComparison",
+    "segment": "appliance.updates.judging_maps:MapComparison",
+}
+"""What compares two models of a task; imported only for such models."""
+
 Verdict = tuple[Code, str]
 
 
+class Comparing(Protocol):
+    """What two models of one task found in the same frames; `Comparison` fits.
+
+    Attributes:
+        frames: How many.
+    """
+
+    frames: int
+
+    def add(self, active: Any, candidate: Any) -> None:
+        """Count a frame: what the model in service found, and what the candidate found."""
+
+    def verdict(self, trial: Trial) -> Verdict | None:
+        """Tell what is wrong with the candidate; None: nothing."""
+
+    def facts(self) -> dict[str, int]:
+        """Give the counts, for reports."""
+
+
+def comparing(task: str) -> Comparing:
+    """Begin to compare two models of a task."""
+    kind = load(COMPARISONS, task, "task")
+    begun: Comparing = kind()
+    return begun
+
+
 class Comparison:
-    """What two models found in the same frames."""
+    """What two detectors found in the same frames."""
 
     def __init__(self) -> None:
         self.frames = 0

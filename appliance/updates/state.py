@@ -58,6 +58,9 @@ class Held(Part):
 class Compared(Part):
     """What a candidate found in the same live frames as the model in service.
 
+    Objects are counted; of classifiers frames whose label they are sure of, of segmentation networks thousandths of a
+    picture that labels cover.
+
     Attributes:
         frames: That both saw.
         active: Objects that the model in service found.

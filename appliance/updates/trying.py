@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.core.child import StoppedError
 from appliance.core.errors import ModelError, UnavailableError
-from appliance.updates.judging import Comparison, Vitals, Watching
+from appliance.updates.judging import Comparing, Vitals, Watching, comparing
 from appliance.updates.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -32,10 +32,13 @@ class Trying:
         service: The model in service.
         look: Called again and again meanwhile; what it raises ends the trial.
         ending: Set when the daemon is to end, after a call of `look`.
+        task: Of the model in service; it decides how a candidate is compared with it.
     """
 
-    def __init__(self, service: "Service", look: Callable[[], None], ending: threading.Event) -> None:
-        self._service, self._look, self._ending = service, look, ending
+    def __init__(
+        self, service: "Service", look: Callable[[], None], ending: threading.Event, task: str = "detect"
+    ) -> None:
+        self._service, self._look, self._ending, self._task = service, look, ending, task
         self._calm = Vitals()
         self._begun: tuple[Path, Vitals] | None = None  # what is on trial, and how the model before it did
 
@@ -43,7 +46,7 @@ class Trying:
         """Note how the model in service does before a candidate takes of the machine: gates beside it make it slow."""
         self._calm = self._service.vitals()
 
-    def shadow(self, folder: "Path", trial: "Trial", note: Callable[[Comparison], None] = lambda _: None) -> None:
+    def shadow(self, folder: "Path", trial: "Trial", note: Callable[[Comparing], None] = lambda _: None) -> None:
         """Have a candidate see live frames beside the model in service, and compare what they find.
 
         Args:
@@ -56,7 +59,7 @@ class Trying:
             UnavailableError: No frame came, or none is looked at; or the daemon is to stop.
         """
         self._must_look()
-        comparison = Comparison()
+        comparison = comparing(self._task)
         until = time.monotonic() + trial.shadow_seconds
         with self._service.shadow(folder) as see:
             while comparison.frames < trial.shadow_frames and time.monotonic() < until:
@@ -112,7 +115,7 @@ class Trying:
             raise StoppedError("the daemon is to stop; the candidate is tried again after the next start")
 
     @staticmethod
-    def _judge(comparison: Comparison, trial: "Trial") -> None:
+    def _judge(comparison: Comparing, trial: "Trial") -> None:
         if verdict := comparison.verdict(trial):
             raise RefusedError(*verdict)
 

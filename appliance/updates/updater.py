@@ -96,7 +96,7 @@ class Updater:
         """What the owner asks for."""
         self._seen: dict[str, float] = {}
         self._lookout = Lookout(fleet, store, clock, errands, self._source)
-        self._trying = Trying(service, self._look, breath.ending)
+        self._trying = Trying(service, self._look, breath.ending, fleet.device.task)
         self._withholding = Withholding(judge, service, store, begun.permit, on_permit)
         self._works_at = time.monotonic() + WORKS_AFTER
 

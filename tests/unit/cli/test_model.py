@@ -14,6 +14,7 @@ from appliance.core.errors import ConfigError, ModelError
 from appliance.inference.golden import Tolerance
 from appliance.workbench.golden_frames import make_golden, own_frames
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
+from tests.simulators.seeing_tasks import released
 
 FAMILIES = [
     "d-fine",
@@ -76,6 +77,16 @@ def test_a_model_that_sees_something_else_fails_its_check_with_the_status_of_a_b
     assert "NOT passed" in done.stdout
     done = run("check", str(checked), "--json")
     assert (done.exit_code, json.loads(done.stdout)["is_passed"]) == (65, False)
+
+
+@pytest.mark.parametrize(("task", "found"), [("classify", "of 3 labels found"), ("segment", "of 4 areas found")])
+def test_a_model_of_another_task_is_checked_by_its_own_golden_frames(tmp_path: Path, task: str, found: str) -> None:
+    done = run("check", str(released(tmp_path / "good", task)))
+    assert (done.exit_code, f"{found[3]} {found}, 0 unexpected" in done.stdout) == (0, True), done.stdout
+    done = run("check", str(released(tmp_path / "blind", task, kind="blind")))
+    assert done.exit_code == 65
+    assert "NOT passed" in done.stdout
+    assert found in done.stdout
 
 
 def test_a_model_without_golden_frames_is_not_passed_in_silence(tmp_path: Path) -> None:
