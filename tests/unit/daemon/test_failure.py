@@ -24,6 +24,14 @@ def test_a_record_says_how_it_ended_and_what_the_daemon_said_last() -> None:
     assert record["said"] == ["one", "two"]
 
 
+def test_a_kill_for_want_of_memory_is_called_so_and_no_other_end() -> None:
+    results = [
+        failure_record(how, "1", "", "b" * 32, is_out_of_memory=True)["result"]
+        for how in ("signal:killed:KILL", "watchdog:killed:ABRT")
+    ]
+    assert results == ["oom-kill", "watchdog"]
+
+
 def test_what_cannot_be_known_is_left_out_and_lines_are_cut() -> None:
     record = failure_record("resources", "", "x" * 5000, "b" * 32)
     assert [record[key] for key in ("result", "code", "status", "restarts")] == ["resources", "", "", None]

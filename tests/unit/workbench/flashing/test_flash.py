@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
 from appliance.workbench.flash import bring, flash
-from appliance.workbench.flashing.bootfs import put_files
+from appliance.workbench.flashing.bootfs import put_files, with_memory_limits
 from appliance.workbench.flashing.released import Release
 from appliance.workbench.flashing.writing import claimed, read_back, write_image
 from tests.simulators.file_server import Served, serve
@@ -90,6 +90,7 @@ def test_a_packed_image_is_unpacked_checked_and_gets_the_bundle(image: Path, bun
         "is_checked": True,
     }
     assert read_boot(card, "config.txt") == b"# of the system\n"
+    assert read_boot(card, "cmdline.txt") == b"console=tty1 rootwait cgroup_enable=memory\n"
     assert read_boot(card, "user-data") == b"user-data of the bundle\n"
     assert read_boot(card, "edgecam/edgecam_1_all.deb") == b"edgecam/edgecam_1_all.deb of the bundle\n"
     assert read_boot(card, "edgecam-setup.toml").decode() == SETUP
@@ -102,6 +103,7 @@ def test_a_second_card_over_the_first_is_the_same(image: Path, bundle: Path, tmp
     for _ in range(2):
         assert run(card, "--image", image, "--bundle", bundle, "--yes").exit_code == 0
     assert read_boot(card, "meta-data") == b"meta-data of the bundle\n"
+    assert read_boot(card, "cmdline.txt").count(b"cgroup_enable=memory") == 1
 
 
 @contextmanager
@@ -293,6 +295,22 @@ def test_a_card_that_gives_back_other_bytes_is_told(tmp_path: Path) -> None:
         file.write(b"worn out")
     with pytest.raises(StorageError, match="the card is broken"):
         read_back(card, *written, quiet)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (b"console=tty1 rootwait", b"console=tty1 rootwait cgroup_enable=memory"),
+        (b"console=tty1 \n", b"console=tty1 cgroup_enable=memory\n"),
+        (b"cgroup_enable=memory quiet\n", b"cgroup_enable=memory quiet\n"),
+        (b"quiet\nleft over\n", b"quiet cgroup_enable=memory\nleft over\n"),
+    ],
+)
+def test_the_kernel_is_asked_once_and_in_its_one_line_to_hold_services_to_their_memory(
+    line: bytes, wanted: bytes
+) -> None:
+    assert with_memory_limits(line) == wanted
+    assert with_memory_limits(wanted) == wanted
 
 
 @needs_tools
