@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.simulators.control_group import ControlGroup
+
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -139,6 +141,7 @@ class Guest(Machine):
         self._volatile, self._within = volatile, within
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._group = ControlGroup(f"edgecam-{os.getpid()}")
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
@@ -147,9 +150,10 @@ class Guest(Machine):
             command += ["--timezone=off", "--resolv-conf=off"]  # what it says itself is not to be written over
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
+        self._group.begin()
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(
-                command,
+                self._group.within(command),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -157,6 +161,7 @@ class Guest(Machine):
             )
         try:
             self._leader = wait_for(self._find_leader, 20, f"systemd in the container; see {self._console}")
+            assert self._group.name in Path(f"/proc/{self._leader}/cgroup").read_text(), "it shares a group with others"
             if self._within is not None:
                 self.wait_for_boot(self._within)
         except BaseException:
@@ -181,6 +186,7 @@ class Guest(Machine):
         else:
             self._process.kill()
         self._process.wait(20)
+        wait_for(self._group.end, 10, "the end of all of its processes")
 
     def _find_leader(self) -> int:
         """Give the container's first process, by this machine's number: the first child alone may be another one."""
