@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from appliance.cli.situation import Situation
 from appliance.config import AnyCamera, Secret, Settings, check_labels, public_address
 from appliance.core.checkup import CheckState, Outcome
-from appliance.core.errors import ConfigError, EdgecamError, ModelError
+from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError
 
 if TYPE_CHECKING:
     from appliance.config import MessagingSettings
@@ -168,6 +168,8 @@ def _refused(identity: str, error: EdgecamError) -> Outcome:
     if identity == "config":
         return Outcome(identity, CheckState.FAILED, " ".join(str(error).split()), "edgecam config check")
     fix = told.fix or _FIXES.get(identity, "edgecam camera list shows what is attached")
+    if identity == "fleet" and isinstance(error, UnavailableError):
+        fix = _FIXES[identity]  # the error says that it is tried again, as the daemon does
     return Outcome(identity, CheckState.FAILED, told.seen, fix)
 
 
