@@ -13,6 +13,7 @@ import pytest
 from tests.simulators.broker import Mosquitto, find_mosquitto
 from tests.simulators.guest import Device, Guest, Network, install, start_once
 from tests.simulators.held import held
+from tests.simulators.ssh import make_key
 
 ROOT, PACKAGES = os.environ.get("EDGECAM_ROOT", ""), os.environ.get("EDGECAM_PACKAGES", "")
 PORT = 18831  # of the broker, on this machine's end of the guest's cable
@@ -75,6 +76,14 @@ def installed(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
 def network() -> Iterator[Network]:
     with Network() as network:
         yield network
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The owner's key."""
+    if shutil.which("ssh") is None:
+        pytest.skip("ssh is not installed: apt-get install openssh-client")
+    return make_key(tmp_path_factory.mktemp("owner"))
 
 
 @pytest.fixture
