@@ -149,6 +149,7 @@ def _break_all(device: Device, root: str, fleet: str) -> dict[str, str]:
     for name, reading in HEAT.items():
         guest.write(f"/root/thermal/{name}", f"{reading}\n")
     guest.run("mount", "--bind", "/root/thermal", "/sys/class/thermal", check=True)
+    guest.run("mkdir", "-p", "/var/lib/edgecam", check=True)
     guest.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/var/lib/edgecam", check=True)
     guest.write("/var/lib/edgecam/outbox.db.corrupt-1", "")
     guest.run("dd", "if=/dev/zero", "of=/var/lib/edgecam/ballast", "bs=64k")
