@@ -90,7 +90,7 @@ wear: .venv/.dev ## Count the bytes and flushes that an event costs the disk (ro
 fleet: .venv/.dev ## Have a daemon take bad releases from a fleet: none stays in service; minutes
 	@scripts/get-mosquitto
 	@$(BIN)/python -m pytest -s tests/system/fleet_at_length.py tests/system/fleet_faults_at_length.py \
-	  tests/system/sealed_at_length.py $$ARGS
+	  tests/system/sealed_at_length.py tests/system/fleet_tasks_at_length.py $$ARGS
 
 fleet-cost: .venv/.dev ## Measure what a fleet costs its web server, on the wire (JSON=1; PICTURES=folder: a delta, too)
 	@$(BIN)/python -m tests.bench.fleet_cost $${PICTURES:+--pictures "$$PICTURES"} $${JSON:+--json}

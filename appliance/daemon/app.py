@@ -35,8 +35,7 @@ from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.inference.climbing import AnyClimbing
 from appliance.inference.ladder import open_climbing_model
-from appliance.inference.running import Refusal
-from appliance.inference.shared import SharedDetector
+from appliance.inference.shared import SHARED
 from appliance.inference.ways import Preference
 from appliance.messaging.payloads import info_message, status_message, utc_text
 from appliance.messaging.worker import Messaging
@@ -246,7 +245,7 @@ class App:
     def _open_models(
         self, settings: Settings, preferred: Preference | None, hosted: Callable[[AnyClimbing], Any] = lambda one: one
     ) -> dict[str, Any]:
-        """Open a model for every enabled camera, one for all where it is a detector; they live as long as we do.
+        """Open a model for every enabled camera, one for all that run none themselves; they live as long as we do.
 
         Args:
             settings: Whose ``[model]`` section names it.
@@ -261,12 +260,11 @@ class App:
         # what is compiled for this machine's accelerator may be thrown away at any time
         cache = self._settings.device.state_dir / "compiled"
 
-        def climb(*, has_network: bool, refused: tuple[Refusal, ...] = ()) -> Any:
+        def climb(*, has_network: bool) -> Any:
             climber = open_climbing_model(
                 settings.model,
                 min_score=low,
                 cache=cache,
-                refused=refused,
                 preferred=preferred,
                 has_network=has_network,
                 on_open=self._ask_for_time,
@@ -279,16 +277,14 @@ class App:
         own = [name for name in enabled if self._settings.cameras[name].kind == "imx500"]
         models: dict[str, Any] = {name: climb(has_network=True) for name in own}
         others = [name for name in enabled if name not in own]
-        refused: tuple[Refusal, ...] = ()
-        for name in others:
-            model = climb(has_network=False, refused=refused)
-            if model.manifest.task == "detect" and len(others) > 1:
-                shared = SharedDetector(model)
-                self._supervisor.add(shared)
-                return models | {each: shared.handle(each) for each in others}
-            refused = model.running.refused  # or a file that hangs would be waited for once for each camera
-            models[name] = model
-        return models
+        if not others:
+            return models
+        model = climb(has_network=False)
+        if len(others) == 1:
+            return models | {others[0]: model}
+        shared = SHARED[model.manifest.task](model)
+        self._supervisor.add(shared)
+        return models | {each: shared.handle(each) for each in others}
 
     def _close_models(self) -> bool:
         """Let go of the models; tell whether none of their threads is left."""

@@ -20,7 +20,7 @@ from appliance.messaging.payloads import ModelInfo, status_message
 if TYPE_CHECKING:
     from appliance.inference.climbing import AnyClimbing
     from appliance.inference.opening import AnyModel
-    from appliance.inference.shared import DetectorHandle
+    from appliance.inference.shared import AnyHandle
 
 PIPELINES: Final = {
     "detect": "appliance.daemon.pipeline:detecting",
@@ -41,7 +41,7 @@ class Chain:
 def build_chain(
     name: str,
     camera: AnyCamera,
-    model: "AnyClimbing | AnyModel | DetectorHandle",
+    model: "AnyClimbing | AnyModel | AnyHandle",
     *,
     settings: Settings,
     run: str,
@@ -56,7 +56,7 @@ def build_chain(
     Args:
         name: The camera's name in the configuration.
         camera: Its section.
-        model: Open, for this chain alone; its task decides what comes behind it.
+        model: Open, for this chain alone, or its handle; the task decides what comes behind it.
         settings: The whole configuration.
         is_end_expected: The end of the source is no trouble.
         run: Different for every start of the daemon; part of objects' ids.
@@ -96,6 +96,6 @@ def build_chain(
     return Chain(worker, pipeline)
 
 
-def model_info(model: "AnyClimbing | AnyModel | DetectorHandle") -> ModelInfo:
+def model_info(model: "AnyClimbing | AnyModel | AnyHandle") -> ModelInfo:
     """Give what messages say of a model."""
     return ModelInfo(model.manifest.name, model.manifest.version, model.digest)

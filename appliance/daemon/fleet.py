@@ -13,22 +13,23 @@ from typing import Any, Final, TypeVar
 from appliance import __version__
 from appliance.config import FleetSettings, ModelSettings, Settings
 from appliance.core.clock import Clock
+from appliance.core.digest import sha256_hex
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.health import HealthBoard
 from appliance.core.latest import Latest
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.manifest import MANIFEST_NAME
-from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.metered import Metered
-from appliance.daemon.permitted import known_keys, tell_permit
+from appliance.daemon.permitted import known_keys, tell_lost, tell_permit
+from appliance.daemon.seeing import SEEING, Seeing
 from appliance.inference.artifacts import locate_model, manifest_named
-from appliance.inference.climbing import ClimbingDetector
+from appliance.inference.climbing import AnyClimbing
 from appliance.inference.faults import Fault, fault_of
-from appliance.inference.host import ModelHost
+from appliance.inference.host import HOSTS, AnyHost
 from appliance.inference.ladder import open_climbing_model
 from appliance.inference.running import Refusal
 from appliance.messaging.inbox import Inbox
@@ -92,10 +93,12 @@ class FleetModels:
         self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
         self._begun = find_model(self._store, boot, self._now, self._judge)
         tell_permit(board, self._begun.permit)
+        tell_lost(board, self._store.lost, self._begun.state.active)
         self._folder = self._begun.folder
+        self._setup = _setup(settings)
         self._chains: Mapping[str, Chain] = {}
         self._hints = Inbox(1, keeps_newest=True)  # the newest says all
-        self.host: ModelHost | None = None
+        self.host: AnyHost | None = None
 
     @property
     def model(self) -> ModelSettings:
@@ -126,16 +129,11 @@ class FleetModels:
                 self._begun = replace(found, ended=(*before.ended, *found.ended))  # all of it is still to be told
                 self._folder = self._begun.folder
 
-    def hosted(self, model: Any) -> Any:
-        """Give what looks at frames in a model's place, so that it can be exchanged.
-
-        Raises:
-            ConfigError: It is no detector.
-        """
-        if not isinstance(model, ClimbingDetector):
-            raise ConfigError(f"[fleet] is for detectors, and {model.manifest.name!r} is none: take out [fleet] url")
-        self.host = ModelHost(model)
-        return self.host
+    def hosted(self, model: AnyClimbing) -> AnyHost:
+        """Give what looks at frames in a model's place, so that it can be exchanged."""
+        host: AnyHost = HOSTS[model.manifest.task](model)
+        self.host = host
+        return host
 
     def worker(
         self,
@@ -162,7 +160,9 @@ class FleetModels:
             messaging.subscribe(self._settings.fleet.hint, self._hints)
 
         def report(ended: Mapping[str, Any]) -> None:
-            messaging.publish(model_message(updater.facts() | {"factory": factory}))
+            facts = updater.facts()
+            tell_lost(self._board, self._store.lost, facts["active"])
+            messaging.publish(model_message(facts | {"factory": factory}))
             if ended:
                 messaging.publish(model_event_message(ended))
 
@@ -191,29 +191,30 @@ class FleetModels:
         return folder if (folder / MANIFEST_NAME).is_file() else None
 
     @contextmanager
-    def shadow(self, folder: Path) -> Iterator[Callable[[], tuple[Detections, Detections] | None]]:
+    def shadow(self, folder: Path) -> Iterator[Callable[[], tuple[Any, Any] | None]]:
         """Open a candidate in a process of its own; see `updates.service.Service`."""
-        shown: Latest[tuple[Frame, Detections, float]] = Latest()
+        shown: Latest[tuple[Frame, Any]] = Latest()
         host = self._host()
+        seeing: Seeing = SEEING[host.manifest.task](self._settings.model, host.manifest)
         with closing(self._opened(folder, is_isolated=True)) as candidate:
             rest = 0
 
-            def watch(frame: Frame, found: Detections, took: float) -> None:
+            def watch(frame: Frame, found: Any, _took: float) -> None:
                 nonlocal rest
                 rest -= 1
                 if rest <= 0:
                     rest = _DUTY
-                    shown.put((frame, found, took))
+                    shown.put((frame, found))
 
-            def see() -> tuple[Detections, Detections] | None:
+            def see() -> tuple[Any, Any] | None:
                 item = shown.take(_FRAME_WITHIN)
                 if item is None:
                     return None
                 try:
-                    found = candidate.detect(item[0])
+                    found = seeing.look(candidate, *item)
                 except EdgecamError as error:
                     raise _failed(candidate, error) from error
-                return _sure(item[1], host, self._settings), _sure(found, candidate, self._settings)
+                return seeing.told(item[1]), seeing.told(found)
 
             host.watch(watch)
             try:
@@ -227,7 +228,7 @@ class FleetModels:
             return
         opened = self._opened(folder, is_isolated=False)
         try:
-            before = self._host().swap(opened, SWAP_WITHIN)
+            before = self._host().swap(opened, SWAP_WITHIN)  # type: ignore[arg-type]  # of one task: `_opened` looks
         except UnavailableError:
             opened.close()
             raise
@@ -239,7 +240,7 @@ class FleetModels:
         fallen = self._host().fallen
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
-        idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
+        idle = frozenset(name for name, chain in self._chains.items() if not _is_seen(chain))
         return Vitals(
             failure="" if fallen is None else fallen.why,
             fault=_code_of(fallen),
@@ -249,9 +250,10 @@ class FleetModels:
             is_throttled=bool(machine.throttled),
             idle=idle,
             is_looking=len(idle) < len(self._chains),
+            setup=self._setup,
         )
 
-    def _opened(self, folder: Path | None, *, is_isolated: bool) -> ClimbingDetector:
+    def _opened(self, folder: Path | None, *, is_isolated: bool) -> AnyClimbing:
         settings = self._with(folder).model
         if is_isolated:
             settings = settings.model_copy(update={"isolate": "always"})
@@ -265,9 +267,10 @@ class FleetModels:
             raise RefusedError(Code.INSPECTION, " ".join(str(error).split())) from error
         except UnavailableError as error:
             raise RefusedError(_CODES[fault_of(error)], " ".join(str(error).split())) from error
-        if not isinstance(opened, ClimbingDetector):
+        task, needed = opened.manifest.task, self._host().manifest.task
+        if task != needed:
             opened.close()
-            raise RefusedError(Code.CONTRACT, "it is no detector")
+            raise RefusedError(Code.CONTRACT, f"it is for task {task!r}, and {needed!r} is in service")
         return opened
 
     def _with(self, folder: Path | None) -> Settings:
@@ -290,7 +293,7 @@ class FleetModels:
                 channel=fleet.channel,
                 model=fleet.model or self._host().manifest.name,
             ),
-            _device(fleet, device_id, self._keys),
+            _device(fleet, device_id, self._keys, self._host().manifest.task),
             interval=fleet.interval,
             first=fleet.first,
             window=fleet.window,
@@ -315,7 +318,7 @@ class FleetModels:
             manifest = self._host().manifest
         return None if manifest is None else {"name": manifest.name, "version": manifest.version}
 
-    def _host(self) -> ModelHost:
+    def _host(self) -> AnyHost:
         if self.host is None:
             raise ConfigError("[fleet] needs a camera whose frames the device looks at")
         return self.host
@@ -328,7 +331,19 @@ def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
     return {"number": updater.wishes.ask(wish)}
 
 
-def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str]) -> Device:
+def _is_seen(chain: Chain) -> bool:
+    """Tell whether frames of a camera are looked at; one that only stalls may do so because of the model."""
+    return chain.pipeline.steering.is_looking and chain.camera.state != "offline"
+
+
+def _setup(settings: Settings) -> str:
+    """Give a digest of what rates, latency and memory depend on beside the model."""
+    told = [settings.model.model_dump_json(exclude={"use", "artifact", "key"})]
+    told += [f"{name}={camera.model_dump_json()}" for name, camera in sorted(settings.cameras.items())]
+    return sha256_hex("\n".join(told).encode())[:12]
+
+
+def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str], task: str) -> Device:
     return Device(
         Whom(device_id, fleet.cohorts),
         __version__,
@@ -338,10 +353,11 @@ def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str]) -> Devic
         memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6,
         use=fleet.use,
         keys=keys,
+        task=task,
     )
 
 
-def _failed(candidate: ClimbingDetector, error: EdgecamError) -> RefusedError:
+def _failed(candidate: AnyClimbing, error: EdgecamError) -> RefusedError:
     """Tell why a candidate failed over a frame."""
     fallen = candidate.fallen
     return RefusedError(_code_of(fallen), fallen.why if fallen is not None else str(error))
@@ -349,10 +365,3 @@ def _failed(candidate: ClimbingDetector, error: EdgecamError) -> RefusedError:
 
 def _code_of(fallen: Refusal | None) -> Code:
     return Code.CRASH if fallen is None or fallen.fault is None else _CODES[fallen.fault]
-
-
-def _sure(found: Detections, model: ModelHost | ClimbingDetector, settings: Settings) -> Detections:
-    """Give the detections that would be published."""
-    chosen = settings.model.min_score
-    least = model.manifest.min_score if chosen is None else chosen
-    return found if least is None else found.select(found.scores >= least)

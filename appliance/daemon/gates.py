@@ -54,7 +54,8 @@ class Gates:
 
     Args:
         settings: The ``[model]`` section.
-        manifest: Of the model in service; a candidate must have the same labels and, unless it is set, lowest score.
+        manifest: Of the model in service; a candidate must have the same labels, the same of them that stands for
+            nothing and, unless it is set, lowest score.
         stop: Ends what is under way.
         beat: Called while a process is waited for.
         command: The process.
@@ -70,7 +71,7 @@ class Gates:
     ) -> None:
         self._settings = settings.model_dump(mode="json", exclude_unset=True, exclude={"key"})
         self._unseal = unsealing(settings)
-        self._labels = manifest.labels
+        self._labels, self._background = manifest.labels, manifest.background
         self._min_score = manifest.min_score if settings.min_score is None else None
         self._child = Child(command, stop, beat)
 
@@ -89,6 +90,7 @@ class Gates:
                 "task": release.task,
                 "licence": release.licence.spdx,
                 "labels": self._labels,
+                "background": self._background,
                 "min_score": self._min_score,
             }
         )

@@ -16,10 +16,10 @@ from appliance.config import ModelSettings
 from appliance.core.errors import EdgecamError, ModelError
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.inference.artifacts import locate_model
-from appliance.inference.detector import load_detector
 from appliance.inference.golden import check_golden
 from appliance.inference.measuring.child import end_with_the_parent
 from appliance.inference.measuring.renew import MOST_BYTES, step_back
+from appliance.inference.opening import load_model
 
 MOST_DEVIATIONS = 5  # that are told
 
@@ -52,10 +52,10 @@ def check(settings: ModelSettings) -> dict[str, Any]:
     located = locate_model(settings)
     if not (located.path.parent / MANIFEST_NAME).is_file():
         raise ModelError(f"{located.path.name} is a bare file: it has neither a manifest nor golden frames")
-    with load_detector(located, threads=1) as detector:
-        verdict = check_golden(detector, located.path.parent)
+    with load_model(located, threads=1) as model:
+        verdict = check_golden(model, located.path.parent)
     return {
-        "model": detector.manifest.name,
+        "model": model.manifest.name,
         "file": located.path.name,
         "digest": located.sha256,
         "is_passed": verdict.is_passed,

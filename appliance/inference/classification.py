@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from appliance.core.errors import ModelError
 from appliance.core.results import Classifications
+from appliance.inference.faults import NumbersError
 
 Activation = Literal["softmax", "sigmoid", "none"]
 
@@ -33,7 +34,7 @@ def to_scores(output: NDArray[np.float32], classes: int, activation: Activation)
         raise ModelError(f"the model gave a tensor of shape {output.shape} for {classes} labels")
     values = output.reshape(-1).astype(np.float32)
     if not np.isfinite(values).all():
-        raise ModelError("the model gave scores that are not finite; it is broken")
+        raise NumbersError("the model gave scores that are not finite; it is broken")
     if activation == "softmax":
         values = np.exp(values - values.max())  # the largest logit becomes 0: exp cannot overflow
         values /= values.sum()
@@ -41,7 +42,7 @@ def to_scores(output: NDArray[np.float32], classes: int, activation: Activation)
         values = np.tanh(values * np.float32(0.5))  # 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2: nothing can overflow
         values = (values + np.float32(1.0)) * np.float32(0.5)
     if values.min() < 0.0 or values.max() > _HIGHEST_SCORE:
-        raise ModelError(
+        raise NumbersError(
             f"the model gave scores from {values.min():.4g} to {values.max():.4g}, which must lie between 0 and 1; "
             "are they logits?"
         )

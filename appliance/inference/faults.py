@@ -27,7 +27,7 @@ class KilledError(UnavailableError):
 
 
 class NumbersError(ModelError):
-    """A model gave numbers that are not finite."""
+    """A model gave numbers that are not finite, or that cannot be what it is said to give."""
 
 
 class OutOfMemoryError(ModelError):

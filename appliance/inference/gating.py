@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +52,7 @@ class GateOrder(Part):
         task: Likewise.
         licence: Likewise.
         labels: Of what it is to replace; it must have the same.
+        background: Which of them stands for nothing, likewise; None: none does.
         min_score: Lowest score of what it is to replace, where that counts; it must have the same.
         rounds: How often each golden frame is run.
         sealed: Open files in memory that this process was started with, by the names of the encrypted files whose
@@ -68,6 +68,7 @@ class GateOrder(Part):
     task: str = ""
     licence: str = ""
     labels: tuple[str, ...] = ()
+    background: str | None = None
     min_score: float | None = None
     rounds: int = 5
     sealed: dict[str, int] = Field(default_factory=dict, max_length=64)
@@ -166,6 +167,9 @@ def _check_contract(order: GateOrder, manifest: ModelManifest) -> None:
             f"its {len(manifest.labels)} labels are not the {len(order.labels)} of the model that it is to replace; "
             "other labels are the owner's to choose: [model] use",
         )
+    if order.labels and manifest.background != order.background:
+        why = f"label {manifest.background!r} stands for nothing, and {order.background!r} in the model that it is to"
+        raise _TroubleError("contract", f"{why} replace")
     if order.min_score is not None and manifest.min_score != order.min_score:
         why = f"its lowest score is {manifest.min_score:g}, and {order.min_score:g} of the model that it is to replace"
         raise _TroubleError("contract", f"{why}; the owner can set one for both: [model] min_score")
@@ -192,31 +196,29 @@ def _inspect(order: GateOrder, artifact: Artifact) -> None:
 def _run(order: GateOrder) -> GateAnswer:
     import cv2  # noqa: PLC0415 - only for what is run
 
-    from appliance.inference.detector import Detector  # noqa: PLC0415
-    from appliance.inference.golden import check_golden, look, read_golden, read_golden_frame  # noqa: PLC0415
+    from appliance.inference.golden import check_golden, read_content, read_golden_frame  # noqa: PLC0415
+    from appliance.inference.golden_task import golden_task  # noqa: PLC0415
     from appliance.inference.ladder import open_best_model  # noqa: PLC0415
 
     cv2.setNumThreads(1)
     settings = ModelSettings.model_validate({**order.model, "use": str(order.folder), "min_score": None, "labels": ()})
     manifest = read_manifest(order.folder)
-    golden = read_golden(order.pictures)
+    task = golden_task(manifest.task)
+    golden = read_content(order.pictures, task.content)
     pictures = [read_golden_frame(order.pictures, frame) for frame in golden.frames]
     if _is_for_the_processor(settings, manifest):
         largest = max(artifact.size for artifact in manifest.artifacts)
         _bound_memory(_address_space() + _RUNNING + _TIMES_FILE * largest)
     before = _peak_mb()
     with open_best_model(settings, unseal=handed_over(order.sealed)) as model:
-        if not isinstance(model, Detector):
-            raise UnsupportedError(f"{manifest.name!r} is no detector, and only those have golden frames")
         if order.gate == "smoke" and not (verdict := check_golden(model, order.folder)).is_passed:
             shown = "; ".join(map(str, verdict.deviations[:3]))
             raise _TroubleError("golden", f"{len(verdict.deviations)} deviations on its golden frames: {shown}")
         times = []
         for _ in range(order.rounds):
             for picture in pictures:
-                started = time.perf_counter()
-                _look(look, model, picture)
-                times.append((time.perf_counter() - started) * 1e3)
+                _look(task.look, model, picture)
+                times.append(model.last_total_ms)
     times.sort()
     return GateAnswer(best_ms=times[0], p95_ms=times[int(len(times) * 0.95)], memory_mb=_peak_mb() - before)
 

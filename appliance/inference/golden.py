@@ -2,7 +2,7 @@
 
 They lie in ``golden/`` in the model's folder: some PNG files and ``golden.json``, which names each picture and each
 file of weights by its SHA-256. They do not tell how good a model is; but one that is broken, blind, or fires everywhere
-does not pass.
+does not pass. What a model must find is of its task: objects here, labels and label maps in modules of their own.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -22,8 +22,7 @@ from appliance.core.errors import ModelError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.manifest import Label, PlainFile, Score, Sha256
 from appliance.core.part import Part
-from appliance.core.results import Detections
-from appliance.inference.detector import Detector
+from appliance.inference.golden_task import golden_task
 
 GOLDEN_FOLDER: Final = "golden"
 GOLDEN_NAME: Final = "golden.json"
@@ -76,7 +75,7 @@ class Tolerance(Part):
     """How far another machine may be from what was written down.
 
     Attributes:
-        iou: Least overlap of a box with the expected one.
+        iou: Least overlap of a box, or of what a label covers, with the expected one.
         score: Largest difference of the scores. An object within it of the lowest score may be missing or be there.
     """
 
@@ -84,22 +83,37 @@ class Tolerance(Part):
     score: Annotated[float, Field(ge=0.0, le=0.3)] = 0.1
 
 
-class GoldenArtifact(Part):
-    """What one file of weights finds.
+class Expectation(Part):
+    """What one file of weights finds, whatever its task.
 
     Attributes:
         sha256: Of the weights.
+        min_score: Lowest score of what it finds; 0 where it gives no scores.
+        frames: For each frame, in their order, what is found there.
+    """
+
+    sha256: Sha256
+    min_score: Score = 0.0
+    frames: tuple[Any, ...]
+
+
+class GoldenArtifact(Expectation):
+    """What one file of a detector's weights finds.
+
+    Attributes:
         min_score: Lowest score of a detection.
         frames: For each frame, in their order, the objects by falling score.
     """
 
-    sha256: Sha256
     min_score: Score
     frames: tuple[Annotated[tuple[GoldenObject, ...], Field(max_length=MOST_OBJECTS)], ...]
 
 
-class GoldenSet(Part):
-    """The content of golden.json.
+ArtifactT = TypeVar("ArtifactT", bound=Expectation)
+
+
+class GoldenContent(Part, Generic[ArtifactT]):
+    """The content of golden.json, whatever the task.
 
     Attributes:
         schema_version: Of this format; `schema` in the file.
@@ -113,7 +127,7 @@ class GoldenSet(Part):
     made_from: Annotated[str, Field(max_length=500)] = ""
     tolerance: Tolerance = Tolerance()
     frames: Annotated[tuple[GoldenFrame, ...], Field(min_length=1, max_length=MOST_FRAMES)]
-    artifacts: Annotated[tuple[GoldenArtifact, ...], Field(min_length=1, max_length=16)]
+    artifacts: Annotated[tuple[ArtifactT, ...], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")
     def _each_artifact_has_each_frame(self) -> Self:
@@ -121,7 +135,7 @@ class GoldenSet(Part):
             raise ValueError("artifacts: each has a list of objects for each of the frames")
         return self
 
-    def of(self, sha256: str) -> GoldenArtifact:
+    def of(self, sha256: str) -> ArtifactT:
         """Give what the weights of this digest must find.
 
         Raises:
@@ -136,6 +150,10 @@ class GoldenSet(Part):
         return found
 
 
+class GoldenSet(GoldenContent[GoldenArtifact]):
+    """The content of golden.json of a detector."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deviation:
     """Where a model did not do as expected.
@@ -144,19 +162,19 @@ class Deviation:
         frame: File name of the picture.
         what: ``missing``: an expected object was not found; ``unexpected``: something was found that is not there.
         label: Of the object.
-        score: Expected, or found.
-        box: Expected, or found; xyxy in pixels of the frame.
+        score: Expected, or found; of a label map the overlap of what is expected with what was found.
+        box: Expected, or found; xyxy in pixels of the frame. Empty where it is not of an object.
     """
 
     frame: str
     what: Literal["missing", "unexpected"]
     label: str
     score: float
-    box: tuple[float, ...]
+    box: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         place = ", ".join(f"{value:.0f}" for value in self.box)
-        return f"{self.frame}: {self.label} {self.score:.2f} at {place} is {self.what}"
+        return f"{self.frame}: {self.label} {self.score:.2f}{f' at {place}' if place else ''} is {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +183,17 @@ class GoldenVerdict:
 
     Attributes:
         frames: How many were looked at.
-        expected: Objects that must be found.
+        expected: Objects that must be found, or labels.
         deviations: Where it did not do as expected; none: it passed.
-        total_ms: From each frame to its detections, milliseconds.
+        total_ms: From each frame to what was found in it, milliseconds.
+        of: What is expected, for people.
     """
 
     frames: int
     expected: int
     deviations: tuple[Deviation, ...]
     total_ms: tuple[float, ...]
+    of: str = "objects"
 
     @property
     def is_passed(self) -> bool:
@@ -181,8 +201,11 @@ class GoldenVerdict:
         return not self.deviations
 
 
+ContentT = TypeVar("ContentT", bound=Part)
+
+
 def read_golden(folder: Path) -> GoldenSet:
-    """Read and check the golden.json of a model.
+    """Read and check the golden.json of a detector.
 
     Args:
         folder: The model's.
@@ -190,10 +213,23 @@ def read_golden(folder: Path) -> GoldenSet:
     Raises:
         ModelError: It is missing, too large, or has entries that are not accepted.
     """
+    return read_content(folder, GoldenSet)
+
+
+def read_content(folder: Path, kind: type[ContentT]) -> ContentT:
+    """Read and check the golden.json of a model of any task.
+
+    Args:
+        folder: The model's.
+        kind: What it holds.
+
+    Raises:
+        ModelError: It is missing, too large, or has entries that are not accepted.
+    """
     file = folder / GOLDEN_FOLDER / GOLDEN_NAME
     content = _read(folder, file, MOST_GOLDEN_BYTES)
     try:
-        return GoldenSet.model_validate(json.loads(content))
+        return kind.model_validate(json.loads(content))
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, one['loc'])) or '(top level)'}: {one['msg'].removeprefix('Value error, ')}"
@@ -238,15 +274,6 @@ def decode_golden_frame(content: bytes) -> NDArray[np.uint8] | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def look(detector: Detector, image: NDArray[np.uint8]) -> Detections:
-    """Give what a detector finds in a picture, shape (H, W, 3), BGR.
-
-    Raises:
-        ModelError: The model could not be run, or gave numbers that are not finite.
-    """
-    return detector.detect(frame_of(image))
-
-
 def frame_of(image: NDArray[np.uint8]) -> Frame:
     """Give a picture, shape (H, W, 3), BGR, as the frame of now."""
     stamp = SystemClock().now()
@@ -254,33 +281,34 @@ def frame_of(image: NDArray[np.uint8]) -> Frame:
     return Frame(image, PixelLayout.BGR, width, height, "golden", 0, stamp.time, stamp.mono_ns)
 
 
-def check_golden(detector: Detector, folder: Path) -> GoldenVerdict:
-    """Run a model on its golden frames and compare.
+def check_golden(model: Any, folder: Path) -> GoldenVerdict:
+    """Run a model of any task on its golden frames and compare.
 
     Args:
-        detector: The model, opened with its manifest's own lowest score and all its labels.
+        model: The model, opened with its manifest's own lowest score and all its labels.
         folder: The model's.
 
     Raises:
         ModelError: The golden frames are missing or not what they were, know nothing of these weights, or the model
             cannot be run.
     """
-    golden = read_golden(folder)
-    expected = golden.of(detector.digest)
-    if detector.min_score != expected.min_score:
+    task = golden_task(model.manifest.task)
+    golden = read_content(folder, task.content)
+    expected = golden.of(model.digest)
+    if model.min_score != expected.min_score:
         raise ModelError(
             f"the golden frames were made with scores from {expected.min_score:g}, the model's manifest says "
-            f"{detector.min_score:g}; make them again: edgecam-workbench golden {folder}"
+            f"{model.min_score:g}; make them again: edgecam-workbench golden {folder}"
         )
     least = expected.min_score + golden.tolerance.score
     deviations: list[Deviation] = []
     times = []
-    for frame, objects in zip(golden.frames, expected.frames, strict=True):
-        found = look(detector, read_golden_frame(folder, frame))
-        times.append(detector.last_total_ms)
-        deviations += compare_golden(frame.file, objects, golden_objects(detector, found), golden.tolerance, least)
-    required = sum(one.score >= least for objects in expected.frames for one in objects)
-    return GoldenVerdict(len(golden.frames), required, tuple(deviations), tuple(times))
+    for frame, one in zip(golden.frames, expected.frames, strict=True):
+        found = task.look(model, read_golden_frame(folder, frame))
+        times.append(model.last_total_ms)
+        deviations += task.compare(frame.file, one, found, golden.tolerance, least)
+    required = sum(task.required(one, least) for one in expected.frames)
+    return GoldenVerdict(len(golden.frames), required, tuple(deviations), tuple(times), task.of)
 
 
 def compare_golden(
@@ -316,20 +344,6 @@ def compare_golden(
             deviations.append(Deviation(frame, "missing", one.label, one.score, one.box))
     deviations += [Deviation(frame, "unexpected", one.label, one.score, one.box) for one in free if one.score >= least]
     return deviations
-
-
-def golden_objects(detector: Detector, found: Detections) -> tuple[GoldenObject, ...]:
-    """Give detections as they are written down: boxes to a tenth of a pixel, scores to a ten-thousandth."""
-    labels = detector.manifest.labels
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
-    return tuple(
-        GoldenObject(
-            label=labels[class_id],
-            score=round(score, 4),
-            box=(round(box[0], 1), round(box[1], 1), round(box[2], 1), round(box[3], 1)),
-        )
-        for box, score, class_id in rows
-    )
 
 
 def _iou(first: Sequence[float], second: Sequence[float]) -> float:

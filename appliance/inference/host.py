@@ -1,37 +1,42 @@
-"""Has one detector in service, and puts another in its place between two frames."""
+"""Has one model in service, and puts another of its task in its place between two frames: a host for each task."""
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame
-from appliance.core.results import Detections
-from appliance.inference.climbing import ClimbingDetector
+from appliance.core.results import Detections, Segmentation
+from appliance.inference.climbing import ClimbingClassifier, ClimbingDetector, ClimbingSegmenter
 from appliance.inference.running import Refusal, Running
 
 if TYPE_CHECKING:
     from appliance.core.manifest import ModelManifest
     from appliance.inference.watch import Wedged
 
-Watcher = Callable[[Frame, Detections, float], None]
+ClimbingT = TypeVar("ClimbingT", ClimbingDetector, ClimbingClassifier, ClimbingSegmenter)
+FoundT = TypeVar("FoundT")
+Watcher = Callable[[Frame, FoundT, float], None]
 """Is shown a frame, what was found in it, and the milliseconds that took; from the hot path, so it must not block."""
 
 
-class ModelHost:
-    """Does what `ClimbingDetector` does, with whichever is in service.
+class Host(Generic[ClimbingT, FoundT]):
+    """Does what the model in service does, whichever that is.
 
-    `detect` belongs to one thread; everything else may be called from any.
+    Looking at frames belongs to one thread; everything else may be called from any.
 
     Args:
         first: In service from the start.
     """
 
-    def __init__(self, first: ClimbingDetector) -> None:
-        self._current = first
-        self._next: ClimbingDetector | None = None
+    def __init__(self, first: ClimbingT) -> None:
+        self._current: ClimbingT = first
+        self._next: ClimbingT | None = None
         self._changed = threading.Condition()
-        self._watcher: Watcher | None = None
+        self._watcher: Watcher[FoundT] | None = None
         self._on_change: Callable[[], None] = lambda: None
 
     @property
@@ -82,8 +87,8 @@ class ModelHost:
         """Give for each file that failed how often it did, and in how many seconds it may be tried again."""
         return self._current.retries()
 
-    def detect(self, frame: Frame) -> Detections:
-        """Give what is in a frame; see `ClimbingDetector.detect`.
+    def _see(self, frame: Frame, look: Callable[[ClimbingT], FoundT]) -> FoundT:
+        """Have what is in service look at a frame.
 
         Raises:
             UnavailableError: Nothing is in service now: go on with the next frame.
@@ -91,17 +96,17 @@ class ModelHost:
         """
         if self._next is not None:
             self._take_over()
-        found = self._current.detect(frame)
+        found = look(self._current)
         if (watcher := self._watcher) is not None:
             watcher(frame, found, self._current.last_inference_ms)
         return found
 
-    def watch(self, watcher: Watcher | None) -> None:
+    def watch(self, watcher: Watcher[FoundT] | None) -> None:
         """Show somebody every frame that is seen from now on; None: nobody any more."""
         self._watcher = watcher
 
-    def swap(self, other: ClimbingDetector, within: float) -> ClimbingDetector:
-        """Put another detector in service before the next frame; give the one before, which is the caller's to close.
+    def swap(self, other: ClimbingT, within: float) -> ClimbingT:
+        """Put another model in service before the next frame; give the one before, which is the caller's to close.
 
         Args:
             other: Opened and warm; owned by this host from then on.
@@ -131,3 +136,33 @@ class ModelHost:
                 self._current, self._next = self._next, None
                 self._current.on_change = self._on_change
                 self._changed.notify_all()
+
+
+class ModelHost(Host[ClimbingDetector, Detections]):
+    """Does what `ClimbingDetector` does."""
+
+    def detect(self, frame: Frame) -> Detections:
+        """Give what is in a frame; see `ClimbingDetector.detect`."""
+        return self._see(frame, lambda detector: detector.detect(frame))
+
+
+class ClassifierHost(Host[ClimbingClassifier, NDArray[np.float32]]):
+    """Does what `ClimbingClassifier` does."""
+
+    def scores(self, frame: Frame) -> NDArray[np.float32]:
+        """Give the score of every label; see `ClimbingClassifier.scores`."""
+        return self._see(frame, lambda classifier: classifier.scores(frame))
+
+
+class SegmenterHost(Host[ClimbingSegmenter, Segmentation]):
+    """Does what `ClimbingSegmenter` does."""
+
+    def segment(self, frame: Frame, longest: int | None = None) -> Segmentation:
+        """Give what each pixel of a frame belongs to; see `ClimbingSegmenter.segment`."""
+        return self._see(frame, lambda segmenter: segmenter.segment(frame, longest))
+
+
+AnyHost: TypeAlias = ModelHost | ClassifierHost | SegmenterHost
+
+HOSTS: Final[dict[str, Any]] = {"detect": ModelHost, "classify": ClassifierHost, "segment": SegmenterHost}
+"""What hosts a model, by its task."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from appliance.core.errors import ModelError
 from appliance.core.results import Segmentation
 from appliance.core.tasks import MOST_SEGMENTED
+from appliance.inference.faults import NumbersError
 from appliance.inference.preprocess import Letterbox
 
 OutputLayout = Literal["labels", "nhwc", "nchw"]
@@ -38,7 +39,7 @@ def to_label_map(output: NDArray[Any], classes: int, layout: OutputLayout) -> ND
     if not is_map or output.shape[0] != 1 or output.shape[axis] != classes:
         raise ModelError(f"the model gave a tensor of shape {output.shape} for {classes} labels in {layout}")
     if not np.isfinite(output.sum(dtype=np.float64)):
-        raise ModelError("the model gave numbers that are not finite; it is broken")
+        raise NumbersError("the model gave numbers that are not finite; it is broken")
     label_map: NDArray[np.uint8] = output[0].argmax(axis=axis - 1).astype(np.uint8)
     return label_map
 
@@ -49,10 +50,10 @@ def _checked_labels(output: NDArray[Any], classes: int) -> NDArray[np.uint8]:
         raise ModelError(f"the model gave a tensor of shape {output.shape}, not (1, rows, columns)")
     values = output.reshape(size)
     if not (values.min() >= 0 and values.max() < classes):  # neither is so where one is no number
-        raise ModelError(f"the model gave the class ids {values.min()} to {values.max()} for {classes} labels")
+        raise NumbersError(f"the model gave the class ids {values.min()} to {values.max()} for {classes} labels")
     label_map: NDArray[np.uint8] = values.astype(np.uint8)
     if (label_map != values).any():
-        raise ModelError("the model gave class ids that are no whole numbers")
+        raise NumbersError("the model gave class ids that are no whole numbers")
     return label_map
 
 

@@ -31,6 +31,7 @@ class Device:
         use: What models are used for here; empty: the owner does not say.
         today: By which licences end.
         keys: Public keys of the private ones that are here, for releases that are encrypted.
+        task: Of the model in service.
     """
 
     whom: Whom
@@ -43,6 +44,7 @@ class Device:
     use: str = ""
     today: date = date.max
     keys: frozenset[str] = frozenset()
+    task: str = "detect"
 
     def on(self, day: date, runtimes: Mapping[str, str]) -> Self:
         """Give the same device on a day, with the runtimes that are installed."""
@@ -144,6 +146,15 @@ def locked(release: Release, keys: frozenset[str]) -> str:
     return f"is encrypted, and {have}: [model] key (docs/fleet.md)"
 
 
+def misfit(release: Release, device: Device) -> str:
+    """Tell why a release cannot take the place of the model in service, whatever it finds; nothing when it may."""
+    if release.task == device.task:
+        return ""
+    return (
+        f"is for task {release.task!r}, and {device.task!r} is in service; tasks are the owner's to choose: [model] use"
+    )
+
+
 def unmet(requires: Requirements, device: Device) -> str:
     """Tell what a device lacks for a release; nothing when it has all."""
     return next(_lacking(requires, device), "")
@@ -175,15 +186,21 @@ def _update(rollout: Rollout, answer: CheckAnswer, state: State, device: Device)
         offer = answer.offers.get(selection.sha256)
         if offer is None:
             reasons.append(answer.unsigned.get(selection.sha256, f"{selection.path} is not signed"))
-        elif why := unmet(offer.release.requires, device) or locked(offer.release, device.keys):
+        elif why := next(filter(None, _obstacles(offer.release, device)), ""):
             reasons.append(f"{offer.release.version} {why}")
         else:
             return _forward(rollout, selection, offer, state, device)
     is_unsigned = any(selection.sha256 in answer.unsigned for selection in given)
     offers = [answer.offers[one.sha256] for one in given if one.sha256 in answer.offers]
     is_locked = any(locked(one.release, device.keys) for one in offers)
-    code = Code.MISSING if is_unsigned else Code.KEY if is_locked else Code.UNSUPPORTED
-    return Nothing(f"rollout {rollout.id} has nothing for this device: {'; '.join(reasons)}", code)
+    is_other = bool(offers) and all(misfit(one.release, device) for one in offers)
+    code = Code.KEY if is_locked else Code.CONTRACT if is_other else Code.UNSUPPORTED
+    why = f"rollout {rollout.id} has nothing for this device: {'; '.join(reasons)}"
+    return Nothing(why, Code.MISSING if is_unsigned else code)
+
+
+def _obstacles(release: Release, device: Device) -> tuple[str, ...]:
+    return misfit(release, device), unmet(release.requires, device), locked(release, device.keys)
 
 
 def _forward(rollout: Rollout, selection: Selection, offer: Offer, state: State, device: Device) -> Wanted | Nothing:
@@ -220,6 +237,8 @@ def _allowed(rollout: Rollout, selection: Selection, offer: Offer, state: State,
     blocked = next((one.code for one in state.blocked if one.sha256 == selection.sha256), None)
     if blocked is not None:
         return Nothing(f"{shown} was refused here before ({blocked}), and is not tried again")
+    if why := misfit(release, device):
+        return Nothing(f"{shown} {why}", Code.CONTRACT)
     if why := unmet(release.requires, device):
         return Nothing(f"{shown} {why}", Code.UNSUPPORTED)
     if why := locked(release, device.keys):

@@ -1,14 +1,20 @@
-"""Whether a candidate does as well as the model that it is to replace. Pure: numbers in, a code and a reason out."""
+"""Whether a candidate does as well as the model that it is to replace. Pure: numbers in, a code and a reason out.
+
+What two models find in a frame is compared as their task says: objects here, labels and label maps in modules of their
+own.
+"""
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.updates.formats import Trial
 from appliance.updates.refusals import Code
+from appliance.updates.state import Reference
 
 MATCH_IOU: Final = 0.5  # as COCO's AP50 counts an object as found
 ENOUGH: Final = 20  # objects; of fewer no share is told
@@ -19,11 +25,44 @@ _SLACK_MS: Final = 2.0
 _SLACK_MB: Final = 16.0
 _FRAME_RATE: Final = 0.8  # of the rate before
 
+COMPARISONS: Final = {
+    "detect": "appliance.updates.judging:Comparison",
+    "classify": "appliance.updates.judging_labels:LabelComparison",
+    "segment": "appliance.updates.judging_maps:MapComparison",
+}
+"""What compares two models of a task; imported only for such models."""
+
 Verdict = tuple[Code, str]
 
 
+class Comparing(Protocol):
+    """What two models of one task found in the same frames; `Comparison` fits.
+
+    Attributes:
+        frames: How many.
+    """
+
+    frames: int
+
+    def add(self, active: Any, candidate: Any) -> None:
+        """Count a frame: what the model in service found, and what the candidate found."""
+
+    def verdict(self, trial: Trial) -> Verdict | None:
+        """Tell what is wrong with the candidate; None: nothing."""
+
+    def facts(self) -> dict[str, int]:
+        """Give the counts, for reports."""
+
+
+def comparing(task: str) -> Comparing:
+    """Begin to compare two models of a task."""
+    kind = load(COMPARISONS, task, "task")
+    begun: Comparing = kind()
+    return begun
+
+
 class Comparison:
-    """What two models found in the same frames."""
+    """What two detectors found in the same frames."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -72,8 +111,9 @@ class Vitals:
         fps: Frames a second that it has seen, likewise.
         memory_mb: Of the daemon.
         is_throttled: The machine slows itself down for heat or power.
-        idle: Cameras whose frames somebody has commanded it to pass over.
+        idle: Cameras whose frames somebody has commanded it to pass over, or that are offline.
         is_looking: There are others.
+        setup: What such figures depend on beside the model, as a digest; of two setups they are not compared.
     """
 
     failure: str = ""
@@ -84,6 +124,23 @@ class Vitals:
     is_throttled: bool = False
     idle: frozenset[str] = frozenset()
     is_looking: bool = True
+    setup: str = ""
+
+    @classmethod
+    def of(cls, kept: Reference) -> "Vitals":
+        """Give what was kept."""
+        return cls(**dict(kept))
+
+    def kept(self) -> Reference:
+        """Give what is to be kept."""
+        return Reference(
+            latency_ms=round(self.latency_ms, 1),
+            fps=round(self.fps, 1),
+            memory_mb=round(self.memory_mb, 1),
+            is_throttled=self.is_throttled,
+            idle=self.idle,
+            setup=self.setup,
+        )
 
     def at_its_best(self, other: "Vitals") -> "Vitals":
         """Give these with the lower latency and the higher rate of two moments at which the same cameras looked."""

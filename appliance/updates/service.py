@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from appliance.core.results import Detections
 from appliance.core.worker import Pulse
 from appliance.updates.choosing import Device
 from appliance.updates.formats import Release
@@ -100,8 +99,10 @@ class Service(Protocol):
     def factory(self) -> Path | None:
         """Give the folder of the model that the configuration names; None: it is a bare file."""
 
-    def shadow(self, folder: Path) -> AbstractContextManager[Callable[[], tuple[Detections, Detections] | None]]:
+    def shadow(self, folder: Path) -> AbstractContextManager[Callable[[], tuple[Any, Any] | None]]:
         """Open a candidate in a process of its own; gives what both models find in a live frame, or None: none came.
+
+        What they find is what `judging.comparing` compares for their task.
 
         Raises:
             RefusedError: It cannot be opened, or fails over a frame; from the call, too.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -16,9 +16,8 @@ from appliance.cameras.pictures import list_pictures
 from appliance.cameras.synthetic import Street
 from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.core.files import write_atomically
-from appliance.core.manifest import read_manifest
+from appliance.core.manifest import ModelManifest, read_manifest
 from appliance.inference.artifacts import LocatedModel
-from appliance.inference.detector import load_detector
 from appliance.inference.golden import (
     GOLDEN_FOLDER,
     GOLDEN_NAME,
@@ -26,16 +25,16 @@ from appliance.inference.golden import (
     MOST_FRAME_PIXELS,
     MOST_FRAMES,
     MOST_GOLDEN_BYTES,
-    GoldenArtifact,
+    Expectation,
+    GoldenContent,
     GoldenFrame,
-    GoldenSet,
     Tolerance,
     check_golden,
     decode_golden_frame,
-    golden_objects,
-    look,
-    read_golden,
+    read_content,
 )
+from appliance.inference.golden_task import golden_task
+from appliance.inference.opening import load_model
 from appliance.workbench.progress import with_progress
 from appliance.workbench.runnable import read_runnable
 
@@ -92,7 +91,7 @@ def own_frames(folder: Path) -> Pictures:
     return Pictures(files, "pictures of the model's maker")
 
 
-def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> GoldenSet:
+def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> GoldenContent[Any]:
     """Check the golden frames of a model, for all of its artifacts that can be run here, and write them.
 
     They are written to a folder for the trial first: frames that do not pass replace none that do. An artifact that
@@ -106,7 +105,7 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
     Raises:
         ConfigError: There are no weights.
         ModelError: An artifact finds nothing in the pictures that it is sure of, or not the same twice, or more than
-            golden.json may hold.
+            golden.json may hold; one of another task than detection finds the same in all of them.
         StorageError: The folder cannot be written to.
         UnsupportedError: There are weights, and none can be run here.
     """
@@ -118,7 +117,7 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
         GoldenFrame(file=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         for name, content in pictures.files.items()
     ]
-    golden = GoldenSet(
+    golden = golden_task(manifest.task).content(
         schema=1,
         made_from=pictures.made_from,
         tolerance=tolerance,
@@ -132,43 +131,36 @@ def make_golden(folder: Path, pictures: Pictures, tolerance: Tolerance) -> Golde
             "pictures, or some with fewer objects: --frames FOLDER"
         )
     with tempfile.TemporaryDirectory(prefix="edgecam-golden-") as trial:
-        _write(Path(trial), golden, pictures)
+        _write(Path(trial), manifest, golden, pictures)
         for one in located:
             _check(one, Path(trial))
-    _write(folder, golden, pictures)
+    _write(folder, manifest, golden, pictures)
     return golden
 
 
 def _check(located: LocatedModel, folder: Path) -> None:
-    with load_detector(located) as detector:
-        verdict = check_golden(detector, folder)
+    with load_model(located) as model:
+        verdict = check_golden(model, folder)
     if not verdict.is_passed:
         raise ModelError(f"nothing was written: {located.path} does not do the same twice: {verdict.deviations[0]}")
 
 
-def _expect(located: LocatedModel, pictures: Pictures, tolerance: Tolerance) -> GoldenArtifact:
-    frames = []
-    with load_detector(located) as detector:
-        least = detector.min_score
-        for name, content in pictures.files.items():
-            image = decode_golden_frame(content)
-            if image is None:
-                raise ModelError(f"{name} is no picture that a device would accept")
-            frames.append(golden_objects(detector, look(detector, image)))
-    best = max((one.score for objects in frames for one in objects), default=0.0)
-    if best < least + tolerance.score:
-        raise ModelError(
-            f"{located.path} finds nothing in the golden frames that it is sure of (best score {best:.2f}, wanted "
-            f"{least + tolerance.score:.2f}): they would prove nothing; give pictures of your own: --frames FOLDER"
-        )
-    return GoldenArtifact(sha256=located.sha256, min_score=least, frames=tuple(frames))
+def _expect(located: LocatedModel, pictures: Pictures, tolerance: Tolerance) -> Expectation:
+    images = {}
+    for name, content in pictures.files.items():
+        image = decode_golden_frame(content)
+        if image is None:
+            raise ModelError(f"{name} is no picture that a device would accept")
+        images[name] = image
+    with load_model(located) as model:
+        return golden_task(model.manifest.task).expect(model, images, tolerance)
 
 
-def _write(folder: Path, golden: GoldenSet, pictures: Pictures) -> None:
+def _write(folder: Path, manifest: ModelManifest, golden: GoldenContent[Any], pictures: Pictures) -> None:
     target = folder / GOLDEN_FOLDER
     before: set[str] = set()
     with suppress(ModelError):  # none yet, or of another kind: then none of these files is known to be ours
-        before = {one.file for one in read_golden(folder).frames}
+        before = {one.file for one in read_content(folder, golden_task(manifest.task).content).frames}
     try:
         target.mkdir(exist_ok=True)
         for name, content in pictures.files.items():
@@ -180,7 +172,7 @@ def _write(folder: Path, golden: GoldenSet, pictures: Pictures) -> None:
         raise StorageError(f"cannot write {target}: {error.strerror}") from error
 
 
-def _text(golden: GoldenSet) -> str:
+def _text(golden: GoldenContent[Any]) -> str:
     """Give the JSON with an object a line: what changed is seen in a comparison of versions."""
     text = golden.model_dump_json(by_alias=True)
     for before, after in (('{"label"', '\n    {"label"'), ('{"file"', '\n  {"file"'), ('{"sha256"', '\n  {"sha256"')):

@@ -69,7 +69,9 @@ def missing() -> str:
     for program in ("mkfs.ext4", "unshare"):
         if not any(os.access(Path(folder, program), os.X_OK) for folder in (*os.get_exec_path(), "/usr/sbin", "/sbin")):
             return f"needs {program}: apt-get install e2fsprogs util-linux"
-    return ""
+    tried = subprocess.run([*_OWN_MOUNTS, "true"], capture_output=True, text=True, check=False)
+    # as in a chroot, whose root is no mount
+    return f"needs mounts of its own: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 def make_file_system(image: Path, size: int = IMAGE_BYTES) -> None:
@@ -83,7 +85,7 @@ def move_to_own_mounts(module: str) -> None:
     """Run this module again where its mounts are seen by nobody else and go with the process; return once it is so."""
     if "EDGECAM_POWERCUT" in os.environ:
         return
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", module, *sys.argv[1:]]
+    command = [*_OWN_MOUNTS, sys.executable, "-m", module, *sys.argv[1:]]
     os.execvpe(command[0], command, os.environ | {"EDGECAM_POWERCUT": "1"})  # noqa: S606 - as any shell would
 
 
@@ -158,17 +160,14 @@ def after(cut: Cut, target: Path) -> Iterator[Path]:
             command = ["e2fsck", "-f", "-y", "-b", "2048", "-B", "4096", f"/proc/{os.getpid()}/fd/{file}"]
             subprocess.run(command, capture_output=True, check=False, env=os.environ | {"PATH": _PATH})
             kernel.mount_image(file, target)
-        try:
+        with _unmounted(target):
             yield target
-        except BaseException:
-            kernel.unmount(target, is_detached=True)
-            raise
-        kernel.unmount(target)
     finally:
         os.close(file)
 
 
 _PATH: Final = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+_OWN_MOUNTS: Final = ("unshare", "--mount", "--propagation", "private")
 
 
 def _memory() -> str | None:
@@ -179,8 +178,15 @@ def _memory() -> str | None:
 def _mounted(file: int, target: Path) -> Iterator[Path]:
     target.mkdir(exist_ok=True)
     kernel.mount_image(file, target)
-    try:
+    with _unmounted(target):
         yield target
+
+
+@contextmanager
+def _unmounted(target: Path) -> Iterator[None]:
+    """Unmount at the end of the block, whatever still holds it where that has failed."""
+    try:
+        yield
     except BaseException:
         kernel.unmount(target, is_detached=True)
         raise

@@ -22,9 +22,11 @@ class Owner:
 
     Args:
         folder: Gets keys, the publisher's folder and `www`.
+        name: Of the model that is released.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
+        self.name = name
         self.folder, self.fleet, self.keys, self.www = folder, folder / "fleet", folder / "keys", folder / "www"
         folder.mkdir()
         self._run(publish, "init", self.fleet, "--make-keys", self.keys)
@@ -37,9 +39,10 @@ class Owner:
         """The root of trust that devices are given."""
         return self.www / "metadata" / "1.root.json"
 
-    def release(self, model: Path) -> dict[str, Any]:
-        """Publish a model's folder; give what the command tells of it."""
-        added = json.loads(self._run(publish, "add", self.fleet, model, "--metrics", metrics_of(model), "--json"))
+    def release(self, model: Path, metrics: Path | None = None) -> dict[str, Any]:
+        """Publish a model's folder, with its metrics; give what the command tells of it."""
+        measured = metrics or metrics_of(model)
+        added = json.loads(self._run(publish, "add", self.fleet, model, "--metrics", measured, "--json"))
         self._run(publish, "sign", self.fleet, *self._with("models-1", "models-2"), "--yes")
         self._run(publish, "refresh", self.fleet)
         self.push()
@@ -50,20 +53,20 @@ class Owner:
         """Have devices take a release, in place of whatever was under way; give the rollout."""
         file = self.folder / "trial.toml"
         file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in (trial or {}).items()))
-        words = (f"{NAME}@{version}", "--share", share, "--jitter", 0, "--trial", file, "--replace", "--json")
+        words = (f"{self.name}@{version}", "--share", share, "--jitter", 0, "--trial", file, "--replace", "--json")
         told: dict[str, Any] = json.loads(self._run(rollout, "start", self.fleet, "stable", *words))["rollout"]
         self.push()
         return told
 
     def withdraw(self, version: str) -> None:
         """Take a release away that nobody is to run."""
-        self._run(publish, "withdraw", self.fleet, f"{NAME}@{version}")
+        self._run(publish, "withdraw", self.fleet, f"{self.name}@{version}")
         self._run(publish, "sign", self.fleet, *self._with("models-1", "models-2"), "--yes")
         self._run(publish, "refresh", self.fleet)
 
     def halt(self) -> None:
         """Have whoever has not committed give up."""
-        self._run(rollout, "halt", self.fleet, "stable", NAME)
+        self._run(rollout, "halt", self.fleet, "stable", self.name)
         self.push()
 
     def push(self) -> None:

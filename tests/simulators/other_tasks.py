@@ -46,7 +46,7 @@ def write_classifier(
 ) -> Path:
     """Write a classifier that gives `answer`, a value for each label, for every picture."""
     tensor = np.array([answer], np.float32)
-    return _write(folder, "classify", tensor, '[1, "classes"]', labels, spec=spec)
+    return _write_constant(folder, "classify", tensor, '[1, "classes"]', labels, spec=spec)
 
 
 def write_segmenter(
@@ -58,10 +58,10 @@ def write_segmenter(
 ) -> Path:
     """Write a segmentation network that gives `label_map`, shape (rows, columns), for every picture."""
     shape = json.dumps([1, *label_map.shape])
-    return _write(folder, "segment", label_map[None], shape, labels, spec=spec, fit=fit)
+    return _write_constant(folder, "segment", label_map[None], shape, labels, spec=spec, fit=fit)
 
 
-def _write(
+def _write_constant(
     folder: Path,
     task: str,
     answer: NDArray[np.float32] | NDArray[np.int64],
@@ -71,8 +71,34 @@ def _write(
     spec: str,
     fit: str = "stretch",
 ) -> Path:
-    folder.mkdir(parents=True)
     content = tiny_onnx.model({"x": (1, 3, SIZE, SIZE)}, {"y": answer})
+    return write_network(folder, task, content, shape, labels, spec=spec, fit=fit, dtype=str(answer.dtype))
+
+
+def write_network(
+    folder: Path,
+    task: str,
+    content: bytes,
+    shape: str,
+    labels: tuple[str, ...],
+    *,
+    spec: str,
+    fit: str = "stretch",
+    dtype: str,
+) -> Path:
+    """Write a folder with a network of 32 x 32.
+
+    Args:
+        folder: Where to.
+        task: Its task.
+        content: Of the file.
+        shape: Of its output, as a signature has it.
+        labels: Its labels.
+        spec: The task's table.
+        fit: How a picture becomes its input.
+        dtype: Of its output.
+    """
+    folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(content)
     text = _HEAD.format(
         name=folder.name,
@@ -82,7 +108,7 @@ def _write(
         table={"classify": "classification", "segment": "segmentation"}[task],
         spec=spec,
         shape=shape,
-        dtype=str(answer.dtype),
+        dtype=dtype,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
     )

@@ -14,7 +14,8 @@ from appliance.core.manifest import TensorSpec
 from appliance.inference.artifacts import LocatedModel, ResolvedModel, identify
 from appliance.inference.classifier import Classifier
 from appliance.inference.detector import Detector
-from appliance.inference.golden import GoldenObject, frame_of, golden_objects, look
+from appliance.inference.golden import GoldenObject, frame_of
+from appliance.inference.golden_objects import golden_objects, look
 from appliance.inference.runtimes import OpenedSession
 from appliance.inference.segmenter import Segmenter
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ConfigError, UnsupportedError
-from appliance.core.manifest import MANIFEST_NAME
+from appliance.core.manifest import MANIFEST_NAME, read_manifest
 from appliance.inference.artifacts import find_rungs, manifest_named
 from appliance.inference.folders import FoundModel, bundled_models
-from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_golden
+from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_content
+from appliance.inference.golden_task import golden_task
 from appliance.inference.measuring.request import MOST_PICTURES, Candidate
 from appliance.inference.runtimes import RUNTIMES
 from appliance.inference.ways import ways
@@ -93,7 +94,8 @@ def golden_pictures(folder: Path) -> tuple[Path, ...]:
     """
     if not (folder / GOLDEN_FOLDER / GOLDEN_NAME).is_file():
         return ()
-    return tuple(folder / GOLDEN_FOLDER / frame.file for frame in read_golden(folder).frames)
+    golden = read_content(folder, golden_task(read_manifest(folder).task).content)
+    return tuple(folder / GOLDEN_FOLDER / frame.file for frame in golden.frames)
 
 
 def default_pictures() -> tuple[Path, ...]:

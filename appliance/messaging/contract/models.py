@@ -64,7 +64,11 @@ class Progress(TypedDict):
 
 
 class Compared(TypedDict):
-    """What a candidate found in the same live frames as the model that was in service."""
+    """What a candidate found in the same live frames as the model that was in service.
+
+    Objects are counted; of classifiers frames whose label they are sure of, of segmentation networks thousandths of a
+    picture that labels cover.
+    """
 
     frames: Annotated[Count, "That both saw."]
     active: Annotated[Count, "Objects that the model in service found."]

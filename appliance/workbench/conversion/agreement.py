@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from appliance.inference.artifacts import LocatedModel, identify
 from appliance.inference.detector import Detector
-from appliance.inference.golden import GoldenObject, Tolerance, compare_golden, golden_objects, look
+from appliance.inference.golden import GoldenObject, Tolerance, compare_golden
+from appliance.inference.golden_objects import golden_objects, look
 from appliance.inference.runtimes import Session
 from appliance.workbench.noise import outputs_sqnr
 from appliance.workbench.progress import with_progress

@@ -14,7 +14,8 @@ from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.core.manifest import MANIFEST_NAME, MOST_MODEL_BYTES, ModelManifest, read_manifest
 from appliance.core.mistakes import explain
 from appliance.core.part import Part
-from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_golden, read_golden_frame
+from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_content, read_golden_frame
+from appliance.inference.golden_task import golden_task
 from appliance.updates.formats import Day, Line, Metrics, ReleasedName, Requirements, Word
 
 TERMS_NAME: Final = "release.toml"
@@ -26,13 +27,12 @@ _NOBODY_SAID: Final = frozenset(
 _MOST_METRICS = 16 << 20
 _E4 = 10_000
 _Figure = Literal["ap", "ap50", "top1", "top5", "miou"]
-_FIGURES: Final[Mapping[_Figure, tuple[str, ...]]] = {
-    "ap": ("figures", "ap"),
-    "ap50": ("figures", "ap50"),
-    "top1": ("whole", "top1"),
-    "top5": ("whole", "top5"),
-    "miou": ("mean_iou",),
+_FIGURES: Final[Mapping[str, Mapping[_Figure, tuple[str, ...]]]] = {
+    "detect": {"ap": ("figures", "ap"), "ap50": ("figures", "ap50")},
+    "classify": {"top1": ("whole", "top1"), "top5": ("whole", "top5")},
+    "segment": {"miou": ("mean_iou",)},
 }
+"""Where what ``evaluate --json`` prints of a task has which figure."""
 
 
 class Terms(Part):
@@ -137,7 +137,7 @@ def _golden(folder: Path, manifest: ModelManifest) -> dict[str, bytes]:
             f"{folder} has no golden frames: devices could not tell whether the model works there; make them: "
             f"edgecam-workbench golden {folder}"
         )
-    golden = read_golden(folder)
+    golden = read_content(folder, golden_task(manifest.task).content)
     for artifact in manifest.artifacts:
         if all(one.sha256 != artifact.sha256 for one in golden.artifacts):
             raise ConfigError(
@@ -173,11 +173,18 @@ def _metrics(folder: Path, manifest: ModelManifest, file: Path | None) -> Metric
         raise ConfigError(f"{file} is no JSON: {error}; measure again: {do}") from error
     if not isinstance(told, dict) or told.get("digest") != first.sha256:
         raise ConfigError(f"{file} does not have the figures of {first.file}, which devices take first; do: {do}")
+    places = _FIGURES[manifest.task]
+    figures = {name: found for name, path in places.items() if (found := _figure(told, path)) is not None}
+    if not figures:
+        raise ConfigError(
+            f"{file} does not say by which figures: a model for task {manifest.task!r} has {' or '.join(places)}\n"
+            f"  measure again: {do}"
+        )
     try:
         return Metrics(
             dataset=Path(str(told.get("dataset", ""))).name,
             pictures=told.get("pictures") or _within(told, ("whole", "pictures")),
-            figures={name: found for name, path in _FIGURES.items() if (found := _figure(told, path)) is not None},
+            figures=figures,
         )
     except ValidationError as error:
         raise ConfigError(f"{explain(error, file)}\n  measure again: {do}") from error

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance.cli import configured
 from appliance.cli.model import model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.inference.golden import Tolerance
 from appliance.workbench.golden_frames import make_golden, own_frames
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
+from tests.simulators.seeing_tasks import released
 
 FAMILIES = [
     "d-fine",
@@ -41,6 +43,18 @@ def test_each_model_is_one_line_on_a_terminal_of_80_columns() -> None:
     assert max(map(len, lines)) <= 80
     assert "…" not in done.stdout
     assert "--model FILE.onnx" in done.stderr
+
+
+def test_a_record_of_releases_that_was_damaged_is_told_where_a_fleet_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "edgecam.toml"
+    config.write_text(f'[device]\nstate_dir = "{tmp_path}"\n[fleet]\nurl = "/media/fleet"\nroot = "/root.json"\n')
+    monkeypatch.setattr(configured, "DEFAULT_PATH", config)
+    (tmp_path / "models").mkdir()
+    assert "damaged" not in run("list").stderr
+    (tmp_path / "models" / "state.json.broken").write_bytes(b"{")
+    assert "was damaged and is put aside as state.json.broken" in run("list").stderr
 
 
 def test_a_name_that_is_not_known_is_a_mistake_on_the_command_line_and_the_known_are_told() -> None:
@@ -76,6 +90,16 @@ def test_a_model_that_sees_something_else_fails_its_check_with_the_status_of_a_b
     assert "NOT passed" in done.stdout
     done = run("check", str(checked), "--json")
     assert (done.exit_code, json.loads(done.stdout)["is_passed"]) == (65, False)
+
+
+@pytest.mark.parametrize(("task", "found"), [("classify", "of 3 labels found"), ("segment", "of 4 areas found")])
+def test_a_model_of_another_task_is_checked_by_its_own_golden_frames(tmp_path: Path, task: str, found: str) -> None:
+    done = run("check", str(released(tmp_path / "good", task)))
+    assert (done.exit_code, f"{found[3]} {found}, 0 unexpected" in done.stdout) == (0, True), done.stdout
+    done = run("check", str(released(tmp_path / "blind", task, kind="blind")))
+    assert done.exit_code == 65
+    assert "NOT passed" in done.stdout
+    assert found in done.stdout
 
 
 def test_a_model_without_golden_frames_is_not_passed_in_silence(tmp_path: Path) -> None:

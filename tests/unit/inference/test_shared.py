@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.results import Detections
 from appliance.inference.detector import Detector, open_detector
-from appliance.inference.shared import SharedDetector
+from appliance.inference.ladder import open_best_model
+from appliance.inference.shared import SHARED, SharedDetector
 from tests.simulators.models import write_yolox, yolox_answer
+from tests.simulators.other_tasks import write_classifier, write_segmenter
 
 WIDTHS = {"fast": 128, "medium": 256, "slow": 512}  # the model finds one car; where depends on the frame's size
 WITHIN = 20.0
@@ -249,3 +252,29 @@ def test_a_defect_ends_the_worker_and_whoever_waits_is_told_at_once(real: Detect
     for camera in ("fast", "medium"):
         assert "the detector has ended" in str(stage.failed[camera])
     stage.end()
+
+
+@pytest.mark.parametrize("task", ["classify", "segment"])
+def test_a_classifier_or_a_segmentation_network_is_shared_as_a_detector_is(tmp_path: Path, task: str) -> None:
+    write, ask = {
+        "classify": (partial(write_classifier, answer=[0.0, 9.0, 0.0]), lambda model: model.scores(frame("fast"))),
+        "segment": (
+            partial(write_segmenter, label_map=np.ones((4, 4), np.int64)),
+            lambda model: model.segment(frame("fast"), 64).class_ids,
+        ),
+    }[task]
+    with open_best_model(ModelSettings(use=str(write(tmp_path / "mine")))) as real:
+        expected = ask(real)
+        shared, stop = SHARED[task](real), threading.Event()
+        thread = threading.Thread(target=shared.run, args=(stop,))
+        thread.start()
+        try:
+            handles = [shared.handle(camera) for camera in WIDTHS]
+            assert all(np.array_equal(ask(handle), expected) for handle in handles)
+            assert all(handle.last_inference_ms > 0 for handle in handles)
+            assert {handle.digest for handle in handles} == {real.digest}
+            assert handles[0].manifest == real.manifest
+        finally:
+            stop.set()
+            thread.join(WITHIN)
+    assert shared.name in {"classifier", "segmenter"}

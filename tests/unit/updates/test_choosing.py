@@ -241,3 +241,22 @@ def test_what_is_encrypted_for_this_device_is_taken_and_the_next_where_the_first
 def test_a_release_says_of_what_is_encrypted_all_that_must_be_known(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         answer(offer(2, **changes))
+
+
+@pytest.mark.parametrize(
+    ("task", "in_service"), [("classify", "detect"), ("detect", "classify"), ("segment", "detect")]
+)
+def test_a_release_of_another_task_is_never_taken_whoever_signed_it(task: str, in_service: str) -> None:
+    device = replace(DEVICE, task=in_service)
+    refused = choose(answer(offer(9, task=task)), State(), device)
+    assert isinstance(refused, Nothing)
+    assert refused.code is Code.CONTRACT
+    assert f"9 is for task '{task}', and '{in_service}' is in service" in refused.why
+    wanted = choose(answer(offer(9, task=task)), State(), replace(DEVICE, task=task))
+    assert isinstance(wanted, Wanted)
+
+
+def test_of_two_releases_the_one_of_the_task_in_service_is_taken() -> None:
+    wanted = choose(answer(offer(8, task="classify"), offer(9)), State(), DEVICE)
+    assert isinstance(wanted, Wanted)
+    assert wanted.update.release.version == "9"

@@ -1,0 +1,88 @@
+"""Whether a candidate says of frames what the classifier says that it is to replace. Pure.
+
+A frame with a label that a classifier is sure of is what an object is to a detector. There is no flood: no more can be
+said of a frame than one label. What says the same whatever it sees is told by its scores, which do not move.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.updates.formats import Trial
+from appliance.updates.judging import ENOUGH, Verdict
+from appliance.updates.refusals import Code
+
+_MOVES: Final = 0.05  # mean change from frame to frame from which on there is something to be seen
+_STANDS: Final = 0.05  # of the other's change; below it a model does not look at what it is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a classifier says of a frame.
+
+    Attributes:
+        scores: Shape (labels,), 0..1; 0 of labels that are not told.
+        least: Lowest score of a label that is told.
+    """
+
+    scores: NDArray[np.float32]
+    least: float
+
+    @property
+    def label(self) -> int | None:
+        """Class id of what it is sure of; None: of nothing."""
+        best = int(self.scores.argmax())
+        return best if self.scores[best] >= self.least else None
+
+
+class LabelComparison:
+    """What two classifiers said of the same frames."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._active = self._candidate = self._both = 0
+        self._last: tuple[Scored, Scored] | None = None
+        self._moved = np.zeros(2)
+
+    def add(self, active: Scored, candidate: Scored) -> None:
+        """Count a frame.
+
+        Args:
+            active: What the model in service says of it.
+            candidate: What the candidate says.
+        """
+        self.frames += 1
+        first, second = active.label, candidate.label
+        self._active += first is not None
+        self._candidate += second is not None
+        self._both += first is not None and first == second
+        if self._last is not None:
+            self._moved += [_change(*pair) for pair in zip(self._last, (active, candidate), strict=True)]
+        self._last = active, candidate
+
+    def verdict(self, trial: Trial) -> Verdict | None:
+        """Tell what is wrong with the candidate; None: nothing."""
+        told = f"it was sure of {self._candidate} of {self.frames} frames, the model in service of {self._active}"
+        active_moved, moved = self._moved / max(self.frames - 1, 1)
+        if self.frames >= ENOUGH and active_moved >= _MOVES and moved < active_moved * _STANDS:
+            return Code.BLIND, f"it says the same of all of {self.frames} frames, which are not alike"
+        if self._active >= ENOUGH and self._candidate < self._active * trial.rate_percent[0] / 100.0:
+            return Code.BLIND, f"{told}: at least {trial.rate_percent[0]} % must be"
+        if max(self._active, self._candidate) < ENOUGH:
+            return None
+        agreement = 200.0 * self._both / (self._active + self._candidate)
+        if agreement < trial.agreement_percent:
+            return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
+        return None
+
+    def facts(self) -> dict[str, int]:
+        """Give the counts, for reports."""
+        return {"frames": self.frames, "active": self._active, "candidate": self._candidate, "both": self._both}
+
+
+def _change(before: Scored, now: Scored) -> float:
+    """Give how far scores have moved from one frame to the next, 0..1: the total variation, where they add up to 1."""
+    whole = max(1.0, float(before.scores.sum()), float(now.scores.sum()))
+    return float(np.abs(before.scores - now.scores).sum()) / (2.0 * whole)

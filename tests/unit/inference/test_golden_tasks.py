@@ -1,0 +1,144 @@
+"""Golden frames of classifiers and segmentation networks: what is blind, or sees something else, does not pass."""
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from appliance.core.errors import ModelError
+from appliance.core.rle import encode_mask
+from appliance.inference.artifacts import locate_artifact
+from appliance.inference.faults import NumbersError
+from appliance.inference.golden import GoldenVerdict, Tolerance, check_golden, read_content
+from appliance.inference.golden_labels import GoldenLabel, GoldenLabels, LabelledSet
+from appliance.inference.golden_maps import GoldenMaps, GoldenMask, MappedSet
+from appliance.inference.opening import AnyModel, load_model
+from tests.simulators.seeing_tasks import make_golden, released, write_pictures, write_seeing
+
+TASKS = ("classify", "segment")
+
+
+def opened(folder: Path) -> AbstractContextManager[AnyModel]:
+    return load_model(locate_artifact(folder))
+
+
+def checked(folder: Path) -> GoldenVerdict:
+    with opened(folder) as model:
+        return check_golden(model, folder)
+
+
+@pytest.mark.parametrize(("task", "of", "expected"), [("classify", "labels", 3), ("segment", "areas", 4)])
+def test_a_model_that_finds_what_it_found_passes(tmp_path: Path, task: str, of: str, expected: int) -> None:
+    verdict = checked(released(tmp_path / "mine", task))
+    assert verdict.is_passed
+    assert (verdict.frames, verdict.of, verdict.expected) == (4, of, expected)
+    assert len(verdict.total_ms) == 4
+
+
+@pytest.mark.parametrize(("task", "told"), [("classify", "cat 1.00 is missing"), ("segment", "road 0.00 is missing")])
+def test_one_that_says_the_same_whatever_it_sees_does_not(tmp_path: Path, task: str, told: str) -> None:
+    verdict = checked(released(tmp_path / "mine", task, kind="blind"))
+    assert not verdict.is_passed
+    assert any(told in str(one) for one in verdict.deviations), verdict.deviations
+
+
+def test_numbers_that_are_none_are_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(NumbersError, match="not finite"):
+        checked(released(tmp_path / "mine", "classify", kind="nan"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_blind_model_gets_no_golden_frames_for_they_would_prove_nothing(tmp_path: Path, task: str) -> None:
+    folder = write_seeing(tmp_path / "mine", task, "blind")
+    with pytest.raises(ModelError, match=r"in all golden frames.*would prove nothing.*--frames"):
+        make_golden(folder, write_pictures(tmp_path / "pictures"))
+    assert not (folder / "golden").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "of", "told"),
+    [("classify", "labels", ["dog", "cat", "cat"]), ("segment", "areas", [["grass"], ["road", "grass"], ["road"]])],
+)
+def test_the_workbench_tells_what_is_expected(tmp_path: Path, task: str, of: str, told: list[Any]) -> None:
+    folder = write_seeing(tmp_path / "mine", task)
+    made = json.loads(make_golden(folder, write_pictures(tmp_path / "pictures")))
+    assert made["frames"] == ["blue.png", "both.png", "green.png", "grey.png"]
+    [found] = made[of].values()
+    assert found[:3] == told
+
+
+def labels(**scores: float) -> tuple[GoldenLabel, ...]:
+    return tuple(GoldenLabel(label=label, score=score) for label, score in scores.items())
+
+
+@pytest.mark.parametrize(
+    ("found", "whats"),
+    [
+        (labels(cat=0.85, dog=0.1), []),
+        (labels(cat=0.75, dog=0.2), ["missing"]),
+        (labels(dog=0.9, cat=0.05), ["missing", "unexpected"]),
+        (labels(dog=0.9), ["missing", "unexpected"]),
+    ],
+)
+def test_the_label_that_it_was_sure_of_must_be_there_with_about_its_score(
+    found: tuple[GoldenLabel, ...], whats: list[str]
+) -> None:
+    deviations = GoldenLabels().compare("one.png", labels(cat=0.9, dog=0.05), found, Tolerance(), 0.4)
+    assert [one.what for one in deviations] == whats
+
+
+def test_which_of_two_close_labels_comes_first_and_what_it_was_not_sure_of_may_differ() -> None:
+    close = labels(cat=0.48, dog=0.46), labels(dog=0.49, cat=0.45)
+    unsure = labels(cat=0.2, dog=0.19), labels(bird=0.3, dog=0.1)
+    for expected, found in (close, unsure):
+        assert GoldenLabels().compare("one.png", expected, found, Tolerance(), 0.4) == []
+    sure = GoldenLabels().compare("grey.png", labels(cat=0.2), labels(bird=0.9), Tolerance(), 0.4)
+    assert [(one.what, one.label) for one in sure] == [("unexpected", "bird")]
+
+
+def test_an_area_that_has_moved_beyond_the_tolerance_is_told_and_a_speck_is_not(tmp_path: Path) -> None:
+    folder = released(tmp_path / "mine", "segment")
+    golden = read_content(folder, MappedSet)
+    blue, both, green, grey = golden.artifacts[0].frames
+    compare = GoldenMaps().compare
+    assert compare("x", both, both, Tolerance()) == []
+    assert [(one.what, one.label) for one in compare("x", both, green, Tolerance())] == [
+        ("missing", "road"),
+        ("missing", "grass"),
+    ]
+    assert [(one.what, one.label) for one in compare("x", grey, blue, Tolerance())] == [("unexpected", "grass")]
+    few = np.zeros((64, 64), np.bool_)
+    few[:9, :9] = True
+    speck = blue.model_copy(update={"masks": (GoldenMask(label="grass", counts=encode_mask(few).counts),)})
+    assert 0 < speck.by_label()["grass"].mean() < 0.02
+    assert compare("x", grey, speck, Tolerance()) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        ("classify", ("min_score", 2.0)),
+        ("classify", ("frames", [[], [], [], []])),
+        ("segment", ("frames", [{"width": 161, "height": 1, "masks": []}] * 4)),
+        ("segment", ("frames", [{"width": 4, "height": 4, "masks": [{"label": "road", "counts": "zz"}]}] * 4)),
+        ("segment", ("frames", [{"width": 4, "height": 4, "masks": []}])),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused(tmp_path: Path, task: str, change: tuple[str, Any]) -> None:
+    folder = released(tmp_path / "mine", task)
+    file = folder / "golden" / "golden.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    told["artifacts"][0][change[0]] = change[1]
+    file.write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"golden\.json is not accepted:\n  [\w(]+"):
+        read_content(folder, LabelledSet if task == "classify" else MappedSet)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_golden_frames_of_another_task_are_refused(tmp_path: Path, task: str) -> None:
+    folder = released(tmp_path / "mine", task)
+    with pytest.raises(ModelError, match="is not accepted"):
+        read_content(folder, MappedSet if task == "classify" else LabelledSet)
