@@ -122,6 +122,36 @@ def test_one_colour_is_told_where_every_pixel_has_a_label() -> None:
     assert same.verdict(TRIAL) is None, "a floor, and nothing else in sight"
 
 
+def passing_by(number: int) -> Mapped:
+    """Draw a road that is in sight for two frames of thirty."""
+    return mapped(road=6) if number % 30 < 2 else mapped()
+
+
+def test_one_that_sees_nothing_of_what_seldom_comes_by_is_blind() -> None:
+    comparison = drawn(lambda _: mapped(), passing_by, frames=300)
+    assert comparison.facts()["active"] / 300 < 5, "of what is covered so little on average nothing is told"
+    verdict = comparison.verdict(TRIAL)
+    assert verdict is not None
+    assert verdict[0] is Code.BLIND
+    assert "0.0% of the 20 frames in which the model in service sees anything, and that 6.0%" in verdict[1]
+    assert drawn(passing_by, passing_by, frames=300).verdict(TRIAL) is None
+    assert drawn(lambda _: mapped(), passing_by, frames=270).verdict(TRIAL) is None, "18 frames are too few"
+
+
+@pytest.mark.parametrize("odd", [mapped(), mapped(grass=80)])
+def test_a_few_frames_that_two_see_differently_condemn_nobody(odd: Mapped) -> None:
+    def near(number: int) -> Mapped:
+        return mapped(road=80) if number < few else mapped()
+
+    def other(number: int) -> Mapped:
+        return odd if number < few else mapped()
+
+    few = 4
+    assert drawn(other, near, frames=25).verdict(TRIAL) is None
+    few = 5
+    assert drawn(other, near, frames=25).verdict(TRIAL) is not None
+
+
 def test_an_empty_scene_condemns_nobody_but_what_paints_it_over() -> None:
     assert drawn(lambda _: mapped(), lambda _: mapped()).verdict(TRIAL) is None
     verdict = drawn(lambda _: mapped(grass=100), lambda _: mapped()).verdict(TRIAL)
