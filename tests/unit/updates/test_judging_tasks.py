@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,25 @@ def test_what_a_classifier_says_beside_the_one_in_service_is_judged(candidate: S
         comparison.add(seeing(number), candidate(number))
     verdict = comparison.verdict(TRIAL)
     assert (verdict and verdict[0]) == code
+
+
+@pytest.mark.parametrize(
+    ("candidate", "code"),
+    [
+        (lambda number: (0.9, 0.91, 0.0) if number % 2 else (0.1, 0.2, 0.8), None),
+        (lambda number: (0.91, 0.9, 0.0) if number % 2 else (0.1, 0.2, 0.8), None),
+        (lambda number: (0.9, 0.89, 0.8) if number % 2 else (0.8, 0.8, 0.9), Code.DISAGREEMENT),
+        (lambda number: (0.9, 0.1, 0.0) if number % 2 else (0.1, 0.2, 0.8), Code.DISAGREEMENT),
+    ],
+)
+def test_of_labels_that_apply_together_each_counts(candidate: Callable[[int], tuple[float, ...]], code: Code) -> None:
+    comparison, trial = LabelComparison(), Trial(agreement_percent=85, rate_percent=(60, 170))
+    for number in range(40):
+        active = (0.91, 0.9, 0.0) if number % 2 else (0.1, 0.2, 0.8)
+        comparison.add(*(replace(scored(*one), are_together=True) for one in (active, candidate(number))))
+    verdict = comparison.verdict(trial)
+    assert (verdict and verdict[0]) == code
+    assert comparison.facts()["active"] == 60
 
 
 def test_where_nothing_moves_a_model_that_stands_still_is_not_blind() -> None:
