@@ -35,7 +35,7 @@ pytestmark = [needs(*FILES), pytest.mark.timeout(600)]
 TRIAL: dict[str, Any] = {"shadow_seconds": 120, "active_seconds": 2, "latency_percent": 1000, "memory_percent": 1000}
 FACTORY, GOOD, SEEN_BLIND, PASSED_BLIND = "1.0", "2", "3", "4"
 WITHIN = 200.0
-TOLD = {"classify": ("classification", 26), "segment": ("segmentation", 20)}
+TOLD = {"classify": ("classification", 26), "segment": ("segmentation", 8)}
 """By task: what is told, and the live frames that a candidate sees beside the model in service."""
 
 CONFIG = """
