@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from appliance.core.errors import ModelError
@@ -18,6 +19,7 @@ from appliance.inference.golden import GoldenVerdict, Tolerance, check_golden, r
 from appliance.inference.golden_labels import GoldenLabel, GoldenLabels, LabelledSet
 from appliance.inference.golden_maps import GoldenMaps, GoldenMask, MappedSet
 from appliance.inference.opening import load_model
+from appliance.workbench.golden import golden
 from tests.simulators.other_tasks import write_classifier
 from tests.simulators.seeing_tasks import GREEN, GREY, make_golden, picture, released, write_pictures, write_seeing
 
@@ -71,6 +73,12 @@ def test_the_workbench_tells_what_is_expected(tmp_path: Path, task: str, of: str
     assert made["frames"] == ["blue.png", "both.png", "green.png", "grey.png"]
     [found] = made[of].values()
     assert found[:3] == told
+
+
+def test_the_workbench_tells_people_what_each_picture_has(tmp_path: Path) -> None:
+    folder, pictures = write_seeing(tmp_path / "mine", "segment"), write_pictures(tmp_path / "pictures")
+    told = CliRunner().invoke(golden, [str(folder), "--frames", str(pictures)], catch_exceptions=False).stdout
+    assert told.endswith(": areas grass, road + grass, road, nothing\n")
 
 
 def labels(**scores: float) -> tuple[GoldenLabel, ...]:
@@ -173,8 +181,8 @@ def upper_part_green(rows: int) -> NDArray[np.uint8]:
 
 def test_an_area_that_has_moved_beyond_the_tolerance_is_told_and_a_speck_is_not(tmp_path: Path) -> None:
     folder = released(tmp_path / "mine", "segment")
-    golden = read_content(folder, MappedSet)
-    blue, both, green, grey = golden.artifacts[0].frames
+    content = read_content(folder, MappedSet)
+    blue, both, green, grey = content.artifacts[0].frames
     compare = GoldenMaps().compare
     assert compare("x", both, both, Tolerance()) == []
     assert [(one.what, one.label) for one in compare("x", both, green, Tolerance())] == [
