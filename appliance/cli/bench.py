@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from appliance.cli.configured import load_configured
-from appliance.core.command import left_in_order
+from appliance.core.command import NumberRange, left_in_order
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", metavar="N,N…", help="Numbers of CPU threads to try; else 1, 2, 4 and so on.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Processes a candidate.")
-@click.option("--seconds", type=click.FloatRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
-@click.option("--limit", type=click.FloatRange(1.0, 3600.0), default=120.0, show_default=True, help="Seconds for each.")
+@click.option("--seconds", type=NumberRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
+@click.option("--limit", type=NumberRange(1.0, 3600.0), default=120.0, show_default=True, help="Seconds for each.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def bench(

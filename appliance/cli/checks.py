@@ -97,7 +97,14 @@ def _on_settings(situation: Situation, settings: Settings) -> list[Check]:
         Check("model", lambda: tried_out.check_model(settings), MODEL_TIMEOUT),
         Check("runtime", lambda: _runtime(situation, settings), MODEL_TIMEOUT),
         Check("broker", lambda: _broker(situation, settings), BROKER_TIMEOUT),
-        *([Check("fleet", lambda: tried_out.try_fleet(settings), FLEET_TIMEOUT)] if settings.fleet.url else []),
+        *(_on_fleet(situation, settings) if settings.fleet.url else ()),
+    ]
+
+
+def _on_fleet(situation: Situation, settings: Settings) -> list[Check]:
+    return [
+        Check("fleet", lambda: tried_out.try_fleet(settings, SystemClock()), FLEET_TIMEOUT),
+        Check("releases", lambda: _releases(situation, settings)),
     ]
 
 
@@ -158,6 +165,11 @@ def _broker(situation: Situation, settings: Settings) -> Sequence[Outcome]:
     if situation.status is not None and situation.status["messaging"]["broker"] == stages.address:
         known = told_by_daemon.broker_outcomes(situation.status, patterns)
     return stages.look(known)
+
+
+def _releases(situation: Situation, settings: Settings) -> Sequence[Outcome]:
+    told = None if situation.status is None else told_by_daemon.releases_outcome(situation.status)
+    return tried_out.check_releases(settings) if told is None else [told]
 
 
 def _outbox(situation: Situation, state_dir: Path) -> Outcome:

@@ -12,6 +12,7 @@ import click
 
 from appliance.cli.configured import load_configured
 from appliance.config import FileCameraSettings, ModelSettings
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, StorageError, UnavailableError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ READ_TIMEOUT = 30.0  # seconds; a file that gives nothing for so long is on a di
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE…")
 @click.option("--model", metavar="NAME|FILE|NAME=FILE", help="The model; else the one of the configuration.")
 @click.option("--artifact", metavar="FILE|PRECISION", help="Which of its files; else the first that runs here.")
-@click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score; else the model's own.")
+@click.option("--min-score", type=NumberRange(0.01, 1.0), help="Lowest score; else the model's own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, on one line.")
 @click.option(
     "--draw", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write annotated pictures."

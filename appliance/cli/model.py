@@ -17,6 +17,7 @@ from appliance.core.manifest import MANIFEST_NAME, Precision
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from appliance.config import Settings
     from appliance.inference.artifacts import LocatedModel
     from appliance.inference.golden import GoldenVerdict
 
@@ -41,7 +42,12 @@ def list_models(*, as_json: bool) -> None:
 
     Sizes and labels are those that come with the family; a file may have others.
     """
-    models = [_summary(found) for found in _find()]
+    from appliance.updates.store import put_aside
+
+    settings = load_configured()
+    models = [_summary(found) for found in _find(settings)]
+    if settings.fleet.url and (lost := put_aside(settings.device.state_dir)):
+        click.echo(f"the fleet's releases: {lost}; see edgecam doctor", err=True)
     if as_json:
         click.echo(json.dumps(models))
         return
@@ -71,7 +77,7 @@ def list_models(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show_model(name: str, *, as_json: bool) -> None:
     """Show all that is known of the model NAME."""
-    found = {one.manifest.name: one for one in _find()}
+    found = {one.manifest.name: one for one in _find(load_configured())}
     if name not in found:
         raise click.BadParameter(
             f"no model is called {name!r}; known: {', '.join(sorted(found)) or 'none'}", param_hint="NAME"
@@ -138,10 +144,10 @@ def _show_verdict(located: "LocatedModel", verdict: "GoldenVerdict") -> None:
     )
 
 
-def _find() -> Any:
+def _find(settings: "Settings") -> Any:
     from appliance.inference.folders import find_models
 
-    return find_models(load_configured().model.directories)
+    return find_models(settings.model.directories)
 
 
 def _summary(found: Any) -> dict[str, Any]:

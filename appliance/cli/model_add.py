@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from appliance.cli.model_written import drawn_frames, labels_named, models_directory, report, sample_frames
+from appliance.core.command import NumberRange, answered
 from appliance.core.manifest import MODEL_NAME, Precision
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _Asked:
 @click.option("--scale", type=click.Choice(SCALES), help="What a pixel's 0..255 becomes.")
 @click.option("--fit", type=click.Choice(FITS), help="How the frame becomes the input.")
 @click.option("--size", metavar="WxH", help="Of the input, where the file takes any.")
-@click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score of a detection.")
+@click.option("--min-score", type=NumberRange(0.01, 1.0), help="Lowest score of a detection.")
 @click.option("--precision", type=click.Choice(get_args(Precision)), help="Of the weights; else as they are.")
 @click.option("--licence", metavar="SPDX", callback=_matching(_LICENCE), help="Of the weights.")
 @click.option("--source", metavar="URL", callback=_matching(_SOURCE), help="Where it is from: https://…")
@@ -165,7 +166,10 @@ def _agreed(draft: "Draft", asked: _Asked) -> "Draft":
             + "; give a text file with one a line: --labels FILE, or coco80, coco90"
         )
     if asked.is_interactive:
-        return _asked_for(draft)
+        with answered(
+            "what the file does not tell", "give it: --labels, --colour, --scale; or take what is likeliest: --yes"
+        ):
+            return _asked_for(draft)
     guessed = [key for key in ("labels", "colour", "scale") if draft.basis[key] == "assumed"]
     if guessed and not asked.is_agreed:
         values = {"colour": draft.input.colour, "scale": _scale(draft), "labels": f"COCO's {len(draft.labels)}"}

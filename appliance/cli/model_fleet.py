@@ -77,6 +77,8 @@ def show_history(*, as_json: bool) -> None:
     if now["code"] and all(now["why"] != one["why"] for one in now["past"]):
         code = f" ({now['code']})"
         click.echo(f"refused: {now['why'].removesuffix(code)}{code}")
+    if now["lost"]:
+        click.echo(f"forgotten: {now['lost']}; remove that file once it is not needed")
     for one in now["past"]:
         why = f": {one['why']} ({one['code']})" if one["code"] else ""
         click.echo(f"{one['time']}  {_named(one['release'])}  {one['outcome'].replace('_', ' ')}{why}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance.core.command import answered
 from appliance.core.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def setup(ctx: click.Context, file: Path | None, *, dry_run: bool, yes: bool, as
     if dry_run:
         _preview(asked, as_json=as_json)
         return
-    if not yes and not click.confirm("Set the device up so?", default=True, err=True):
-        raise click.Abort
+    if not yes:
+        with answered("whether to set the device up so", "to agree to it without being asked: --yes"):
+            click.confirm("Set the device up so?", default=True, abort=True, err=True)
     report = provisioner.carry_out(asked, file or Path("the answers"), _say if not as_json else lambda *_: None)
     _show(report, as_json=as_json)
     if file is not None and asked.secrets and file.resolve() != places.setup_file.resolve():
@@ -65,7 +67,8 @@ def _asked(file: Path | None, places: "Places", provisioner: "Provisioner", *, i
 
     if file is not None:
         return read_setup(file, places, provisioner.is_kept)
-    values = ask(places, is_quiet=is_quiet)
+    with answered("what the device is to be", "give a file, --file FILE, or leave all as it is: --yes"):
+        values = ask(places, is_quiet=is_quiet)
     return check_setup(values, "", Path("the answers"), places, provisioner.is_kept)
 
 

@@ -10,7 +10,19 @@ _STATES: Final = {"ok": CheckState.OK, "degraded": CheckState.WARNING, "failed":
 _CAMERA: Final = "look at the camera and its cable; the daemon goes on trying by itself"
 _PUBLISH: Final = ("state", "delivery")
 _TOLD_ELSEWHERE: Final = frozenset(
-    {"model", "outbox", "broker", "credentials", "tls", "subscriptions", "identity", "temperature", "disk", "power"}
+    {
+        "model",
+        "releases",
+        "outbox",
+        "broker",
+        "credentials",
+        "tls",
+        "subscriptions",
+        "identity",
+        "temperature",
+        "disk",
+        "power",
+    }
     | set(_PUBLISH)
 )
 
@@ -108,6 +120,12 @@ def outbox_outcome(status: Mapping[str, Any]) -> Outcome:
         fix = "enlarge [messaging.outbox] or the disk, or see to the broker"
         return Outcome("outbox", CheckState.WARNING, what, fix)
     return Outcome("outbox", CheckState.OK, seen)
+
+
+def releases_outcome(status: Mapping[str, Any]) -> Outcome | None:
+    """Tell what the daemon has found of its record of releases; None: nothing."""
+    finding = _find(status, "releases")
+    return None if finding is None else _of_finding("releases", finding)
 
 
 def _of_finding(identity: str, finding: Mapping[str, Any], more: str = "") -> Outcome:

@@ -5,6 +5,7 @@ import pwd
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from appliance.cli.situation import Situation
 from appliance.config import AnyCamera, Secret, Settings, check_labels, public_address
 from appliance.core.checkup import CheckState, Outcome
+from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import ConfigError, EdgecamError, ModelError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _FIXES: Final = {
     "runtime": "edgecam model list",
     "fleet": "check clock, network and [fleet] url and root; if they are right, tell the fleet's owner",
 }
+_CLOCK_FIRST: Final = "mend the clock first: see clock"
 _RELOAD: Final = "sudo systemctl reload edgecam"
 _AS_ROOT: Final = "run sudo edgecam doctor: it is kept from this user"
 
@@ -131,33 +134,66 @@ def try_model(settings: Settings) -> list[Outcome]:
     return [Outcome("runtime", CheckState.OK, f"{running} (the daemon is not running){instead}")]
 
 
-def try_fleet(settings: Settings) -> list[Outcome]:
-    """Ask the fleet for its signed metadata and verify it, as at a first start; nothing of it is kept."""
+def try_fleet(settings: Settings, clock: Clock) -> list[Outcome]:
+    """Ask the fleet for its signed metadata and verify it, as at a first start; nothing of it is kept.
+
+    By the time that the daemon goes by: a clock that was never set makes nothing expired, nor a certificate a bad one.
+
+    Args:
+        settings: The configuration.
+        clock: Clock.
+    """
     from appliance.updates.checking import read_root
     from appliance.updates.fetcher import MetadataFetcher
     from appliance.updates.places import address, local_path
+    from appliance.updates.store import glance
+    from appliance.updates.timekeeping import judged_time
     from appliance.updates.trust import Trust
 
     fleet = settings.fleet
     if not fleet.url or fleet.root is None:
         return [Outcome("fleet", CheckState.SKIPPED, "[fleet] is off")]
     url = address(fleet.url).rstrip("/")
+    known, quality, now = glance(settings.device.state_dir), clock.quality(), clock.now().time
+    judged = judged_time(now, quality, None if known is None else known.issued)
+    is_dated = quality is not ClockQuality.UNSYNCED
     try:
-        root, fetcher = read_root(fleet.root), MetadataFetcher(FLEET_TIMEOUT, local_path(url))
+        root = read_root(fleet.root)
+        fetcher = MetadataFetcher(FLEET_TIMEOUT, local_path(url), is_dated=is_dated)
         with TemporaryDirectory(prefix="edgecam-") as folder:
-            trust = Trust(Path(folder), f"{url}/metadata/", f"{url}/targets/", root, fetcher=fetcher)
+            metadata, targets = f"{url}/metadata/", f"{url}/targets/"
+            trust = Trust(Path(folder), metadata, targets, root, now=lambda: judged, fetcher=fetcher)
             trust.refresh()
             name = fleet.model or settings.model.use.partition("=")[0]
             rollout = trust.find(f"rollout/{fleet.channel}/{name}.json")
     except EdgecamError as error:
-        return [_refused("fleet", error)]
+        refused = _refused("fleet", error)
+        return [refused if judged == now else replace(refused, fix=f"{_CLOCK_FIRST}; then {refused.fix}")]
     except OSError as error:
         return [Outcome("fleet", CheckState.SKIPPED, f"no folder to look with: {error.strerror}", "see disk")]
-    told = f"{public_address(fleet.url)}: signed at {trust.issued or 'a time that is not told'}"
+    undated = "" if is_dated else f"; the clock is not synchronised, so it was judged by {judged:%Y-%m-%d}"
+    told = f"{public_address(fleet.url)}: signed at {trust.issued or 'a time that is not told'}{undated}"
     if rollout is None:
         fix = "ask the fleet's owner, or correct [fleet] channel and model"
         return [Outcome("fleet", CheckState.WARNING, f"{told}; no rollout of {name} in channel {fleet.channel}", fix)]
     return [Outcome("fleet", CheckState.OK, f"{told}; there is a rollout of {name} in channel {fleet.channel}")]
+
+
+def check_releases(settings: Settings) -> list[Outcome]:
+    """Tell whether the record of the fleet's releases was damaged, as far as this user may see it."""
+    from appliance.updates.store import FOLDER, STATE_NAME, put_aside
+
+    folder = settings.device.state_dir / FOLDER
+    if lost := put_aside(settings.device.state_dir):
+        fix = f"releases come again by themselves; once one is in service: sudo rm {folder}/*.broken"
+        return [Outcome("releases", CheckState.WARNING, lost, fix)]
+    try:
+        (folder / STATE_NAME).lstat()
+    except PermissionError:
+        return [Outcome("releases", CheckState.SKIPPED, f"{folder} is kept from this user", _AS_ROOT)]
+    except OSError:
+        return [Outcome("releases", CheckState.OK, "none came yet")]
+    return [Outcome("releases", CheckState.OK, f"nothing in {folder} was damaged")]
 
 
 def _refused(identity: str, error: EdgecamError) -> Outcome:

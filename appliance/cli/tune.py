@@ -8,7 +8,7 @@ import click
 
 from appliance.cli.bench import agreement_told, find, machine_facts, progress
 from appliance.cli.configured import load_configured
-from appliance.core.command import left_in_order
+from appliance.core.command import NumberRange, left_in_order
 from appliance.core.errors import ConfigError, StorageError
 from appliance.core.manifest import MANIFEST_NAME
 
@@ -34,8 +34,8 @@ NOT_WITHIN = 1  # exit status
 @click.option("--pictures", type=click.Path(path_type=Path), help="A picture or a folder; else golden frames.")
 @click.option("--threads", metavar="N,N…", help="Numbers of CPU threads to try; else 1, 2, 4 and so on.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Processes a candidate.")
-@click.option("--seconds", type=click.FloatRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
-@click.option("--limit", type=click.FloatRange(1.0, 3600.0), default=120.0, show_default=True, help="Seconds for each.")
+@click.option("--seconds", type=NumberRange(0.0, 60.0), default=0.5, show_default=True, help="Timed in each.")
+@click.option("--limit", type=NumberRange(1.0, 3600.0), default=120.0, show_default=True, help="Seconds for each.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where the choice is stored; else the daemon's.")
 @click.option(
     "--verify", is_flag=True, help="Measure again: is the stored choice still the best, by its own objective?"

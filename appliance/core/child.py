@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import IO, Final
 
 from appliance.core.errors import UnavailableError
 
 _LOOK: Final = 0.2  # seconds between two looks at whether to stop
 _GRACE: Final = 3.0  # seconds for the process to end
 _CHUNK: Final = 64 << 10
+_MOST_TOLD: Final = 4 << 10  # bytes of the end of what a process wrote, among which is its last line
 
 
 class StoppedError(UnavailableError):
@@ -26,6 +27,30 @@ class OverdueError(UnavailableError):
 
 class TalkativeError(UnavailableError):
     """The process writes a line that has no end."""
+
+
+def end(process: "subprocess.Popen[bytes]", grace: float) -> None:
+    """End a process that may still run: it is asked to, so that it tidies up, then killed.
+
+    Args:
+        process: The process.
+        grace: Seconds that it is waited for, each time.
+    """
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    if process.poll() is None:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):  # in a driver that does not let go: it goes when that returns
+            process.wait(grace)
+
+
+def last_line(told: IO[bytes]) -> str:
+    """Give the last line of a file that a process wrote, bounded: that is where it says why it failed."""
+    told.seek(max(0, told.seek(0, os.SEEK_END) - _MOST_TOLD))
+    lines = told.read(_MOST_TOLD).decode("utf-8", "replace").split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "no reason was told")
 
 
 class Child:

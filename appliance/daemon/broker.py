@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from appliance.core.child import end
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.core.files import write_atomically
 from appliance.core.worker import Pulse
@@ -87,12 +88,7 @@ class DemoBroker:
         """End the child; takes up to four seconds."""
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(STOP_WITHIN)
+        end(self._process, STOP_WITHIN)
         self._process = None
 
     def _is_alive(self) -> bool:

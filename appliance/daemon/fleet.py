@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from appliance import __version__
 from appliance.config import FleetSettings, ModelSettings, Settings
 from appliance.core.clock import Clock
+from appliance.core.digest import sha256_hex
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError, UnsupportedError
 from appliance.core.frame import Frame
 from appliance.core.health import HealthBoard
@@ -23,7 +24,7 @@ from appliance.core.worker import Pulse
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.metered import Metered
-from appliance.daemon.permitted import known_keys, tell_permit
+from appliance.daemon.permitted import known_keys, tell_lost, tell_permit
 from appliance.daemon.seeing import SEEING, Seeing
 from appliance.inference.artifacts import locate_model, manifest_named
 from appliance.inference.climbing import AnyClimbing
@@ -92,7 +93,9 @@ class FleetModels:
         self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
         self._begun = find_model(self._store, boot, self._now, self._judge)
         tell_permit(board, self._begun.permit)
+        tell_lost(board, self._store.lost, self._begun.state.active)
         self._folder = self._begun.folder
+        self._setup = _setup(settings)
         self._chains: Mapping[str, Chain] = {}
         self._hints = Inbox(1, keeps_newest=True)  # the newest says all
         self.host: AnyHost | None = None
@@ -157,7 +160,9 @@ class FleetModels:
             messaging.subscribe(self._settings.fleet.hint, self._hints)
 
         def report(ended: Mapping[str, Any]) -> None:
-            messaging.publish(model_message(updater.facts() | {"factory": factory}))
+            facts = updater.facts()
+            tell_lost(self._board, self._store.lost, facts["active"])
+            messaging.publish(model_message(facts | {"factory": factory}))
             if ended:
                 messaging.publish(model_event_message(ended))
 
@@ -235,7 +240,7 @@ class FleetModels:
         fallen = self._host().fallen
         machine = read_machine(self._settings.device.state_dir)
         pipelines = [chain.pipeline for chain in self._chains.values()]
-        idle = frozenset(name for name, chain in self._chains.items() if not chain.pipeline.steering.is_looking)
+        idle = frozenset(name for name, chain in self._chains.items() if not _is_seen(chain))
         return Vitals(
             failure="" if fallen is None else fallen.why,
             fault=_code_of(fallen),
@@ -245,6 +250,7 @@ class FleetModels:
             is_throttled=bool(machine.throttled),
             idle=idle,
             is_looking=len(idle) < len(self._chains),
+            setup=self._setup,
         )
 
     def _opened(self, folder: Path | None, *, is_isolated: bool) -> AnyClimbing:
@@ -323,6 +329,18 @@ class FleetModels:
 
 def _asked(updater: Updater, wish: Wish) -> dict[str, int]:
     return {"number": updater.wishes.ask(wish)}
+
+
+def _is_seen(chain: Chain) -> bool:
+    """Tell whether frames of a camera are looked at; one that only stalls may do so because of the model."""
+    return chain.pipeline.steering.is_looking and chain.camera.state != "offline"
+
+
+def _setup(settings: Settings) -> str:
+    """Give a digest of what rates, latency and memory depend on beside the model."""
+    told = [settings.model.model_dump_json(exclude={"use", "artifact", "key"})]
+    told += [f"{name}={camera.model_dump_json()}" for name, camera in sorted(settings.cameras.items())]
+    return sha256_hex("\n".join(told).encode())[:12]
 
 
 def _device(fleet: FleetSettings, device_id: str, keys: frozenset[str], task: str) -> Device:

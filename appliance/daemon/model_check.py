@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from appliance.config import ModelSettings
+from appliance.core.child import end, last_line
 from appliance.core.errors import ModelError, UnavailableError
 from appliance.core.machine import read_available_memory
 
@@ -54,9 +55,9 @@ def check_model(
                 _hand(process, request)
             _wait(process, stop)
         finally:
-            _end(process)
+            end(process, _GRACE)
         if process.returncode:
-            raise ModelError(_last_line(_tail(errors)))
+            raise ModelError(last_line(errors))
         answer.seek(0)
         try:
             told = json.loads(answer.read(_MOST_TOLD))
@@ -78,23 +79,3 @@ def _hand(process: "subprocess.Popen[bytes]", request: bytes) -> None:
     if process.stdin is not None:
         with process.stdin as pipe:
             pipe.write(request)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    if process.poll() is None:
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):  # in a driver that does not let go: it goes when that returns
-            process.wait(_GRACE)
-
-
-def _tail(file: IO[bytes]) -> str:
-    file.seek(max(0, file.seek(0, 2) - 4096))
-    return file.read(4096).decode("utf-8", "replace")
-
-
-def _last_line(told: str) -> str:
-    return next((line.strip()[:300] for line in reversed(told.split("\n")) if line.strip()), "no reason was told")

@@ -1,4 +1,4 @@
-"""What the board and the log say of licences, and of the keys that open encrypted models."""
+"""What the board and the log say of releases: licences, keys that open encrypted models, a record that was damaged."""
 
 import logging
 
@@ -11,6 +11,7 @@ from appliance.updates.refusals import Code
 
 FIX_LICENCE = "the fleet's owner has a release with a later end, or none; the factory model needs no licence of theirs"
 FIX_KEY = "give the device its cohort's key: [model] key, /etc/credstore/edgecam.model-key (docs/fleet.md)"
+FIX_LOST = "look at the disk: edgecam doctor; releases come again by themselves, or now: edgecam model update"
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,22 @@ def known_keys(settings: ModelSettings, board: HealthBoard) -> frozenset[str]:
         board.report("key", HealthState.DEGRADED, str(error), FIX_KEY)
         log.warning("%s", error, extra={"component": "key"})
         return frozenset()
+
+
+def tell_lost(board: HealthBoard, lost: str, active: object) -> None:
+    """Tell that the record of releases was damaged, and what to do about it, until a release is in service again.
+
+    Args:
+        board: Health board.
+        lost: As `updates.store.Store.lost` has it.
+        active: The active release; None: there is none.
+    """
+    if not lost or active is not None:
+        board.clear("releases")
+        return
+    what = f"{lost}; what was in service, and what was refused, is forgotten"
+    if board.report("releases", HealthState.DEGRADED, what, FIX_LOST):
+        log.error("%s", what, extra={"component": "releases"})
 
 
 def tell_permit(board: HealthBoard, permit: Permit) -> None:

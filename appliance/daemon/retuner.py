@@ -2,19 +2,18 @@
 
 import json
 import logging
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 from appliance.config import ModelSettings
+from appliance.core.child import end, last_line
 from appliance.core.errors import ModelError
 from appliance.core.machine import read_available_memory, read_machine
 from appliance.core.worker import Pulse
@@ -25,7 +24,6 @@ COOL_C = 70.0  # it begins below this; a Raspberry Pi slows itself down from 80 
 HOT_C = 78.0  # it stops here, and waits until the machine is cool
 FREE_MB = 300.0  # what it takes with one candidate at a time, and room for the rest
 _GRACE = 5.0  # seconds for the measuring to end by itself
-_MOST_TOLD = 4096  # bytes of what it wrote last
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +123,7 @@ class Retuner:
             try:
                 return self._watch(process, stop, told)
             finally:
-                _end(process)
+                end(process, _GRACE)
 
     def _watch(self, process: "subprocess.Popen[bytes]", stop: threading.Event, told: IO[bytes]) -> str | None:
         deadline = time.monotonic() + self._patience.limit
@@ -138,7 +136,7 @@ class Retuner:
                 return f"was not measured within {self._patience.limit:.0f} s; do it by hand: edgecam tune"
         if process.returncode == 0:
             return ""
-        return f"could not be measured again ({_last_line(told)}); do it by hand: edgecam tune"
+        return f"could not be measured again ({last_line(told)}); do it by hand: edgecam tune"
 
     def _renewed(self, model: str) -> None:
         try:
@@ -179,22 +177,3 @@ def unfit(is_measuring: bool) -> str:  # noqa: FBT001 - what is_fit takes
         return "hot"
     available = read_available_memory()
     return "short of memory" if not is_measuring and available is not None and available < FREE_MB else ""
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End what still measures: asked to, so that it tidies up, then killed."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    if process.poll() is None:
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):  # in a driver that does not let go: it goes when that returns
-            process.wait(_GRACE)
-
-
-def _last_line(told: IO[bytes]) -> str:
-    size = told.seek(0, 2)
-    told.seek(max(0, size - _MOST_TOLD))
-    lines = told.read(_MOST_TOLD).decode("utf-8", "replace").split("\n")
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "no reason was told")

@@ -128,7 +128,13 @@ def locate_model(settings: ModelSettings, precision: Precision | None = None) ->
         ConfigError: There is no such model, artifact or file.
         ModelError: The file is too large or not the one that its manifest names, or the manifest beside it is broken.
     """
-    choice = precision or settings.artifact
+    try:
+        return _located(settings, precision or settings.artifact)
+    except OSError as error:  # from a look at what is there: a folder that is closed, a name that is too long
+        raise ConfigError(f"[model] use: cannot read {error.filename}: {error.strerror}") from error
+
+
+def _located(settings: ModelSettings, choice: str | None) -> LocatedModel:
     if (folder := _model_folder(settings)) is not None:
         return locate_artifact(folder, choice, unsealing(settings))
     if choice is not None:

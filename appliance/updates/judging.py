@@ -14,6 +14,7 @@ from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.updates.formats import Trial
 from appliance.updates.refusals import Code
+from appliance.updates.state import Reference
 
 MATCH_IOU: Final = 0.5  # as COCO's AP50 counts an object as found
 ENOUGH: Final = 20  # objects; of fewer no share is told
@@ -110,8 +111,9 @@ class Vitals:
         fps: Frames a second that it has seen, likewise.
         memory_mb: Of the daemon.
         is_throttled: The machine slows itself down for heat or power.
-        idle: Cameras whose frames somebody has commanded it to pass over.
+        idle: Cameras whose frames somebody has commanded it to pass over, or that are offline.
         is_looking: There are others.
+        setup: What such figures depend on beside the model, as a digest; of two setups they are not compared.
     """
 
     failure: str = ""
@@ -122,6 +124,23 @@ class Vitals:
     is_throttled: bool = False
     idle: frozenset[str] = frozenset()
     is_looking: bool = True
+    setup: str = ""
+
+    @classmethod
+    def of(cls, kept: Reference) -> "Vitals":
+        """Give what was kept."""
+        return cls(**dict(kept))
+
+    def kept(self) -> Reference:
+        """Give what is to be kept."""
+        return Reference(
+            latency_ms=round(self.latency_ms, 1),
+            fps=round(self.fps, 1),
+            memory_mb=round(self.memory_mb, 1),
+            is_throttled=self.is_throttled,
+            idle=self.idle,
+            setup=self.setup,
+        )
 
     def at_its_best(self, other: "Vitals") -> "Vitals":
         """Give these with the lower latency and the higher rate of two moments at which the same cameras looked."""

@@ -17,6 +17,7 @@ from appliance.updates.state import (
     Compared,
     Held,
     Past,
+    Reference,
     Stage,
     State,
     Update,
@@ -91,20 +92,22 @@ def advance(state: State, stage: Stage, now: str) -> State:
     return _with(state, update=update.model_copy(update=changed))
 
 
-def attempt(state: State, boot: str) -> State:
+def attempt(state: State, boot: str, before: Reference | None = None) -> State:
     """Count an attempt, before the candidate is loaded.
 
     Args:
         state: In a stage in which a candidate is tried.
         boot: The kernel's id of this boot.
+        before: By what it is judged, which is kept with the attempt; what was kept with an earlier one stays.
 
     Raises:
         ValueError: It is in no such stage.
     """
     update = _tried(state)
-    if update.boot:
-        return state
-    return _with(state, update=update.model_copy(update={"boot": boot, "halves": update.halves + 2}))
+    changed: dict[str, Any] = {} if update.boot else {"boot": boot, "halves": update.halves + 2}
+    if update.before is None and before is not None:
+        changed["before"] = before
+    return _with(state, update=update.model_copy(update=changed)) if changed else state
 
 
 def released(state: State) -> State:

@@ -37,6 +37,7 @@ KEPT: Final = frozenset(Stage) - {Stage.IDLE, Stage.CHECKING, Stage.COMMITTED, S
 
 Why = Annotated[str, Field(max_length=500)]
 Boot = Annotated[str, Field(pattern=r"^[0-9a-f]{0,32}$")]
+Figure = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class Held(Part):
@@ -74,6 +75,26 @@ class Compared(Part):
     both: Annotated[int, Field(ge=0)]
 
 
+class Reference(Part):
+    """How the model before a candidate did: what that one is judged by, though the daemon was started again meanwhile.
+
+    Attributes:
+        latency_ms: As of `judging.Vitals`, to a tenth; so are the others.
+        fps: Likewise.
+        memory_mb: Likewise.
+        is_throttled: Likewise.
+        idle: Likewise.
+        setup: Likewise.
+    """
+
+    latency_ms: Figure = 0.0
+    fps: Figure = 0.0
+    memory_mb: Figure = 0.0
+    is_throttled: bool = False
+    idle: Annotated[frozenset[Annotated[str, Field(max_length=64)]], Field(max_length=64)] = frozenset()
+    setup: Annotated[str, Field(max_length=64)] = ""
+
+
 class Update(Part):
     """An update under way.
 
@@ -88,6 +109,7 @@ class Update(Part):
         crashes: Of the daemon while the candidate was tried.
         boot: In which an attempt has begun; empty: none has.
         compared: What it found beside the model in service; None: it has not come so far.
+        before: How the model did that was in service before the trial; None: likewise.
     """
 
     release: Held
@@ -100,6 +122,7 @@ class Update(Part):
     crashes: Annotated[int, Field(ge=0)] = 0
     boot: Boot = ""
     compared: Compared | None = None
+    before: Reference | None = None
 
 
 class Blocked(Part):

@@ -15,6 +15,7 @@ point therefore leaves whole releases there, and at most something in the other 
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -33,6 +34,7 @@ FOLDER: Final = "models"
 TRUST: Final = "trust"
 STATE_NAME: Final = "state.json"
 RELEASE_NAME: Final = "release.json"
+_BROKEN = ".broken"
 _MOST_STATE = 256 << 10
 _MOST_RELEASE = 256 << 10
 
@@ -73,7 +75,7 @@ class Store:
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / FOLDER
         self.lost = ""
-        """Why what was kept could not be read, and was begun afresh; empty: it could."""
+        """That what was kept was damaged, as `read` found it, now or before; empty: it was not."""
 
     def read(self) -> State:
         """Give what is kept; what cannot be read is put aside, told in `lost`, and nothing is in service then.
@@ -82,6 +84,7 @@ class Store:
             StorageError: The file is there, and the disk does not give it; or does not let it be put aside.
         """
         file = self.folder / STATE_NAME
+        self.lost = put_aside(self.folder.parent)
         try:
             with file.open("rb") as opened:
                 content = opened.read(_MOST_STATE + 1)
@@ -92,9 +95,9 @@ class Store:
         try:
             return State.model_validate_json(content)  # one that is too large was cut off, and is no JSON
         except ValidationError as error:
-            self.lost = f"{file} was damaged and is put aside as {file.name}.broken: {_first_line(error)}"
+            self.lost = f"{file} was damaged and is put aside as {file.name}{_BROKEN}: {_first_line(error)}"
             try:
-                file.replace(file.with_name(f"{file.name}.broken"))
+                file.replace(file.with_name(f"{file.name}{_BROKEN}"))
             except OSError as moved:
                 raise StorageError(f"{self.lost}; it cannot be: {moved.strerror or moved}") from moved
             return State()
@@ -247,6 +250,35 @@ class Store:
     def _empty_rubbish(self) -> None:
         for folder in self.folder.glob("rubbish/*"):
             shutil.rmtree(folder)
+
+
+def glance(state_dir: Path) -> State | None:
+    """Read what is kept, and change nothing; None: nothing is, it is damaged, or it is not this user's to see.
+
+    Args:
+        state_dir: Where the state is kept.
+    """
+    try:
+        with (state_dir / FOLDER / STATE_NAME).open("rb") as opened:
+            return State.model_validate_json(opened.read(_MOST_STATE + 1))
+    except (OSError, ValidationError):
+        return None
+
+
+def put_aside(state_dir: Path) -> str:
+    """Tell that what was kept was damaged once, and lies aside; empty: nothing does, or it is not this user's to see.
+
+    Changes nothing.
+
+    Args:
+        state_dir: Where the state is kept.
+    """
+    file = state_dir / FOLDER / STATE_NAME
+    try:
+        when = datetime.fromtimestamp(file.with_name(f"{file.name}{_BROKEN}").lstat().st_mtime, UTC)
+    except OSError:
+        return ""
+    return f"{file}, last written at {when:%Y-%m-%d %H:%M} UTC, was damaged and is put aside as {file.name}{_BROKEN}"
 
 
 def _remove_others(folder: Path, known: set[Path]) -> None:

@@ -1,5 +1,6 @@
 """What `model` messages and the operator's server say of a device's releases. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from appliance.updates.permits import Permit
@@ -32,3 +33,17 @@ def facts_of(state: State, under: Delivery | None, why: str, code: str | None, p
         "licence": None if permit.expires is None else {"expires": permit.expires, "days": permit.days},
         "withheld": None if permit.code is None else {"code": str(permit.code), "why": permit.why},
     }
+
+
+def history_of(facts: Mapping[str, Any], state: State, lost: str, *, checks: int, heard: int) -> dict[str, Any]:
+    """Give what the operator is told beside `facts`, JSON types only.
+
+    Args:
+        facts: As `facts_of` gives them.
+        state: What is kept; all that came to an end is told, newest first.
+        lost: That what was kept before was damaged; empty: it was not.
+        checks: How often the fleet was asked.
+        heard: How many wishes were fulfilled, or could not be.
+    """
+    past = [one.model_dump(mode="json") for one in reversed(state.past)]
+    return {**facts, "past": past, "checks": checks, "heard": heard, "lost": lost}

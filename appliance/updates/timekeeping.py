@@ -70,7 +70,7 @@ def until_next_try(before: float, asked: float, source: random.Random) -> float:
         asked: Seconds for which the server asked to be left alone; 0: it did not.
         source: Of the jitter.
     """
-    wait = min(_RETRY_MOST, source.uniform(_RETRY_LEAST, max(_RETRY_LEAST, before * 3.0)))
+    wait = min(_RETRY_MOST, source.uniform(_RETRY_LEAST, max(_RETRY_LEAST, before) * 3.0))
     return max(wait, asked + source.uniform(0.0, _RETRY_LEAST)) if asked else wait
 
 

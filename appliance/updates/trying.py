@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from appliance.updates.formats import Trial
     from appliance.updates.service import Service
-    from appliance.updates.state import State
+    from appliance.updates.state import Reference, State
     from appliance.updates.store import Store
 
 _LOOK: Final = 0.5  # seconds between two looks at how a candidate does
@@ -40,7 +40,6 @@ class Trying:
     ) -> None:
         self._service, self._look, self._ending, self._task = service, look, ending, task
         self._calm = Vitals()
-        self._begun: tuple[Path, Vitals] | None = None  # what is on trial, and how the model before it did
 
     def note_before(self) -> None:
         """Note how the model in service does before a candidate takes of the machine: gates beside it make it slow."""
@@ -75,38 +74,51 @@ class Trying:
         self._judge(comparison, trial)
         log.info("updates: beside the model in service: %s", comparison.facts())
 
-    def trial(self, folder: "Path", trial: "Trial") -> None:
+    def reference(self) -> "Reference":
+        """Tell by what a candidate is to be judged that is not in service yet: by the model that is.
+
+        Raises:
+            UnavailableError: None is looked at.
+        """
+        return self._must_look().at_its_best(self._calm).kept()
+
+    def trial(self, folder: "Path", trial: "Trial", before: "Reference") -> None:
         """Put a candidate in service, and watch it for as long as its rollout says; while it looks, that is.
+
+        Args:
+            folder: The candidate's.
+            trial: What it must stand.
+            before: As `reference` gave it before it was in service for the first time, in whatever run of the daemon.
 
         Raises:
             RefusedError: It cannot be opened, fails, or takes more than it may; it is still in service.
             UnavailableError: No frame came between two of which it could be exchanged, or none is looked at; or the
                 daemon is to stop.
         """
-        vitals = self._must_look().at_its_best(self._calm)
+        is_other = before.setup != self._must_look().setup
+        if is_other:
+            log.info("updates: the configuration is another one by now: the trial is not held against what was before")
         self._service.put_in_service(folder)
-        if self._begun is None or self._begun[0] != folder:  # else it was cut short, and these are its own
-            self._begun = folder, vitals
-        watching = Watching(self._begun[1], trial)
-        left, before = float(trial.active_seconds), time.monotonic()
+        watching = Watching(Vitals(is_throttled=before.is_throttled) if is_other else Vitals.of(before), trial)
+        left, seen = float(trial.active_seconds), time.monotonic()
         while left > 0.0:
             self._breathe()
             now, vitals = time.monotonic(), self._service.vitals()
             if verdict := watching.verdict(vitals, now):
                 raise RefusedError(*verdict)
-            left -= (now - before) * vitals.is_looking
-            before = now
+            left -= (now - seen) * vitals.is_looking
+            seen = now
             self._ending.wait(max(0.0, min(_LOOK, left)))
 
     def forget(self) -> None:
         """Forget what was on trial: it is committed."""
-        self._begun, self._calm = None, Vitals()
+        self._calm = Vitals()
 
     def _must_look(self) -> Vitals:
         """Give how the model in service does, where it is to look at anything."""
         vitals = self._service.vitals()
         if not vitals.is_looking:
-            raise UnavailableError("no camera is to detect, as commanded, and the candidate is judged by what it sees")
+            raise UnavailableError("no camera detects, as commanded or offline; a candidate is judged by what it sees")
         return vitals
 
     def _breathe(self) -> None:

@@ -25,7 +25,7 @@ from appliance.updates.stages import TRIED
 from appliance.updates.starting import Beginning
 from appliance.updates.state import Compared, Stage, State, Update
 from appliance.updates.store import Store, StoredFile
-from appliance.updates.telling import facts_of
+from appliance.updates.telling import facts_of, history_of
 from appliance.updates.timekeeping import FREEZE_AFTER, until_next_try
 from appliance.updates.trying import Trying
 from appliance.updates.waiting import too_early, too_hot
@@ -105,9 +105,8 @@ class Updater:
         return facts_of(self._state, self._under, *self._keeping.last, self._withholding.permit)
 
     def history(self) -> dict[str, Any]:
-        """Give `facts`, with all that came to an end, newest first, and how much was asked and done. Likewise."""
-        past = [one.model_dump(mode="json") for one in reversed(self._state.past)]
-        return {**self.facts(), "past": past, "checks": self._checks, "heard": self.wishes.heard}
+        """Give `facts`, with all that came to an end, what was lost, and how much was asked and done. Likewise."""
+        return history_of(self.facts(), self._state, self._store.lost, checks=self._checks, heard=self.wishes.heard)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; see `Worker.run`."""
@@ -320,8 +319,9 @@ class Updater:
 
     def _trial(self, update: Update) -> bool:
         """Have the candidate in service, counted before it is loaded; then commit it."""
-        self._attempt()
-        self._trying.trial(self._store.check(update.release.sha256), update.trial)
+        before = update.before or self._trying.reference()
+        self._keep(stages.attempt(self._state, self._boot, before))
+        self._trying.trial(self._store.check(update.release.sha256), update.trial, before)
         self._keep(stages.commit(self._state, self._now()))
         self._trying.forget()
         self._under = None

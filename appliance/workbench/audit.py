@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, StorageError, UnavailableError
 from appliance.workbench.accounts import Account, Accounts, Run, count
 from appliance.workbench.broker_options import messaging_settings, noted_interrupts, with_account
@@ -34,7 +35,7 @@ LOOK_INTERVAL: Final = 0.5  # seconds between two lines of the counter
 @click.option("--broker", default="mqtt://127.0.0.1:1883", show_default=True, help="Where to listen without FILE.")
 @with_account
 @click.option("--device", default="+", help="Only this one; else all below edgecam/.")
-@click.option("--seconds", type=click.FloatRange(0.1), help="Listen so long; else until Ctrl-C.")
+@click.option("--seconds", type=NumberRange(0.1), help="Listen so long; else until Ctrl-C.")
 @click.option("--name", help="Client id, kept by the broker for a day: the next audit of this name goes on.")
 @click.option(
     "--save",

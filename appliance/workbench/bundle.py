@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from appliance.config import ModelSettings
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, ModelError, UnsupportedError
 from appliance.core.files import make_folder, write_atomically
 from appliance.core.manifest import MANIFEST_NAME, read_manifest
@@ -25,7 +26,7 @@ from appliance.workbench.conversion.ladder_text import Entry, with_first_artifac
     help="What `quantize` made of it; the device takes it first.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder, named as the model is.")
-@click.option("--min-score", type=click.FloatRange(0.01, 1.0), help="Lowest score of a detection, else the model's.")
+@click.option("--min-score", type=NumberRange(0.01, 1.0), help="Lowest score of a detection, else the model's.")
 def bundle(model: Path, *, in_8_bits: Path, out: Path, min_score: float | None) -> None:
     """Write MODEL, a folder that `train` wrote, and its 8-bit form into one folder, each checked by running it."""
     manifest = read_manifest(model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.workbench.evaluate import FIGURES, Dataset, measure, percent
 from appliance.workbench.table import markdown
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     required=True,
     help="Folder with instances.json (COCO) and images/.",
 )
-@click.option("--min-score", type=click.FloatRange(0.01, 1.0), default=0.01, show_default=True, help="Lowest score.")
+@click.option("--min-score", type=NumberRange(0.01, 1.0), default=0.01, show_default=True, help="Lowest score.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each, a line each.")

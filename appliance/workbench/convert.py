@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import UnsupportedError
 from appliance.workbench.evaluate import percent
 from appliance.workbench.table import markdown
@@ -32,14 +33,12 @@ _ON_HARDWARE = {
 @click.option("--limit", type=click.IntRange(1), help="Judge on the first so many pictures only.")
 @click.option(
     "--drop",
-    type=click.FloatRange(0.0, 100.0),
+    type=NumberRange(0.0, 100.0),
     default=10.0,
     show_default=True,
     help="Detections in the golden frames that may be lost, per cent.",
 )
-@click.option(
-    "--drop-ap", type=click.FloatRange(0.0, 100.0), default=1.0, show_default=True, help="AP that may be lost."
-)
+@click.option("--drop-ap", type=NumberRange(0.0, 100.0), default=1.0, show_default=True, help="AP that may be lost.")
 @click.option("--calibrate-on", type=click.IntRange(1), default=64, show_default=True, help="Pictures, at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses calibration pictures.")
 @click.option("--opset", type=click.IntRange(16, 21), default=17, show_default=True, help="Of the ONNX file.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from appliance.config import ModelSettings
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, UnsupportedError
 from appliance.core.files import write_atomically
 from appliance.core.manifest import Precision
@@ -156,7 +157,7 @@ def _is_box(value: Any) -> bool:
     help="Draw what was taken for what.",
 )
 @click.option(
-    "--min-score", type=click.FloatRange(0.01, 1.0), default=LEAST_SCORE, show_default=True, help="Lowest score for AP."
+    "--min-score", type=NumberRange(0.01, 1.0), default=LEAST_SCORE, show_default=True, help="Lowest score for AP."
 )
 @click.option(
     "--best-class", is_flag=True, help="For AP only the best class of a place, as the daemon does; else all of them."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.core.command import left_in_order
+from appliance.core.command import answered, left_in_order
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.workbench.flashing.bootfs import put_files
 from appliance.workbench.flashing.released import PINNED, Release, newest
@@ -103,7 +103,8 @@ def _check(place: Target, needed: int, *, is_fixed_wanted: bool, is_sure: bool, 
         if not may_ask:
             raise ConfigError(f"all that is on {place.path} will be lost: with --json, say --yes")
         question = f"ALL that is on {place.path} ({place.title}) will be lost. Go on?"
-        click.confirm(question, default=False, abort=True, err=True)
+        with answered(f"whether all that is on {place.path} may be lost", "to agree to it without being asked: --yes"):
+            click.confirm(question, default=False, abort=True, err=True)
 
 
 def _check_again(before: Target, needed: int, *, is_fixed_wanted: bool) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from appliance.core.command import NumberRange
+
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="MODEL_FOLDER")
@@ -14,10 +16,10 @@ import click
     help="Folder of PNG files in place of drawn streets; they become part of the model.",
 )
 @click.option(
-    "--iou", type=click.FloatRange(0.3, 1.0), default=0.8, show_default=True, help="Least overlap of boxes, or areas."
+    "--iou", type=NumberRange(0.3, 1.0), default=0.8, show_default=True, help="Least overlap of boxes, or areas."
 )
 @click.option(
-    "--score", type=click.FloatRange(0.0, 0.3), default=0.1, show_default=True, help="Largest difference of scores."
+    "--score", type=NumberRange(0.0, 0.3), default=0.1, show_default=True, help="Largest difference of scores."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def golden(model: Path, *, frames: Path | None, iou: float, score: float, as_json: bool) -> None:

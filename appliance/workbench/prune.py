@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.workbench.evaluate import percent
 from appliance.workbench.recipe import Recipe, read_recipe
@@ -28,7 +29,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Folder with train.json and val.json (COCO) and their tar shards or images/.",
 )
 @click.option("--from", "trained", required=True, type=_FOLDER, help="Folder of the run that trained RECIPE.")
-@click.option("--max-drop", type=click.FloatRange(0.0, 100.0), help="AP that may be lost.  [default: the recipe's]")
+@click.option("--max-drop", type=NumberRange(0.0, 100.0), help="AP that may be lost.  [default: the recipe's]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What computes.")
 @click.option(
     "--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME-pruned]"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from appliance.core.command import answered
 from appliance.core.errors import ConfigError
 from appliance.workbench.publishing.extras import loaded
 
@@ -32,11 +33,13 @@ def publish() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--no-passphrase", is_flag=True, help="Leave it unencrypted: for a key that signs online.")
 def key(file: Path, *, no_passphrase: bool) -> None:
-    """Make an Ed25519 key: FILE, which stays with its holder, and FILE.pub, which is given to the ceremony."""
+    """Make an Ed25519 key: FILE, which stays with its holder, and FILE.pub, which is given to the ceremony.
+
+    Without a terminal the passphrase is the first line of the file that EDGECAM_PASSPHRASE_FILE names.
+    """
     with loaded():
-        from appliance.workbench.publishing.keys import make_key
-    passphrase = "" if no_passphrase else click.prompt("Passphrase", hide_input=True, confirmation_prompt=True)
-    made = make_key(file, passphrase)
+        from appliance.workbench.publishing.keys import ask_new_secret, make_key
+    made = make_key(file, "" if no_passphrase else ask_new_secret(f"passphrase for {file}"))
     click.echo(f"{file}: keep it; {file}.pub: give it away\nkey id {made.keyid}")
 
 
@@ -181,7 +184,8 @@ def sign(
     if not (as_json and yes):  # nobody agrees to what was not shown
         click.echo("\n".join(line for role in roles for line in changes(waiting, role, own)), err=as_json)
     if not yes:
-        click.confirm("Sign this?", abort=True, err=True)
+        with answered("whether to sign this", "to agree to it without being asked: --yes"):
+            click.confirm("Sign this?", abort=True, err=True)
     for address in addresses:
         held = public_of(address, public)
         if not (counting := waiting.roles_of(held)):
@@ -216,9 +220,11 @@ def rotate(folder: Path, role: str, *, keys: tuple[Path, ...], threshold: int | 
     """Stage other keys for ROLE; a new rollout-CHANNEL is begun. It is signed next: `publish sign`."""
     with loaded():
         from appliance.workbench.publishing import ceremony
-        from appliance.workbench.publishing.keys import lasting, read_public
+        from appliance.workbench.publishing.keys import check_address, lasting, read_public
         from appliance.workbench.publishing.repository import Repository
     repository, online = Repository(folder), online and lasting(online)
+    if online:
+        check_address(online)
     holders = ceremony.Holders([read_public(file) for file in keys], threshold or len(keys) // 2 + 1)
     with repository.locked():
         ceremony.rotate(repository, role, holders, online, _now())

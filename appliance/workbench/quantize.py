@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import UnsupportedError
 from appliance.core.files import write_atomically
 from appliance.workbench.evaluate import percent
@@ -23,7 +24,7 @@ _WORST = 15  # nodes and tensors shown in the table; --json gives all
 @click.argument("model", metavar="NAME|FILE|NAME=FILE")
 @click.option("--dataset", type=_FOLDER, required=True, help="Pictures to calibrate on: a folder, or its images/.")
 @click.option("--judge", type=_FOLDER, help="Dataset (COCO) to judge on; else --dataset, whose first half judges then.")
-@click.option("--drop", type=click.FloatRange(0.0, 100.0), default=1.0, show_default=True, help="AP that may be lost.")
+@click.option("--drop", type=NumberRange(0.0, 100.0), default=1.0, show_default=True, help="AP that may be lost.")
 @click.option(
     "--scheme",
     type=click.Choice(["u8s8", "s8s8", "u8s7"]),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.publish import FOLDER, name_and_version
 from appliance.workbench.publishing.extras import loaded
-from appliance.workbench.rollout_reports import collect, compare, read_told
+from appliance.workbench.rollout_reports import collect, compare, of_rollout, read_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from appliance.workbench.publishing.rollouts import Running
 
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-_PERCENT: Final = click.FloatRange(0.0, 100.0)
+_PERCENT: Final = NumberRange(0.0, 100.0)
 _PER_CENT: Final = 10_000  # millionths
 
 
@@ -50,7 +51,7 @@ rollout.add_command(compare)
 @click.option(
     "--jitter", type=click.IntRange(0, 720), default=6, show_default=True, help="Hours that starts are spread over."
 )
-@click.option("--soak", type=click.FloatRange(0.0, 720.0), default=24.0, show_default=True, help="Hours at each share.")
+@click.option("--soak", type=NumberRange(0.0, 720.0), default=24.0, show_default=True, help="Hours at each share.")
 @click.option("--least-reports", type=click.IntRange(1), default=20, show_default=True, help="Before `auto` widens it.")
 @click.option("--most-failed", type=_PERCENT, default=2.0, show_default=True, help="Per cent, before `auto` halts it.")
 @click.option(
@@ -108,9 +109,7 @@ def start(
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option("--to", type=_PERCENT, help="Of the devices, per cent.  [default: the next of 1, 10, 50, 100]")
 @_JSON
 def step(folder: Path, channel: str, name: str, *, to: float | None, as_json: bool) -> None:
@@ -122,9 +121,7 @@ def step(folder: Path, channel: str, name: str, *, to: float | None, as_json: bo
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option("--off", is_flag=True, help="Go on.")
 @_JSON
 def pause(folder: Path, channel: str, name: str, *, off: bool, as_json: bool) -> None:
@@ -137,9 +134,7 @@ def pause(folder: Path, channel: str, name: str, *, off: bool, as_json: bool) ->
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @_JSON
 def halt(folder: Path, channel: str, name: str, *, as_json: bool) -> None:
     """Let whoever has not committed give up too. There is no way on: a better release is rolled out anew."""
@@ -149,9 +144,7 @@ def halt(folder: Path, channel: str, name: str, *, as_json: bool) -> None:
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option("--to", required=True, metavar="VERSION", help="That was signed offline as one to return to.")
 @_JSON
 def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -> None:
@@ -166,9 +159,7 @@ def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -
 
 
 @rollout.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option(
     "--reports",
     required=True,

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.workbench.broker_options import messaging_settings, noted_interrupts, with_account
+from appliance.workbench.broker_options import CommandT, messaging_settings, noted_interrupts, with_account
+from appliance.workbench.publish import FOLDER
 from appliance.workbench.publishing.extras import loaded
 
 if TYPE_CHECKING:
@@ -42,6 +44,13 @@ _SHOWN: Final = {
     "temperature_c": ("°C", 1.0, 1),
     "agreement": ("agreement %", _PER_CENT, 1),
 }
+
+
+def of_rollout(command: CommandT) -> CommandT:
+    """Give a command the arguments that name a rollout: `folder`, `channel` and `name`."""
+    for argument in (click.argument("name"), click.argument("channel"), click.argument("folder", type=FOLDER)):
+        command = argument(command)
+    return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,7 @@ def _reports(content: bytes, file: Path) -> "Reports":
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what is known of each device there, and begin with what is in it.",
 )
-@click.option("--seconds", type=click.FloatRange(0.1), help="Listen so long; else until Ctrl-C.")
+@click.option("--seconds", type=NumberRange(0.1), help="Listen so long; else until Ctrl-C.")
 @click.option("--name", help="Client id, kept by the broker for a day: the next run of this name goes on.")
 @_JSON
 def collect(
@@ -206,9 +215,7 @@ def _tell_collected(book: "Book", listening: "Listening", *, as_json: bool) -> N
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("channel")
-@click.argument("name")
+@of_rollout
 @click.option(
     "--reports",
     required=True,

@@ -160,12 +160,8 @@ def after(cut: Cut, target: Path) -> Iterator[Path]:
             command = ["e2fsck", "-f", "-y", "-b", "2048", "-B", "4096", f"/proc/{os.getpid()}/fd/{file}"]
             subprocess.run(command, capture_output=True, check=False, env=os.environ | {"PATH": _PATH})
             kernel.mount_image(file, target)
-        try:
+        with _unmounted(target):
             yield target
-        except BaseException:
-            kernel.unmount(target, is_detached=True)
-            raise
-        kernel.unmount(target)
     finally:
         os.close(file)
 
@@ -182,8 +178,15 @@ def _memory() -> str | None:
 def _mounted(file: int, target: Path) -> Iterator[Path]:
     target.mkdir(exist_ok=True)
     kernel.mount_image(file, target)
-    try:
+    with _unmounted(target):
         yield target
+
+
+@contextmanager
+def _unmounted(target: Path) -> Iterator[None]:
+    """Unmount at the end of the block, whatever still holds it where that has failed."""
+    try:
+        yield
     except BaseException:
         kernel.unmount(target, is_detached=True)
         raise

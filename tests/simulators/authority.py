@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -20,6 +21,18 @@ class Pair:
 
     certificate: Path
     key: Path
+
+
+WRONG: Final = pytest.mark.parametrize(
+    ("hosts", "days", "begin", "words", "fix"),
+    [
+        ("DNS:broker.example", 30, -1, "for another name", "[messaging] broker"),
+        ("DNS:localhost", -1, -9, "has expired", "renew"),
+        ("DNS:localhost", 30, 5, "not valid yet", "clock"),
+    ],
+    ids=["another name", "expired", "of tomorrow"],
+)
+"""What a broker's certificate can be wrong in, as `Authority.issue` makes it; what is told of it, and to be done."""
 
 
 class Authority:

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+
+from tests.simulators.listening import Listening
 
 _CHUNK = 16 << 10
 
 
-class BreakingProxy:
+class BreakingProxy(Listening):
     """Forwards to a port of this machine.
 
     Args:
@@ -21,56 +22,30 @@ class BreakingProxy:
         breaks_after: Asked for each connection: bytes towards the client after which it is reset; 0: it is not.
 
     Attributes:
-        port: Where it listens.
         connections: How many were accepted.
         broken: How many were reset.
         carried: Bytes that went through, both ways together.
     """
 
     def __init__(self, port: int, breaks_after: Callable[[], int]) -> None:
+        super().__init__()
         self._target, self._breaks_after = port, breaks_after
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
         self.connections = self.broken = self.carried = 0
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for end in self._open:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5.0)
-        for end in self._open:
-            end.close()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
+    def _serve(self, end: socket.socket) -> None:
+        with self._lock:
             self.connections += 1
-            far = socket.create_connection(("127.0.0.1", self._target), timeout=5.0)
-            far.settimeout(None)
-            self._open |= {near, far}
             most = self._breaks_after()
-            for source, sink, bound in ((near, far, 0), (far, near, most)):
-                thread = threading.Thread(target=self._pump, args=(source, sink, bound), daemon=True)
-                self._threads.append(thread)
-                thread.start()
+        far = socket.create_connection(("127.0.0.1", self._target), timeout=5.0)
+        far.settimeout(None)
+        self._ends.append(far)
+        self._begin(threading.Thread(target=self._pump, args=(far, end, most), daemon=True))
+        self._pump(end, far, 0)
 
     def _pump(self, source: socket.socket, sink: socket.socket, bound: int) -> None:
         sent = 0

@@ -2,14 +2,14 @@
 
 import hashlib
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from appliance.workbench.publishing.stores import Credentials, signature
+from tests.simulators.listening import answering
 
 
 @dataclass
@@ -80,16 +80,8 @@ def serve_bucket(bucket: Bucket) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
+    with answering(Handler) as url:
+        yield url
 
 
 def is_signed(bucket: Bucket, method: str, path: str, sent: dict[str, str], content: bytes) -> bool:

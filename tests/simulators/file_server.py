@@ -1,11 +1,12 @@
 """A real HTTP server on loopback that serves one file, and can be told to do it badly."""
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.simulators.listening import answering
 
 
 @dataclass
@@ -48,16 +49,8 @@ def serve(served: Served) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/file.onnx"
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
+    with answering(Handler) as url:
+        yield f"{url}/file.onnx"
 
 
 def answer(handler: BaseHTTPRequestHandler, served: Served) -> None:

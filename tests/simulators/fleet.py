@@ -4,13 +4,12 @@ It is made without any of Edgecam's code, so that what Edgecam reads is what the
 """
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
+
+from tests.simulators.listening import answering
 
 TOP = ("root", "timestamp", "snapshot", "targets")
 ROLES = {"models": ["models/*/*/*", "models/*/*/golden/*", "deltas/*"], "rollout-stable": ["rollout/stable/*"]}
@@ -231,14 +232,5 @@ def served(folder: Path) -> Iterator[Web]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    web.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with answering(Handler) as web.url:
         yield web
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()

@@ -2,15 +2,16 @@
 
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+from tests.simulators.listening import Listening
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 13, 14
 DROP, SILENT = -1, -2
@@ -40,7 +41,7 @@ class Published:
     at: float = 0.0
 
 
-class ScriptedBroker:
+class ScriptedBroker(Listening):
     """Speaks as much of MQTT 5 as a device needs. Change its attributes at any time.
 
     Args:
@@ -64,30 +65,13 @@ class ScriptedBroker:
         answer: Callable[[Published], int] = lambda _: 0,
         farewell: int | None = None,
     ) -> None:
+        super().__init__()
         self.code, self.limits, self.answer, self.farewell = code, limits or {}, answer, farewell
         self.connects: list[float] = []
         self.published: list[Published] = []
         self.subscribed: list[str] = []
         self.granted = 1
         self.to_send: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._ends: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for end in self._ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5.0)
 
     @property
     def url(self) -> str:
@@ -101,17 +85,6 @@ class ScriptedBroker:
         """Send a packet on the newest connection."""
         with suppress(OSError):
             self._ends[-1].sendall(_packet(code, data))
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                end, _ = self._listener.accept()
-            except OSError:
-                return
-            self._ends.append(end)
-            thread = threading.Thread(target=self._serve, args=(end,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
 
     def _serve(self, end: socket.socket) -> None:
         aliases: dict[int, str] = {}

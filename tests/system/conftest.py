@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.simulators.authority import Authority
 from tests.simulators.broker import Mosquitto, find_mosquitto
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ def broker(mosquitto: Mosquitto) -> Mosquitto:
     """The same, started."""
     mosquitto.start()
     return mosquitto
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Who signs certificates."""
+    directory = tmp_path / "authority"
+    directory.mkdir()
+    return Authority(directory)
 
 
 @pytest.fixture

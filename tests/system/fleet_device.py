@@ -3,25 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from tests.shared_data import SHARED
 from tests.simulators.broker import Mosquitto
 from tests.simulators.fleet import Fleet, Web
 from tests.simulators.subscriber import Subscriber
+from tests.system.fleet_config import configured
 from tests.system.process import EdgecamProcess, wait_for
 
 FOOTAGE = "footage/people-detection.preview.mp4"
-CONFIG = """
-[cameras.street]
-kind = "file"
-path = "{clip}"
-loop = true
-fps = 15
-[fleet]
-url = "{url}"
-root = "{root}"
-first = 1
-interval = 2
-"""
 TRIAL = {
     "shadow_frames": 10,
     "shadow_seconds": 60,
@@ -33,7 +21,7 @@ TRIAL = {
 
 
 def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto) -> EdgecamProcess:
-    config = CONFIG.format(clip=SHARED / FOOTAGE, url=web.url, root=fleet.root)
+    config = configured(FOOTAGE, fleet.root, web, "first = 1\ninterval = 2")
     return EdgecamProcess(tmp_path, "--broker", broker.url, config=config)
 
 

@@ -4,25 +4,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from tests.shared_data import SHARED
 from tests.simulators.bad_models import released
 from tests.simulators.broker import Mosquitto
 from tests.simulators.fleet import Fleet, Web
+from tests.system.fleet_config import configured
 from tests.system.process import EdgecamProcess
 
 FOOTAGE = "footage/people-detection.preview.mp4"
 FACTORY, VERSION = "0.2.0", "9"
 HINT = "fleet/hint"
-CONFIG = """
-[cameras.street]
-kind = "file"
-path = "{clip}"
-loop = true
-fps = 15
-[fleet]
-url = "{url}"
-root = "{root}"
-first = 3600
+MORE = """first = 3600
 interval = 3600
 hint = "{hint}"
 hint_spread = 0
@@ -30,8 +21,7 @@ window = ["{begin}", "{end}"]
 [messaging]
 commands = true
 [messaging.homeassistant]
-enabled = true
-"""
+enabled = true"""
 TRIAL: Final = {"shadow_frames": 0, "active_seconds": 3, "latency_percent": 1000, "memory_percent": 1000}
 """What a candidate must stand: other tests look at that."""
 
@@ -40,7 +30,7 @@ def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto) -> Edgecam
     """Give a daemon that obeys commands and hints."""
     now = datetime.now().astimezone()
     begin, end = ((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (9, 10))
-    config = CONFIG.format(clip=SHARED / FOOTAGE, url=web.url, root=fleet.root, hint=HINT, begin=begin, end=end)
+    config = configured(FOOTAGE, fleet.root, web, MORE.format(hint=HINT, begin=begin, end=end))
     return EdgecamProcess(tmp_path, "--broker", broker.url, config=config)
 
 

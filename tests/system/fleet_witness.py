@@ -12,10 +12,10 @@ from typing import Any, Final, Self
 
 from appliance.cli.client import Daemon
 from appliance.core.errors import UnavailableError
-from tests.shared_data import SHARED
 from tests.simulators.broker import Mosquitto
 from tests.simulators.fleet import Web
 from tests.simulators.subscriber import Subscriber
+from tests.system.fleet_config import configured
 from tests.system.process import EdgecamProcess, wait_for
 
 FOOTAGE = "footage/one-by-one-person-detection.mp4"
@@ -27,21 +27,11 @@ WITHIN: Final = 10.0
 
 UPDATED_WITHIN: Final = 600.0  # seconds; on a machine that is busy with other things
 _UNIT: Final = Path(__file__).resolve().parents[2] / "systemd" / "edgecam.service"
-CONFIG = """
-[messaging]
-detections_interval = 0
-[cameras.street]
-kind = "file"
-path = "{clip}"
-loop = true
-fps = 15
-[fleet]
-url = "{url}"
-root = "{root}"
-use = "commercial"
+MORE = """use = "commercial"
 first = 1
 interval = 3600
-"""
+[messaging]
+detections_interval = 0"""
 TRIAL: Final[dict[str, Any]] = {
     "shadow_frames": 12,
     "shadow_seconds": 120,
@@ -62,7 +52,7 @@ def device(
 ) -> EdgecamProcess:
     """Give a daemon that looks at footage, and at the fleet once it has started and when it is told to."""
     folder.mkdir(exist_ok=True)
-    config = CONFIG.format(clip=SHARED / FOOTAGE, url=web.url, root=root)
+    config = configured(FOOTAGE, root, web, MORE)
     return EdgecamProcess(folder, "--broker", broker.url, "--device-id", device_id, config=config, module=module)
 
 

@@ -12,7 +12,7 @@ from appliance.core.message import Message
 from appliance.messaging import path
 from appliance.messaging.glance import check_outbox
 from appliance.messaging.stages import STAGES, BrokerStages
-from tests.simulators.authority import Authority, Pair
+from tests.simulators.authority import WRONG, Authority, Pair
 from tests.simulators.broker import Mosquitto, free_port
 from tests.simulators.messaging_device import Device, wait_until
 from tests.simulators.scripted_broker import ScriptedBroker
@@ -20,13 +20,6 @@ from tests.simulators.scripted_broker import ScriptedBroker
 NOBODY = 65534
 # paho leaves the socket of a failed handshake to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    directory = tmp_path / "authority"
-    directory.mkdir()
-    return Authority(directory)
 
 
 def look(broker: str, *patterns: str, is_guest: bool = False, **settings: Any) -> dict[str, Outcome]:
@@ -98,15 +91,7 @@ def test_a_certificate_that_soon_ends_is_a_warning(mosquitto: Mosquitto, authori
     assert outcomes["broker.mqtt"].state is CheckState.OK
 
 
-@pytest.mark.parametrize(
-    ("hosts", "days", "begin", "words", "fix"),
-    [
-        ("DNS:broker.example", 30, -1, "for another name", "[messaging] broker"),
-        ("DNS:localhost", -1, -9, "has expired", "renew"),
-        ("DNS:localhost", 30, 5, "not valid yet", "clock"),
-    ],
-    ids=["another name", "expired", "of tomorrow"],
-)
+@WRONG
 def test_a_wrong_certificate_is_told_with_what_it_says_of_itself(
     mosquitto: Mosquitto, authority: Authority, *, hosts: str, days: int, begin: int, words: str, fix: str
 ) -> None:

@@ -1,6 +1,7 @@
 """A disk that fills up while a release is brought: it is put off and told, and what is in service stays."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from appliance.updates.lookout import text_of
 from appliance.updates.orders import BringAnswer, BringOrder, Progress
 from appliance.updates.refusals import Code
 from appliance.updates.starting import find_model
-from appliance.updates.state import Stage, Update
+from appliance.updates.state import Held, Stage, Update
 from appliance.updates.store import Store
 from tests.powercut.recording import missing
 from tests.simulators.fleet import Fleet, served
@@ -31,6 +32,20 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk.close()
 
 
+@contextmanager
+def site_on(disk: Disk, folder: Path) -> Iterator[tuple[Site, Held]]:
+    """Give a device whose models lie on a disk, and the release that it has in service."""
+    fleet = Fleet(folder / "fleet", NOW)
+    with served(fleet.folder) as web:
+        site = Site(folder, fleet, web)
+        site.store = Store(disk.place)
+        site.publish(2)
+        site.run(is_over)
+        held = site.store.read().active
+        assert held is not None
+        yield site, held
+
+
 @pytest.mark.parametrize("leave", [0, 200_000])
 def test_a_disk_that_fills_up_puts_the_update_off_and_it_is_made_good_once_there_is_room(
     tmp_path: Path, disk: Disk, leave: int
@@ -40,14 +55,8 @@ def test_a_disk_that_fills_up_puts_the_update_off_and_it_is_made_good_once_there
             disk.fill(leave)
             return super().bring(wanted, tell)
 
-    fleet = Fleet(tmp_path / "fleet", NOW)
-    with served(fleet.folder) as web:
-        site = Site(tmp_path, fleet, web)
-        site.store = Store(disk.place)
-        site.publish(2)
-        site.run(is_over)
-        before = site.store.read().active
-        assert before is not None
+    with site_on(disk, tmp_path) as (site, before):
+        fleet = site.fleet
         folder = model(tmp_path / "large", "3")
         (folder / "weights.onnx").write_bytes(np.random.default_rng(0).bytes(1_000_000))
         fleet.roll_out("persons", fleet.release(folder, 3), trial=TRIAL)
@@ -65,13 +74,7 @@ def test_a_disk_that_fills_up_puts_the_update_off_and_it_is_made_good_once_there
 def test_a_candidate_that_fails_on_a_full_disk_makes_room_all_the_same_and_it_is_kept_later(
     tmp_path: Path, disk: Disk
 ) -> None:
-    fleet = Fleet(tmp_path / "fleet", NOW)
-    with served(fleet.folder) as web:
-        site = Site(tmp_path, fleet, web)
-        site.store = Store(disk.place)
-        site.publish(2)
-        site.run(is_over)
-        before = site.store.read().active
+    with site_on(disk, tmp_path) as (site, before):
         site.publish(3, trial={"active_seconds": 600})
 
         def fails_by_then() -> None:

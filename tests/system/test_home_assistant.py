@@ -3,47 +3,26 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
-from tests.shared_data import SHARED, needs
-from tests.simulators.broker import Mosquitto, find_mosquitto, free_port
+from tests.shared_data import needs
+from tests.simulators.broker import Mosquitto, free_port
 from tests.simulators.home_assistant import PYTHON, needs_home_assistant
 from tests.simulators.subscriber import Subscriber
+from tests.system.hall import NEEDS, hall
 from tests.system.process import EdgecamProcess, wait_for
 
-MODEL, WALKERS = "models/fastestdet_352_coco80.onnx", "footage/one-by-one-person-detection.mp4"
-DISCOVERY = "homeassistant/device/edgecam-test/config"
 LIVE = Path(__file__).parents[1] / "simulators" / "home_assistant_live.py"
-pytestmark = [
-    needs_home_assistant,
-    needs(MODEL, WALKERS),
-    pytest.mark.skipif(not find_mosquitto(), reason="needs mosquitto"),
-]
-
-CONFIG = f"""
-[model]
-use = "{SHARED / MODEL}"
-[messaging]
-broker = "URL"
-health_interval = 1.0
-commands = true
+pytestmark = [needs_home_assistant, *NEEDS]
+MESSAGING = """commands = true
 pictures = true
 [messaging.homeassistant]
-enabled = HOME
-[cameras.hall]
-kind = "file"
-path = "{SHARED / WALKERS}"
-pace = "real-time"
-loop = true
-[cameras.hall.zones.floor]
-points = [[0.0, 0.3], [1.0, 0.3], [1.0, 1.0], [0.0, 1.0]]
-labels = ["person", "vehicle"]
-"""
+enabled = HOME"""
+LABELS = 'labels = ["person", "vehicle"]'
 
 
 class HomeAssistant:
@@ -104,16 +83,6 @@ class HomeAssistant:
                 self.events.append(self.states.get("event.test_hall_event", {}).get("event_type", ""))
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    directory = tmp_path / "broker"
-    directory.mkdir()
-    mosquitto = Mosquitto(directory)
-    mosquitto.start()
-    yield mosquitto
-    mosquitto.stop()
-
-
 def command_the_hall(home: HomeAssistant) -> None:
     """Press and turn everything that there is."""
     switch, number = "switch.test_hall_detection", "number.test_hall_threshold"
@@ -133,7 +102,7 @@ def test_home_assistant_shows_what_the_device_sees_and_forgets_it_when_it_is_tol
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     def config(home: str) -> str:
-        return CONFIG.replace("URL", broker.url).replace("HOME", home)
+        return hall(broker, MESSAGING.replace("HOME", home), LABELS, pace="real-time")
 
     log = tmp_path / "log"
     with HomeAssistant(broker.port, log) as home:

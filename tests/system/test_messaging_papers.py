@@ -6,20 +6,13 @@ from pathlib import Path
 import pytest
 
 from appliance.core.health import HealthState
-from tests.simulators.authority import Authority, Pair
+from tests.simulators.authority import WRONG, Authority, Pair
 from tests.simulators.broker import Mosquitto, free_port
 from tests.simulators.messaging_device import Device, wait_until
 from tests.simulators.subscriber import Subscriber
 
 # paho leaves the socket of a failed handshake to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    directory = tmp_path / "authority"
-    directory.mkdir()
-    return Authority(directory)
 
 
 def listen(mosquitto: Mosquitto, pair: Pair, *lines: str, plain: int = 0) -> str:
@@ -42,15 +35,7 @@ def told(device: Device, component: str, words: str) -> None:
     wait_until(lambda: (found := device.finding(component)) and words in found.what, f"told: {words}", 30.0)
 
 
-@pytest.mark.parametrize(
-    ("hosts", "days", "begin", "words", "fix"),
-    [
-        ("DNS:broker.example", 30, -1, "for another name", "[messaging] broker"),
-        ("DNS:localhost", -1, -9, "has expired", "renew"),
-        ("DNS:localhost", 30, 5, "not valid yet", "clock"),
-    ],
-    ids=["another name", "expired", "of tomorrow"],
-)
+@WRONG
 def test_each_way_in_which_the_brokers_certificate_is_wrong_is_named(
     mosquitto: Mosquitto,
     authority: Authority,

@@ -1,61 +1,33 @@
 """A whole daemon that speaks to Home Assistant, as Frigate and in ONVIF's words, against a real broker."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from paho.mqtt import publish
 
-from tests.shared_data import SHARED, needs
 from tests.simulators import compatible, home_assistant
-from tests.simulators.broker import Mosquitto, find_mosquitto
+from tests.simulators.broker import Mosquitto
 from tests.simulators.schemas import mistakes_on_the_wire
 from tests.simulators.subscriber import Subscriber
+from tests.system.hall import NEEDS, hall
 from tests.system.process import EdgecamProcess, wait_for
 
-MODEL, WALKERS = "models/fastestdet_352_coco80.onnx", "footage/one-by-one-person-detection.mp4"
-pytestmark = [needs(MODEL, WALKERS), pytest.mark.skipif(not find_mosquitto(), reason="needs mosquitto")]
-
-CONFIG = f"""
-[model]
-use = "{SHARED / MODEL}"
-[messaging]
-broker = "URL"
-health_interval = 1.0
-detections_interval = 0.2
+pytestmark = NEEDS
+MESSAGING = """detections_interval = 0.2
 [messaging.homeassistant]
 enabled = HOME
 [messaging.frigate]
 enabled = true
 prefix = "site/frigate"
 [messaging.onvif]
-enabled = true
-[cameras.hall]
-kind = "file"
-path = "{SHARED / WALKERS}"
-pace = "fastest"
-loop = true
-[cameras.hall.zones.floor]
-points = [[0.0, 0.3], [1.0, 0.3], [1.0, 1.0], [0.0, 1.0]]
-labels = ["person", "vehicle"]
-"""
+enabled = true"""
+LABELS = 'labels = ["person", "vehicle"]'
 DISCOVERY = "homeassistant/device/edgecam-test/config"
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    directory = tmp_path / "broker"
-    directory.mkdir()
-    mosquitto = Mosquitto(directory)
-    mosquitto.start()
-    yield mosquitto
-    mosquitto.stop()
-
-
 def config(broker: Mosquitto, *, home: bool) -> str:
-    return CONFIG.replace("URL", broker.url).replace("HOME", str(home).lower())
+    return hall(broker, MESSAGING.replace("HOME", str(home).lower()), LABELS)
 
 
 def last(subscriber: Subscriber, topic: str) -> Any:

@@ -3,34 +3,16 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from appliance.messaging.contract.channels import CHANNELS
-from tests.shared_data import SHARED, needs
-from tests.simulators.broker import Mosquitto, find_mosquitto
+from tests.simulators.broker import Mosquitto
 from tests.simulators.schemas import channel_of, mistakes_on_the_wire
 from tests.simulators.subscriber import Subscriber
+from tests.system.hall import NEEDS, hall
 from tests.system.process import EdgecamProcess, wait_for
 
-MODEL, WALKERS = "models/fastestdet_352_coco80.onnx", "footage/one-by-one-person-detection.mp4"
-pytestmark = [needs(MODEL, WALKERS), pytest.mark.skipif(not find_mosquitto(), reason="needs mosquitto")]
-
-CONFIG = f"""
-[model]
-use = "{SHARED / MODEL}"
-[messaging]
-broker = "URL"
-health_interval = 1.0
-commands = true
-pictures = true
-[cameras.hall]
-kind = "file"
-path = "{SHARED / WALKERS}"
-pace = "fastest"
-loop = true
-[cameras.hall.zones.floor]
-points = [[0.0, 0.3], [1.0, 0.3], [1.0, 1.0], [0.0, 1.0]]
-[cameras.hall.lines.middle]
+pytestmark = NEEDS
+MESSAGING = "commands = true\npictures = true"
+MORE = """[cameras.hall.lines.middle]
 points = [[0.5, 0.0], [0.5, 1.0]]
 [cameras.spare]
 enabled = false
@@ -49,11 +31,11 @@ COMMANDS = {
 }
 
 
-def test_every_message_fits_its_schema_and_what_is_retained_is_there_for_who_comes_later(tmp_path: Path) -> None:
-    mosquitto = Mosquitto(tmp_path)
-    mosquitto.start()
-    config = CONFIG.replace("URL", mosquitto.url)
-    with Subscriber(mosquitto.port) as subscriber, EdgecamProcess(tmp_path, config=config) as edgecam:
+def test_every_message_fits_its_schema_and_what_is_retained_is_there_for_who_comes_later(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    config = hall(broker, MESSAGING, MORE)
+    with Subscriber(broker.port) as subscriber, EdgecamProcess(tmp_path, config=config) as edgecam:
         wait_for(lambda: len(subscriber.bodies("/health")) > 2, within=60, what="three health messages")
         wait_for(lambda: {"update", "end"} <= {e["type"] for e in subscriber.bodies("/events")}, 60, "whole lives")
         for command, payload in COMMANDS.items():
@@ -63,12 +45,11 @@ def test_every_message_fits_its_schema_and_what_is_retained_is_there_for_who_com
         wait_for(lambda: subscriber.bodies("/health")[-1]["messaging"]["commands"]["unreadable"], 10, "what it counts")
         assert edgecam.stop() == 0
         wait_for(lambda: subscriber.bodies("/availability")[-1:] == ["offline"], 5, "the farewell")
-        with Subscriber(mosquitto.port, "late") as late:
+        with Subscriber(broker.port, "late") as late:
             retained = {channel.name for channel in CHANNELS if channel.retain} & EXPECTED
             wait_for(lambda: {channel_of(topic) for topic, _, _ in late.messages} >= retained, 5, "what is retained")
             assert {channel_of(topic) for topic, _, _ in late.messages} == retained
             assert all(is_retained for _, _, is_retained in late.messages)
-    mosquitto.stop()
     messages = [one for one in subscriber.messages if "/cmd/" not in one[0] or one[0].endswith("/result")]
     assert mistakes_on_the_wire(messages) == []
     came = [(channel_of(topic), payload) for topic, payload, _ in messages]

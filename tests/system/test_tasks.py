@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,16 +43,6 @@ ZONE = """
 points = [[0.0, 0.5], [1.0, 0.5], [1.0, 1.0], [0.0, 1.0]]
 labels = ["person"]
 """
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    directory = tmp_path / "broker"
-    directory.mkdir()
-    mosquitto = Mosquitto(directory, ())
-    mosquitto.start()
-    yield mosquitto
-    mosquitto.stop()
 
 
 def test_a_classifier_tells_what_the_picture_shows_and_when_that_changes(tmp_path: Path, broker: Mosquitto) -> None:

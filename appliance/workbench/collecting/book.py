@@ -59,7 +59,7 @@ def read_book(lines: Iterable[bytes], name: str) -> tuple[Devices, Head | None]:
                 devices.put(Device.model_validate_json(line))
         except ValidationError as error:
             broken = f"line {number}: {error.errors(include_url=False, include_input=False)[0]['msg']}"
-            if line.endswith(b"\n"):
+            if line.endswith(b"\n") or number == 1:  # which was written as a whole
                 raise ConfigError(f"{name} has no collected reports: {broken}") from error
     return devices, head
 

@@ -14,23 +14,13 @@ import torch
 
 from appliance.core.errors import ModelError
 from appliance.core.manifest import InputSpec
-from appliance.workbench.conversion.extras import load_converter
+from appliance.workbench.conversion.extras import ERRORS, load_converter
 from appliance.workbench.conversion.quiet import quietly
 from appliance.workbench.conversion.torch_graph import TorchGraph
 
 OLDEST: Final = "iOS16"
 """The oldest systems that run the package: iOS 16 and macOS 13."""
-_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    IndexError,
-    NotImplementedError,
-    OSError,
-)
+_ERRORS: Final = (*ERRORS, NotImplementedError, OSError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,16 @@ from typing import Any, Final
 from appliance.core.errors import UnsupportedError
 
 EXTRA: Final = "pip install 'edgecam[convert]'"
+ERRORS: Final[tuple[type[Exception], ...]] = (
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    IndexError,
+)
+"""What converters raise over a network that they do not take; they have no errors of their own for it."""
 
 
 def load_converter(module: str, purpose: str) -> Any:

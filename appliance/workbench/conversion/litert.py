@@ -7,30 +7,20 @@ https://ai.google.dev/edge/litert/models/quantization_spec: weights per channel 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from appliance.workbench.conversion.extras import load_converter
+from appliance.workbench.conversion.extras import ERRORS, load_converter
 from appliance.workbench.conversion.quiet import quietly
 from appliance.workbench.conversion.torch_graph import TorchGraph
 
 _LOGITS = (-8.0, 4.0)  # scores from 0.0003 to 0.98; what is seen in calibration pictures is often less, and cuts off
 _HANDS_ON = {"CONCATENATION", "RESHAPE", "TRANSPOSE"}
 _PURPOSE = ".tflite files"
-_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    IndexError,
-    NotImplementedError,
-    OSError,
-)
+_ERRORS: Final = (*ERRORS, NotImplementedError, OSError)
 
 
 def to_tflite(network: TorchGraph, picture: NDArray[Any], name: str) -> bytes:

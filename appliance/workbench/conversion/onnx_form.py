@@ -9,23 +9,13 @@ from onnx import version_converter
 
 from appliance.core.errors import ModelError, UnsupportedError
 from appliance.inference.runtimes.onnx_file import without_weight_inputs
-from appliance.workbench.conversion.extras import load_converter
+from appliance.workbench.conversion.extras import ERRORS, load_converter
 from appliance.workbench.conversion.quiet import quietly
 
 OPSET: Final = 17
 """The one that `train` exports; ONNX Runtime knows it since 1.12."""
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}
-_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    IndexError,
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
-)
+_ERRORS: Final = (*ERRORS, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
 
 @dataclass(frozen=True, slots=True)

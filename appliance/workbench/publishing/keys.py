@@ -1,10 +1,12 @@
 """Keys that sign for a fleet: key files of our own, and whatever securesystemslib reaches by an address."""
 
 import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import click
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.exceptions import KeyMismatchError, UnsupportedLibraryError
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
+from appliance.core.command import answered
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import make_folder, write_atomically
 
@@ -28,7 +31,12 @@ FILE: Final = "file2:"
 PUBLIC: Final = ".pub"
 """What the name of a public key's file ends with, beside its private one."""
 
+PASSPHRASE_FILE: Final = "EDGECAM_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
+"""Variable of the environment that names a file with a passphrase or a PIN, for where there is no terminal."""
+
 _MOST_KEY = 64 << 10
+_MOST_SECRET = 1024  # bytes; more than anybody types
+_WITHOUT_TERMINAL = f"run it in a terminal, or name a file that holds it and is yours alone: {PASSPHRASE_FILE}=FILE"
 _SEALED = b"ENCRYPTED PRIVATE KEY"
 
 AskSecret = Callable[[str], str]
@@ -36,15 +44,28 @@ AskSecret = Callable[[str], str]
 
 
 def ask_secret(what: str) -> str:
-    """Ask a person for a passphrase or a PIN; it is not shown.
+    """Ask a person for a passphrase or a PIN, which is not shown, or take it from the file that was named.
 
     Raises:
-        ConfigError: Nobody is there to be asked.
+        ConfigError: Nobody is there to be asked, or the file holds none or can be read by others.
+        StorageError: The file cannot be read.
     """
-    try:
+    if (given := _given_secret()) is not None:
+        return given
+    with answered(what, _WITHOUT_TERMINAL):
         return getpass.getpass(f"{what}: ")
-    except EOFError as error:
-        raise ConfigError(f"{what} is needed, and nobody is there to be asked; run it in a terminal") from error
+
+
+def ask_new_secret(what: str) -> str:
+    """Ask a person for a new passphrase, twice, or take it from the file that was named; see `ask_secret`."""
+    if (given := _given_secret()) is not None:
+        return given
+    with answered(what, _WITHOUT_TERMINAL):
+        while True:
+            first = getpass.getpass(f"{what}: ")
+            if first and first == getpass.getpass("The same again: "):
+                return first
+            click.echo("the two are not the same" if first else "it must not be empty", err=True)
 
 
 def make_key(file: Path, passphrase: str) -> SSlibKey:
@@ -65,7 +86,11 @@ def make_key(file: Path, passphrase: str) -> SSlibKey:
     seal = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     write_atomically(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, seal), mode=0o600)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    write_atomically(_public_file(file), public)
+    try:
+        write_atomically(_public_file(file), public)
+    except StorageError:
+        file.unlink()  # else the name is taken, by a key that nobody can be given
+        raise
     return SSlibKey.from_crypto(key.public_key())
 
 
@@ -106,6 +131,20 @@ def lasting(address: str) -> str:
     return f"{FILE}{Path(address.removeprefix(FILE)).absolute()}" if address.startswith(FILE) else address
 
 
+def check_address(address: str) -> None:
+    """See that what an address names can be there: a key file's does not have to be opened for that.
+
+    Raises:
+        ConfigError: There is no such file, or no such kind of address.
+    """
+    scheme = address.partition(":")[0]
+    if scheme not in SIGNER_FOR_URI_SCHEME:
+        known = ", ".join(f"{one}:" for one in sorted(SIGNER_FOR_URI_SCHEME))
+        raise ConfigError(f"{address} is no address of a key; known: {known}")
+    if address.startswith(FILE) and not Path(address.removeprefix(FILE)).is_file():
+        raise ConfigError(f"{address}: there is no such file; make a key: edgecam-workbench publish key FILE")
+
+
 def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Signer:
     """Give what signs with a private key.
 
@@ -119,25 +158,20 @@ def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Sig
         StorageError: Its file cannot be read.
         UnsupportedError: What reaches such keys is not installed.
     """
-    scheme = address.partition(":")[0]
-    if scheme not in SIGNER_FOR_URI_SCHEME:
-        known = ", ".join(f"{one}:" for one in sorted(SIGNER_FOR_URI_SCHEME))
-        raise ConfigError(f"{address} is no address of a key; known: {known}")
+    check_address(address)
     if address.startswith(FILE):
         return _from_file(Path(address.removeprefix(FILE)), key, ask)
     try:
         return Signer.from_priv_key_uri(address, key, ask)
     except UnsupportedLibraryError as error:
-        raise _not_installed(scheme, error) from error
+        raise _not_installed(address.partition(":")[0], error) from error
     except Exception as error:  # its documentation says that vendors' errors come through as they are
         raise ConfigError(f"the key {address} cannot be used: {error}") from error
 
 
 def _from_file(file: Path, key: SSlibKey, ask: AskSecret) -> Signer:
     """Give what signs with a key file; the library's own would not open one with a passphrase."""
-    content = _read(file)
-    if file.stat().st_mode & 0o077:
-        raise ConfigError(f"{file} can be read by others than its owner; do: chmod 600 {file}")
+    content = _read_own(file)
     secret = ask(f"passphrase of {file}").encode() if _SEALED in content else None
     try:
         return CryptoSigner(load_pem_private_key(content, secret), key)
@@ -147,6 +181,27 @@ def _from_file(file: Path, key: SSlibKey, ask: AskSecret) -> Signer:
         raise ConfigError(
             f"{file} cannot be opened: {error}; was the passphrase right, and is it a private key in PEM (PKCS#8)?"
         ) from error
+
+
+def _given_secret() -> str | None:
+    """Give the first line of the file that was named; None: none was."""
+    if not (name := os.environ.get(PASSPHRASE_FILE)):
+        return None
+    line = _read_own(Path(name)).split(b"\n", 1)[0].removesuffix(b"\r")
+    try:
+        secret = line.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{PASSPHRASE_FILE}: the first line of {name} is no UTF-8") from error
+    if not 0 < len(line) <= _MOST_SECRET:
+        raise ConfigError(f"{PASSPHRASE_FILE}: the first line of {name} has 1 to {_MOST_SECRET} bytes, not {len(line)}")
+    return secret
+
+
+def _read_own(file: Path) -> bytes:
+    content = _read(file)
+    if file.is_file() and file.stat().st_mode & 0o077:
+        raise ConfigError(f"{file} can be read by others than its owner; do: chmod 600 {file}")
+    return content
 
 
 def _read(file: Path) -> bytes:

@@ -93,18 +93,34 @@ def publish_rollout(
         ConfigError: There is no such channel, or its key is not there.
         UnavailableError: The key did not sign.
     """
-    targets = repository.current(Targets.type)
-    known = channels_of(targets.signed) if targets is not None else []
-    if targets is None or role not in known:
-        channels = ", ".join(one.removeprefix(ROLLOUT) for one in known) or "none is published"
-        raise ConfigError(f"there is no channel {role.removeprefix(ROLLOUT)}; known: {channels}")
+    targets = delegator_of(repository, role)
     current = repository.current(role)
     metadata = (
         Metadata(Targets(version=1, expires=expiry(role, now))) if current is None else next_version(current, role, now)
     )
     change(metadata.signed)
-    _Online(repository, ask).sign(metadata, role, targets.signed)
+    _Online(repository, ask).sign(metadata, role, targets)
     repository.publish(role, metadata)
+
+
+def delegator_of(repository: Repository, role: str) -> Targets:
+    """Give the published targets metadata, which says who signs a channel's rollouts.
+
+    Args:
+        repository: The publisher's folder.
+        role: ``rollout-CHANNEL``.
+
+    Raises:
+        ConfigError: There is no such channel, or no fleet in the folder.
+    """
+    repository.online()
+    targets: Any = repository.current(Targets.type)
+    known = channels_of(targets.signed) if targets is not None else []
+    if role not in known:
+        channels = ", ".join(one.removeprefix(ROLLOUT) for one in known) or "none is published"
+        raise ConfigError(f"there is no channel {role.removeprefix(ROLLOUT)}; known: {channels}")
+    delegator: Targets = targets.signed
+    return delegator
 
 
 def channels_of(targets: Targets) -> list[str]:

@@ -23,11 +23,12 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Signed, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
 from appliance.core.errors import ConfigError, ModelError, StorageError, UnavailableError
 from appliance.core.files import make_folder, write_atomically
+from appliance.core.mistakes import explain
 from appliance.core.part import Part
 
 MODELS: Final = "models"
@@ -109,7 +110,8 @@ class Repository:
         """Give the keys that sign online.
 
         Raises:
-            ConfigError: There is no fleet here.
+            ConfigError: There is no fleet here, or the file is damaged.
+            StorageError: It cannot be read.
         """
         file = self.folder / ONLINE_NAME
         try:
@@ -119,8 +121,12 @@ class Repository:
                 f"{self.folder} is no publisher's folder: it has no {ONLINE_NAME}; begin with: "
                 f"edgecam-workbench publish init {self.folder}"
             ) from error
-        except (OSError, ValidationError) as error:
-            raise ConfigError(f"{file} cannot be read: {error}") from error
+        except OSError as error:
+            raise StorageError(f"cannot read {file}: {error.strerror or error}") from error
+        except ValidationError as error:
+            raise ConfigError(
+                f"{explain(error, file)}\n  it names the keys that sign online; put it back from a copy"
+            ) from error
 
     def write_online(self, online: Online) -> None:
         """Keep the addresses of the keys that sign online; only the owner reads them."""
@@ -136,14 +142,14 @@ class Repository:
         """
         if role == Timestamp.type:
             file = self.metadata / "timestamp.json"
-            return read_metadata(file) if file.exists() else None
+            return _read(file, role) if file.exists() else None
         versions = versions_of(self.metadata, role)
-        return read_metadata(self.metadata / f"{versions[-1]}.{role}.json") if versions else None
+        return _read(self.metadata / f"{versions[-1]}.{role}.json", role) if versions else None
 
     def staged(self, role: str) -> Metadata[Any] | None:
         """Give metadata of a role that waits for signatures; None: there is none."""
         versions = versions_of(self.staging, role)
-        return read_metadata(self.staging / f"{versions[-1]}.{role}.json") if versions else None
+        return _read(self.staging / f"{versions[-1]}.{role}.json", role) if versions else None
 
     def newest(self, role: str) -> Metadata[Any] | None:
         """Give what is staged of a role, else what is published."""
@@ -252,9 +258,18 @@ class Repository:
 
 
 def versions_of(folder: Path, role: str) -> list[int]:
-    """Give the versions of a role's metadata in a folder, rising."""
+    """Give the versions of a role's metadata in a folder, rising; none where there is no such folder.
+
+    Raises:
+        StorageError: The folder cannot be read.
+    """
     pattern = re.compile(rf"([1-9][0-9]{{0,8}})\.{re.escape(role)}\.json")
-    return sorted(int(found[1]) for one in folder.glob("*.json") if (found := pattern.fullmatch(one.name)))
+    try:
+        return sorted(int(found[1]) for one in folder.iterdir() if (found := pattern.fullmatch(one.name)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror or error}") from error
 
 
 def read_metadata(file: Path) -> Metadata[Any]:
@@ -272,6 +287,15 @@ def read_metadata(file: Path) -> Metadata[Any]:
         raise StorageError(f"cannot read {file}: {error.strerror or error}") from error
     except RepositoryError as error:
         raise ModelError(f"{file} is no metadata: {error}") from error
+
+
+def _read(file: Path, role: str) -> Metadata[Any]:
+    """Read metadata of a role; see `read_metadata`."""
+    metadata = read_metadata(file)
+    kind = role if role in {Root.type, Snapshot.type, Timestamp.type} else Targets.type
+    if metadata.signed.type != kind:
+        raise ModelError(f"{file} is {metadata.signed.type} metadata, not {kind}; put it back from a copy")
+    return metadata
 
 
 def write_metadata(file: Path, metadata: Metadata[Any]) -> Path:

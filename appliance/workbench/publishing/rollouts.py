@@ -18,7 +18,7 @@ from appliance.updates.formats import MILLION, Moment, Parts, Rollout, Seconds, 
 from appliance.updates.rollout import hidden
 from appliance.workbench.publishing.adding import Released, find_release
 from appliance.workbench.publishing.keys import AskSecret, ask_secret
-from appliance.workbench.publishing.refreshing import publish_rollout
+from appliance.workbench.publishing.refreshing import delegator_of, publish_rollout
 from appliance.workbench.publishing.repository import MODELS, ROLLOUT, Repository
 
 PLAN: Final = "edgecam-plan"
@@ -29,6 +29,14 @@ STEPS: Final = (10_000, 100_000, 500_000, MILLION)
 
 PER_CENT: Final = 10_000
 """Millionths of one."""
+
+
+_ACCEPTED: Final = {
+    "window": "two times, from 00:00 to 23:59",
+    "not_before": "a time in UTC: 2026-12-01T02:00:00Z",
+    "cohorts": "names of a-z, A-Z, 0-9 and . _ + -, at most 64 characters",
+    "choose": "up to 16 releases, whose cohorts are names of a-z, A-Z, 0-9 and . _ + -, at most 64 characters",
+}
 
 
 class Plan(Part):
@@ -129,9 +137,11 @@ def begin(order: Order, models: Targets, salt: str, now: datetime) -> Rollout:
             trial=order.trial,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0])
+        accepted = _ACCEPTED.get(option, first["msg"])
         raise ConfigError(
-            f"{'.'.join(map(str, first['loc']))} of the rollout is not accepted: {first['msg']}"
+            f"{option} of the rollout is not accepted: {first['input']!r}; accepted: {accepted}"
         ) from error
 
 
@@ -231,10 +241,11 @@ def read(repository: Repository, channel: str, name: str) -> Running:
     """Give a rollout that is signed.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or no such channel.
         ModelError: It is not as the format has it.
     """
     path, role = f"rollout/{channel}/{name}.json", f"{ROLLOUT}{channel}"
+    delegator_of(repository, role)
     metadata = repository.current(role)
     target = metadata.signed.targets.get(path) if metadata is not None else None
     if target is None:
@@ -252,6 +263,7 @@ def read(repository: Repository, channel: str, name: str) -> Running:
 
 def read_all(repository: Repository, channel: str) -> list[Running]:
     """Give all rollouts of a channel; see `read`."""
+    delegator_of(repository, f"{ROLLOUT}{channel}")
     metadata = repository.current(f"{ROLLOUT}{channel}")
     paths = sorted(metadata.signed.targets) if metadata is not None else []
     return [read(repository, channel, path.rpartition("/")[2].removesuffix(".json")) for path in paths]

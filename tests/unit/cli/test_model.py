@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance.cli import configured
 from appliance.cli.model import model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.inference.golden import Tolerance
@@ -42,6 +43,18 @@ def test_each_model_is_one_line_on_a_terminal_of_80_columns() -> None:
     assert max(map(len, lines)) <= 80
     assert "…" not in done.stdout
     assert "--model FILE.onnx" in done.stderr
+
+
+def test_a_record_of_releases_that_was_damaged_is_told_where_a_fleet_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "edgecam.toml"
+    config.write_text(f'[device]\nstate_dir = "{tmp_path}"\n[fleet]\nurl = "/media/fleet"\nroot = "/root.json"\n')
+    monkeypatch.setattr(configured, "DEFAULT_PATH", config)
+    (tmp_path / "models").mkdir()
+    assert "damaged" not in run("list").stderr
+    (tmp_path / "models" / "state.json.broken").write_bytes(b"{")
+    assert "was damaged and is put aside as state.json.broken" in run("list").stderr
 
 
 def test_a_name_that_is_not_known_is_a_mistake_on_the_command_line_and_the_known_are_told() -> None:

@@ -15,6 +15,7 @@ from appliance.cli.model import model
 from appliance.diagnostics.feed import Feed
 from appliance.diagnostics.server import Server
 from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.store import STATE_NAME
 from appliance.updates.updater import Updater
 from appliance.updates.wishes import Wish
 from tests.simulators.fleet import Fleet, served
@@ -117,6 +118,14 @@ def test_the_history_tells_what_came_of_releases(site: Running) -> None:
     assert lines[0] == "in service: persons 3; before it: the factory model; stage: idle"
     assert lines[1].endswith("persons 3  committed")
     assert lines[2].endswith("persons 2  rolled back: it loops (E_INSPECTION)")
+
+
+def test_the_history_tells_that_what_was_known_is_forgotten(site: Running) -> None:
+    site.store.folder.mkdir(parents=True)
+    (site.store.folder / STATE_NAME).write_bytes(b"{")
+    lines = site.command("history").output.splitlines()
+    assert lines[1].startswith("forgotten: ")
+    assert f"{STATE_NAME}.broken" in lines[1]
 
 
 def test_the_history_tells_what_is_refused_before_it_is_brought(site: Running) -> None:

@@ -9,6 +9,7 @@ from appliance.cli.told_by_daemon import (
     camera_outcome,
     daemon_outcomes,
     outbox_outcome,
+    releases_outcome,
     runtime_outcome,
 )
 from appliance.core.checkup import CheckState
@@ -51,6 +52,15 @@ def test_findings_that_no_other_check_tells_are_told_under_their_names() -> None
         ("daemon.homeassistant", CheckState.WARNING),
     ]
     assert all(each.fix for each in told[1:])
+
+
+def test_what_the_daemon_found_of_its_record_of_releases_is_a_check_of_its_own() -> None:
+    found = status(("releases", "degraded", "it was damaged", "look at the disk"))
+    told = releases_outcome(found)
+    assert told is not None
+    assert (told.id, told.state, told.seen) == ("releases", CheckState.WARNING, "it was damaged")
+    assert [each.id for each in daemon_outcomes(found)] == ["daemon"]
+    assert releases_outcome(status(("releases", "ok", "", ""))) is None
 
 
 def test_parts_that_had_to_be_started_again_are_a_warning() -> None:

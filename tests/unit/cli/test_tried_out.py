@@ -1,7 +1,10 @@
 """What the doctor tries out by itself, as far as no daemon, camera or model is needed."""
 
+import json
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,15 +14,23 @@ import pytest
 
 from appliance.cli.checks import credentials_at_hand
 from appliance.cli.situation import Situation, is_locked
-from appliance.cli.tried_out import check_access, try_fleet
+from appliance.cli.tried_out import check_access, check_releases, try_fleet
 from appliance.config import Settings, parse_settings
 from appliance.core.checkup import CheckState
+from appliance.core.clock import ClockQuality
 from appliance.daemon.lock import locked
 from appliance.diagnostics.doctor.unit import Unit
-from tests.simulators.fleet import Fleet, served
+from appliance.updates.state import State
+from appliance.updates.store import STATE_NAME, Store
+from tests.simulators.authority import Authority
+from tests.simulators.faked_clock import FakedClock
+from tests.simulators.fleet import Fleet, served, text
+from tests.simulators.secured import Secured
+from tests.simulators.updating import TurnedClock
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="files of another user need root")
 NOBODY = "nobody"
+CLOCK = TurnedClock(datetime.now(UTC))
 
 
 def settings_with(password: Path) -> Settings:
@@ -95,8 +106,8 @@ def test_a_fleet_is_asked_and_its_signatures_are_verified(tmp_path: Path) -> Non
     fleet.roll_out("persons")
     fleet.sign()
     with served(fleet.folder) as web:
-        told = try_fleet(fleet_settings(fleet, web.url))[0]
-        other = try_fleet(fleet_settings(fleet, web.url, channel="beta"))[0]
+        told = try_fleet(fleet_settings(fleet, web.url), CLOCK)[0]
+        other = try_fleet(fleet_settings(fleet, web.url, channel="beta"), CLOCK)[0]
     assert told.state is CheckState.OK
     assert "rollout of persons in channel stable" in told.seen
     assert other.state is CheckState.WARNING
@@ -107,9 +118,9 @@ def test_a_fleet_that_is_gone_expired_or_signed_by_others_is_told(tmp_path: Path
     fleet, stranger = Fleet(tmp_path / "fleet"), Fleet(tmp_path / "stranger")
     fleet.sign(timestamp=datetime.now(UTC) - timedelta(days=1))
     with served(fleet.folder) as web:
-        expired = try_fleet(fleet_settings(fleet, web.url))[0]
-        foreign = try_fleet(fleet_settings(stranger, web.url))[0]
-    gone = try_fleet(fleet_settings(fleet, web.url))[0]
+        expired = try_fleet(fleet_settings(fleet, web.url), CLOCK)[0]
+        foreign = try_fleet(fleet_settings(stranger, web.url), CLOCK)[0]
+    gone = try_fleet(fleet_settings(fleet, web.url), CLOCK)[0]
     assert [each.state for each in (expired, foreign, gone)] == [CheckState.FAILED] * 3
     assert "expired" in expired.seen
     assert "sign" in foreign.seen
@@ -117,5 +128,76 @@ def test_a_fleet_that_is_gone_expired_or_signed_by_others_is_told(tmp_path: Path
     assert all(each.fix for each in (expired, foreign, gone))
 
 
+@pytest.mark.parametrize("wrong", [timedelta(days=-20_000), timedelta(days=5_000)], ids=["1970", "2040"])
+def test_without_a_clock_a_fleet_is_judged_by_what_it_has_signed_as_the_daemon_does(
+    tmp_path: Path, wrong: timedelta
+) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.roll_out("persons")
+    fleet.sign()
+    clock = TurnedClock(datetime.now(UTC) + wrong, ClockQuality.UNSYNCED)
+    settings = fleet_settings(fleet, str(fleet.folder))
+    settings = settings.model_copy(update={"device": settings.device.model_copy(update={"state_dir": tmp_path})})
+    told = try_fleet(settings, clock)[0]
+    assert told.state is CheckState.OK
+    assert "the clock is not synchronised" in told.seen
+    Store(tmp_path).write(State(issued=text(datetime.now(UTC) + timedelta(days=30))))
+    late = try_fleet(settings, clock)[0]
+    assert (late.state, "expired" in late.seen) == (CheckState.FAILED, True)
+    assert late.fix.startswith("mend the clock first: see clock")
+
+
+def test_a_dead_clock_does_not_make_a_good_certificate_a_bad_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.roll_out("persons")
+    fleet.sign()
+    authority = Authority(tmp_path)
+    pair = authority.issue("fleet", hosts="IP:127.0.0.1")
+    clock = FakedClock(tmp_path, wrong_s=60.0 - datetime.now(UTC).timestamp(), synced=False)
+    for name, value in {**clock.environment, "SSL_CERT_FILE": str(authority.certificate)}.items():
+        monkeypatch.setenv(name, value)
+    with Secured(fleet.folder, pair.certificate, pair.key) as secured:
+        without = asked_in_1970(fleet, secured.url)
+        clock.set(wrong_s=60.0 - datetime.now(UTC).timestamp(), synced=True)  # as a kernel says that somebody misled
+        misled = asked_in_1970(fleet, secured.url)
+    assert without["state"] == "ok", without
+    assert (misled["state"], "not yet valid" in misled["seen"]) == ("failed", True)
+    assert misled["fix"].startswith("mend the clock first: see clock")
+
+
+def asked_in_1970(fleet: Fleet, url: str) -> dict[str, str]:
+    """Ask a fleet in a process of its own, whose clock the environment turns."""
+    given = {"fleet": {"url": url, "root": str(fleet.root), "model": "persons"}}
+    code = f"""
+import json
+from dataclasses import asdict
+from appliance.cli.tried_out import try_fleet
+from appliance.config import parse_settings
+from appliance.core.clock import SystemClock
+print(json.dumps(asdict(try_fleet(parse_settings({given!r}, "test"), SystemClock())[0])))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, str] = json.loads(done.stdout)
+    return told
+
+
+def test_a_record_of_releases_that_was_damaged_is_a_warning_with_its_file(tmp_path: Path) -> None:
+    settings = fleet_settings(Fleet(tmp_path / "fleet"), "/media/fleet")
+    settings = settings.model_copy(update={"device": settings.device.model_copy(update={"state_dir": tmp_path})})
+    store = Store(tmp_path)
+    assert check_releases(settings)[0].state is CheckState.OK
+    store.write(State())
+    assert check_releases(settings)[0].state is CheckState.OK
+    (store.folder / STATE_NAME).write_bytes(b"{")
+    store.read()
+    told = check_releases(settings)[0]
+    assert (told.state, told.id) == (CheckState.WARNING, "releases")
+    assert f"{STATE_NAME}.broken" in told.seen
+    assert "sudo rm" in told.fix
+
+
 def test_without_a_fleet_nothing_is_asked() -> None:
-    assert try_fleet(Settings())[0].state is CheckState.SKIPPED
+    assert try_fleet(Settings(), CLOCK)[0].state is CheckState.SKIPPED

@@ -1,5 +1,6 @@
 """What ends a trial is told by how the model in service does: each way in which it fails with a code of its own."""
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,20 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.config import ModelSettings, Settings
+from appliance.config import ModelSettings, Settings, SyntheticCameraSettings, parse_settings
 from appliance.config.settings import DeviceSettings
 from appliance.core import machine
 from appliance.core.clock import SystemClock
 from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame, PixelLayout
-from appliance.core.health import HealthBoard
+from appliance.core.health import HealthBoard, HealthState
+from appliance.daemon.chain import build_chain
 from appliance.daemon.fleet import FleetModels
+from appliance.daemon.permitted import tell_lost
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
 from appliance.updates.formats import Trial
 from appliance.updates.judging import Vitals, Watching
 from appliance.updates.refusals import Code
+from appliance.updates.state import State
+from appliance.updates.store import FOLDER, STATE_NAME, Store
 from tests.simulators import faulty_runtime
 from tests.simulators.faulty_runtime import faulty
 from tests.simulators.models import write_folder, yolox, yolox_answer
@@ -44,6 +49,24 @@ def models(tmp_path: Path, fault: Path) -> Iterator[FleetModels]:
     made.host = ModelHost(opened)
     yield made
     made.host.close()
+
+
+def test_a_record_of_releases_that_was_damaged_is_on_the_board_until_a_release_is_in_service(tmp_path: Path) -> None:
+    settings, board = Settings(device=DeviceSettings(state_dir=tmp_path)), HealthBoard()
+    Store(tmp_path).write(State())
+    (tmp_path / FOLDER / STATE_NAME).write_bytes(b"{")
+    FleetModels(settings, SystemClock(), "a" * 32, board)
+    found = board.findings()[0]
+    assert (found.component, found.state) == ("releases", HealthState.DEGRADED)
+    assert "is forgotten" in found.what
+    assert found.fix
+    again = HealthBoard()
+    FleetModels(settings, SystemClock(), "a" * 32, again)
+    assert again.findings()[0].component == "releases"
+    tell_lost(again, found.what, active=None)
+    assert again.state() is HealthState.DEGRADED
+    tell_lost(again, found.what, active="persons 2")
+    assert again.state() is HealthState.OK
 
 
 def see(models: FleetModels) -> bool:
@@ -103,3 +126,41 @@ def test_what_the_board_tells_of_heat_and_the_kernel_of_memory_is_what_a_trial_i
     leaking = Watching(before, Trial()).verdict(more, 0.0)
     assert leaking is not None
     assert leaking[0] is Code.MEMORY
+
+
+def test_a_camera_that_is_offline_is_not_held_against_a_candidate(models: FleetModels) -> None:
+    settings, camera = Settings(), SyntheticCameraSettings(kind="synthetic")
+    assert models.host is not None
+    chain = build_chain(
+        "door",
+        camera,
+        models.host,
+        settings=settings,
+        run="1",
+        is_end_expected=False,
+        clock=SystemClock(),
+        board=HealthBoard(),
+        publish=lambda _: None,
+        tell=lambda *_: None,
+    )
+    models._chains = {"door": chain}
+    away = models.vitals()
+    assert (away.idle, away.is_looking) == (frozenset({"door"}), False)
+    for state in ("online", "stalled"):  # it may stall because the model takes the whole machine
+        chain.camera.state = state
+        assert (models.vitals().idle, models.vitals().is_looking) == (frozenset(), True)
+
+
+def test_figures_of_two_configurations_are_known_as_such(models: FleetModels, tmp_path: Path) -> None:
+    def setup_of(text: str) -> str:
+        settings = parse_settings(tomllib.loads(text), "test").model_copy(
+            update={"device": DeviceSettings(state_dir=tmp_path)}
+        )
+        made = FleetModels(settings, SystemClock(), "a" * 32, HealthBoard())
+        made.host = models.host
+        return made.vitals().setup
+
+    door = '[cameras.door]\nkind = "synthetic"\n'
+    assert setup_of(door) == setup_of(f'{door}[model]\nuse = "yolox"\n')
+    others = [f"{door}fps = 3\n", f"{door}[model]\nthreads = 3\n", f'{door}[cameras.yard]\nkind = "synthetic"\n']
+    assert len({setup_of(text) for text in (door, *others)}) == 4

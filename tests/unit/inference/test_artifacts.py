@@ -237,6 +237,12 @@ def test_a_missing_file_or_directory_is_the_owners_to_mend(tmp_path: Path) -> No
         find_models([tmp_path / "nosuch"])
 
 
+@pytest.mark.parametrize("name", [f"./{'x' * 300}", f"{'x' * 300}/mine.onnx", f"yolox={'x' * 300}.onnx"])
+def test_a_place_that_cannot_be_looked_at_is_the_owners_to_mend(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*File name too long"):
+        locate_model(ModelSettings(use=name))
+
+
 def test_a_file_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is of no known format; known: \.onnx, \.tflite"):
         locate_model(use(tmp_path / "model.pb"))

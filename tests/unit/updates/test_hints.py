@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 
 from appliance.updates.choosing import Device
 from appliance.updates.hints import MOST_BYTES, PAUSE, Hint, read_hint, until_hinted_look
-from appliance.updates.lookout import Lookout
-from appliance.updates.orders import Repository
+from appliance.updates.lookout import MOST_RETRIES, Lookout
+from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, CheckOrder, Progress, Repository
+from appliance.updates.refusals import Code, UnreachedError
 from appliance.updates.rollout import Whom
 from appliance.updates.service import Fleet
 from appliance.updates.state import State
 from appliance.updates.store import Store
-from tests.simulators.updating import Direct, TurnedClock
+from tests.simulators.updating import TurnedClock
 
 NEVER = float("inf")
 
@@ -32,26 +34,59 @@ class Draws(random.Random):
         return a
 
 
+class Away:
+    """A fleet that cannot be asked.
+
+    Attributes:
+        asked_for: Seconds for which it asks to be left alone.
+        is_back: It can.
+    """
+
+    asked_for, is_back = 0.0, False
+
+    def check(self, _: CheckOrder) -> CheckAnswer:
+        if self.is_back:
+            return CheckAnswer(timestamp=8, offers={}, unsigned={})
+        raise UnreachedError(Code.SERVER, "503", self.asked_for)
+
+    def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
+        raise NotImplementedError
+
+
 class Heard:
     """A lookout for which it is not time yet, and what it is told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: random.Random | None = None) -> None:
+        self.away, self.time = Away(), 1000.0
         self.waiting: deque[bytes] = deque()
         self.source = Draws()
         fleet = Fleet(
             Repository(url="http://127.0.0.1", root=folder, channel="stable", model="persons"),
             Device(Whom("door"), "9", "x86_64"),
-            first=3600.0,
+            first=6 * 3600.0,
             hints=lambda: self.waiting.popleft() if self.waiting else None,
         )
         clock = TurnedClock(datetime(2026, 11, 23, tzinfo=UTC))
-        self.lookout = Lookout(fleet, Store(folder), clock, Direct(), self.source)
+        self.lookout = Lookout(
+            fleet, Store(folder), clock, self.away, source or self.source, monotonic=lambda: self.time
+        )
 
     def is_due_after(self, *hints: bytes) -> bool:
         self.waiting.extend(hints)
         self.lookout.heed(State(timestamp=7))
         assert not self.waiting
         return self.lookout.is_due
+
+    def looks(self, seconds: float) -> list[float]:
+        """Let time pass, and give after how many seconds the fleet was asked, in vain."""
+        began, asked = self.time, []
+        while self.time < began + seconds:
+            if self.lookout.is_due:
+                asked.append(self.time - began)
+                with pytest.raises(UnreachedError):
+                    self.lookout.look(State(timestamp=7))
+            self.time += 1.0
+        return asked
 
 
 @pytest.fixture
@@ -112,3 +147,41 @@ def test_a_hint_to_a_fleet_is_answered_evenly_over_the_longer_of_two_times(
         wait = until_hinted_look(hint, spread, NEVER, random.Random(number))
         bins[int(wait / most * len(bins))] += 1
     assert max(bins) / (sum(bins) / len(bins)) <= 1.2
+
+
+def test_a_hinted_look_in_vain_is_tried_again_with_jitter_a_few_times(tmp_path: Path) -> None:
+    tries = []
+    for seed in range(20):
+        heard = Heard(tmp_path, random.Random(seed))
+        heard.is_due_after(b'{"timestamp": 8}')
+        tries.append(heard.looks(2 * 3600.0))
+    assert all(2 <= len(looks) <= 1 + MOST_RETRIES for looks in tries)
+    assert all(after - before >= 30.0 for looks in tries for before, after in pairwise(looks))
+    assert len({looks[1] - looks[0] for looks in tries}) > 10, "no two devices come back at once"
+
+
+def test_a_look_in_vain_that_nobody_hinted_waits_for_its_phase(heard: Heard) -> None:
+    heard.lookout.hasten(0.0)
+    assert len(heard.looks(2 * 3600.0)) == 1
+
+
+def test_a_server_that_asks_to_be_left_alone_is(heard: Heard) -> None:
+    heard.away.asked_for = 3000.0
+    heard.is_due_after(b'{"timestamp": 8}')
+    first, second, *_ = heard.looks(2 * 3600.0)
+    assert second - first >= 3000.0
+    heard.time += 3000.0
+    heard.away.asked_for = 24 * 3600.0
+    heard.lookout.hasten(0.0)
+    assert len(heard.looks(23 * 3600.0)) == 1, "neither a try again nor a phase"
+    assert not heard.is_due_after(b'{"timestamp": 9}'), "nor a hint"
+
+
+def test_a_look_that_went_well_ends_the_tries(heard: Heard) -> None:
+    heard.is_due_after(b'{"timestamp": 8}')
+    assert heard.looks(20.0)
+    heard.away.is_back = True
+    heard.lookout.look(State(timestamp=7))
+    heard.away.is_back = False
+    heard.lookout.hasten(0.0)
+    assert len(heard.looks(2 * 3600.0)) == 1

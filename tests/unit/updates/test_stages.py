@@ -9,7 +9,7 @@ from appliance.updates import stages
 from appliance.updates.formats import Trial
 from appliance.updates.refusals import Code
 from appliance.updates.stages import NEXT, TRIED
-from appliance.updates.state import MOST_STEPS, Held, Stage, State, Update
+from appliance.updates.state import MOST_STEPS, Held, Reference, Stage, State, Update
 
 NOW = "2026-11-22T12:00:00Z"
 BOOT, NEXT_BOOT = "a" * 32, "b" * 32
@@ -70,6 +70,17 @@ def test_a_crash_while_the_candidate_is_tried_condemns_it(stage: Stage) -> None:
     assert (state.active, state.update) == (held(1), None)
     assert state.is_blocked(held(2).sha256)
     assert state.past[-1].code is Code.CRASH
+
+
+def test_what_a_trial_is_judged_by_stays_from_its_first_attempt_to_its_end() -> None:
+    first, later = Reference(fps=15.0), Reference(fps=5.0)
+    state = stages.attempt(under_way(stage=Stage.TRIAL), BOOT, first)
+    for change in (stages.released, lambda state: stages.resumed(state, NEXT_BOOT, NOW)):
+        state = stages.attempt(stages.attempt(change(state), BOOT), BOOT, later)
+        assert state.update is not None
+        assert state.update.before == first
+    again = State.model_validate_json(state.model_dump_json(by_alias=True))
+    assert again == state
 
 
 def test_as_many_crashes_are_forgiven_as_the_rollout_says() -> None:

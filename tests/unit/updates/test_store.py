@@ -14,7 +14,7 @@ from appliance.updates import stages
 from appliance.updates.formats import Release
 from appliance.updates.refusals import RefusedError
 from appliance.updates.state import Held, Stage, State, Update
-from appliance.updates.store import STATE_NAME, Store, StoredFile
+from appliance.updates.store import STATE_NAME, Store, StoredFile, put_aside
 
 NOW = "2026-11-22T12:00:00Z"
 
@@ -150,6 +150,22 @@ def test_a_damaged_state_is_put_aside_and_told(tmp_path: Path, content: bytes) -
     assert store.read() == State()
     assert "put aside" in store.lost
     assert (store.folder / f"{STATE_NAME}.broken").read_bytes() == content
+
+
+def test_that_a_state_was_damaged_is_told_for_as_long_as_it_lies_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not put_aside(tmp_path)
+    held = install(store, 1)
+    (store.folder / STATE_NAME).write_bytes(b"{")
+    store.read()
+    store.write(State(active=held))
+    again = Store(tmp_path)
+    assert again.read().active == held
+    assert f"{STATE_NAME}.broken" in again.lost
+    assert again.lost == put_aside(tmp_path)
+    (store.folder / f"{STATE_NAME}.broken").unlink()
+    again.read()
+    assert not again.lost
 
 
 @contextmanager

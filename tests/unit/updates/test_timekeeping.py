@@ -75,6 +75,12 @@ def test_tries_back_off_and_do_as_the_server_asks() -> None:
     assert until_next_try(30.0, 7200.0, source) >= 7200
 
 
+def test_not_even_the_first_try_again_is_made_by_all_devices_at_once() -> None:
+    waits = [until_next_try(0.0, 0.0, random.Random(number)) for number in range(1000)]
+    assert max(waits) - min(waits) > 50.0
+    assert max(sum(low <= wait < low + 6.0 for wait in waits) for low in range(30, 90)) < 200
+
+
 @pytest.mark.parametrize(
     ("window", "hour", "is_open"),
     [(None, 12, True), (("01:00", "05:00"), 3, True), (("01:00", "05:00"), 5, False), (("22:00", "04:00"), 23, True)],

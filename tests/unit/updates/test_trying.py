@@ -14,6 +14,7 @@ from appliance.updates.formats import Trial
 from appliance.updates.judging import Vitals
 from appliance.updates.orders import CheckAnswer, CheckOrder
 from appliance.updates.refusals import Code, RefusedError
+from appliance.updates.state import Reference, Stage, State
 from appliance.updates.trying import Trying
 from tests.simulators.fleet import Fleet, served
 from tests.simulators.fleet_site import NOW, Site, is_over
@@ -37,10 +38,11 @@ def test_a_trial_that_begins_anew_is_judged_by_the_model_before_and_not_by_the_c
             raise troubles.pop()
 
     trying = Trying(rest, look, threading.Event())
+    before = trying.reference()
     with pytest.raises(UnavailableError):
-        trying.trial(tmp_path, Trial(active_seconds=600))
+        trying.trial(tmp_path, Trial(active_seconds=600), before)
     with pytest.raises(RefusedError) as refused:
-        trying.trial(tmp_path, Trial(active_seconds=600))
+        trying.trial(tmp_path, Trial(active_seconds=600), before)
     assert refused.value.code is Code.MEMORY
 
 
@@ -50,18 +52,53 @@ def test_it_is_judged_by_how_the_model_before_did_when_nothing_ran_beside_it(tmp
     trying.note_before()
     rest.now = Vitals(latency_ms=90.0, fps=5.0)  # beside its gates; and then the candidate, which is as slow by itself
     with pytest.raises(RefusedError) as refused:
-        trying.trial(tmp_path, Trial(active_seconds=2))
+        trying.trial(tmp_path, Trial(active_seconds=2), trying.reference())
     assert refused.value.code is Code.LATENCY
 
 
-def test_what_was_committed_is_judged_anew_when_it_comes_back(tmp_path: Path) -> None:
-    rest = Rest(now=Vitals(memory_mb=100.0))
-    trying = Trying(rest, lambda: None, threading.Event())
-    trying.trial(tmp_path, Trial(active_seconds=0))
-    trying.forget()
-    rest.now = Vitals(memory_mb=400.0)  # so does what is in service by then
-    trying.trial(tmp_path, Trial(active_seconds=1))
-    assert rest.in_service == [tmp_path, tmp_path]
+class Slow(Rest):
+    """Whatever is put in service sees fewer frames than what was there at first."""
+
+    def put_in_service(self, folder: Path | None) -> None:
+        super().put_in_service(folder)
+        self.now = Vitals(fps=5.0, setup=self.now.setup)
+
+
+def cut_short(site: Site, **after: Any) -> State:
+    """Stop the daemon during a trial, start it with the candidate, and see what comes of it."""
+    site.rest = Slow(now=Vitals(fps=15.0, setup="one camera"))
+    site.publish(2, trial={"active_seconds": 4})
+    site.run(lambda _: site.rest.in_service)
+    assert site.store.read().stage is Stage.TRIAL
+    site.rest.now = Vitals(**{"fps": 5.0, "setup": "one camera", **after})  # it is the candidate that was loaded
+    site.run(is_over)
+    return site.store.read()
+
+
+def test_a_trial_that_a_restart_has_cut_short_is_judged_by_the_model_before_too(site: Site) -> None:
+    state = cut_short(site)
+    assert state.active is None
+    assert state.past[-1].code is Code.FRAME_RATE
+
+
+def test_a_trial_is_not_held_against_what_another_configuration_gave(site: Site) -> None:
+    state = cut_short(site, setup="one camera, slower")
+    assert state.active is not None
+
+
+def test_what_a_trial_is_judged_by_costs_a_few_bytes_and_no_write(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[State] = []
+    write = site.store.write
+    monkeypatch.setattr(site.store, "write", lambda state: (written.append(state), write(state)))
+    site.rest.now = Vitals(latency_ms=41.26, fps=14.96, memory_mb=131.32, setup="0123456789ab")
+    site.publish(2)
+    site.run(is_over)
+    begun = next(state for state in written if state.update is not None and state.update.before is not None)
+    assert begun.update is not None
+    assert begun.update.before == Reference(latency_ms=41.3, fps=15.0, memory_mb=131.3, setup="0123456789ab")
+    assert begun.update.boot, "it is counted in the same write"
+    without = begun.model_copy(update={"update": begun.update.model_copy(update={"before": None})})
+    assert len(begun.model_dump_json()) - len(without.model_dump_json()) < 128
 
 
 class Dark(Rest):

@@ -1,14 +1,11 @@
 """What a web server, or the network, does to an update: bounded in bytes and time, resumed, told with a code."""
 
 import random
-import ssl
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -27,6 +24,7 @@ from tests.simulators.faked_clock import FakedClock
 from tests.simulators.file_server import Served, serve
 from tests.simulators.fleet import Fleet, text
 from tests.simulators.raw_server import Client, speaking
+from tests.simulators.secured import Secured
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CONTENT = np.random.default_rng(0).integers(0, 256, 100_000, np.uint8).tobytes()
@@ -263,42 +261,6 @@ def test_a_fleet_is_reached_through_a_proxy(tmp_path: Path, monkeypatch: pytest.
     assert first.startswith(b"GET http://fleet.example/weights.onnx ")
     assert second.startswith(b"GET http://fleet.example/1.json ")
     assert tunnel.startswith(b"CONNECT fleet.example:443 ")
-
-
-class Secured:
-    """A fleet behind HTTPS.
-
-    Attributes:
-        url: Where it is.
-    """
-
-    def __init__(self, folder: Path, certificate: Path, key: Path) -> None:
-        class Handler(SimpleHTTPRequestHandler):
-            def __init__(self, *given: Any, **named: Any) -> None:
-                super().__init__(*given, directory=str(folder), **named)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        class Server(ThreadingHTTPServer):
-            def handle_error(self, *_: object) -> None:
-                """A client that does not like the certificate goes."""
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f"https://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join(10)
-        self._server.server_close()
 
 
 @pytest.fixture

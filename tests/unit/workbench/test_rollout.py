@@ -46,6 +46,20 @@ def test_a_rollout_goes_from_its_start_to_a_return(fleet: Fleet) -> None:
     assert [one["rollout"]["id"] for one in run(fleet, "show")] == [begun["id"]]
 
 
+def test_a_channel_that_is_not_there_is_an_error_that_names_those_there_are(fleet: Fleet, tmp_path: Path) -> None:
+    folder = str(fleet.repository.folder)
+    for words in (
+        ["show", folder, "stabel"],
+        ["step", folder, "stabel", "mine"],
+        ["start", folder, "stabel", "mine@1.0"],
+    ):
+        with pytest.raises(ConfigError, match=r"there is no channel stabel; known: stable$"):
+            CliRunner().invoke(rollout, words, catch_exceptions=False)
+    with pytest.raises(ConfigError, match="is no publisher's folder"):
+        CliRunner().invoke(rollout, ["show", str(tmp_path / "none"), "stable"], catch_exceptions=False)
+    assert run(fleet, "show") == []
+
+
 def test_a_rollout_under_way_is_not_replaced_by_mistake(fleet: Fleet) -> None:
     run(fleet, "start", "mine@1.0")
     with pytest.raises(ConfigError, match="is under way at 1 %"):
@@ -102,6 +116,25 @@ def test_what_a_candidate_must_stand_can_be_stricter_for_one_rollout(fleet: Flee
     file.write_text("agreement = 95\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="agreement: unknown entry"):
         run(fleet, "start", "mine@2.0", "--replace", "--trial", file)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            ("--window", "1", "25:00"),
+            "window of the rollout is not accepted: '1'; accepted: two times, from 00:00 to 23:59",
+        ),
+        (
+            ("--not-before", "tomorrow"),
+            "not_before of the rollout is not accepted: 'tomorrow'; accepted: a time in UTC",
+        ),
+        (("--cohort", "a b"), "cohorts of the rollout is not accepted: 'a b'; accepted: names of"),
+    ],
+)
+def test_what_a_rollout_does_not_take_is_told_with_what_it_does(fleet: Fleet, given: tuple[str, ...], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        run(fleet, "start", "mine@1.0", *given)
 
 
 def test_reports_that_cannot_be_read_change_nothing(fleet: Fleet) -> None:

@@ -1,16 +1,16 @@
 """Which system is written: what the list of Raspberry Pi Imager says, and its hash."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from appliance.core.errors import ModelError, UnavailableError
 from appliance.workbench.flashing.released import NAME, PINNED, Release, newest
+from tests.simulators.listening import answering
 
 FILE = "/raspios-lite.img.xz"
 DIGEST = "ab" * 32
@@ -48,15 +48,8 @@ def publisher(files: Mapping[str, bytes]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
+    with answering(Handler) as url:
+        yield url
 
 
 def ask(changes: Mapping[str, Any], hash_file: bytes = f"{DIGEST}  raspios-lite.img.xz\n".encode()) -> Release:
