@@ -83,6 +83,22 @@ def test_where_nothing_moves_a_model_that_stands_still_is_not_blind() -> None:
     assert comparison.facts() == {"frames": 200, "active": 200, "candidate": 200, "both": 200}
 
 
+def test_one_that_is_surer_than_a_wavering_model_of_what_never_changes_is_not_blind() -> None:
+    def wavering(number: int) -> Scored:
+        return scored(0.8, 0.2, 0.0) if number % 2 else scored(0.6, 0.4, 0.0)
+
+    surer, changing, unsure = LabelComparison(), LabelComparison(), LabelComparison()
+    for number in range(40):
+        surer.add(wavering(number), scored(0.999, 0.001, 0.0))
+        changing.add(scored(0.1, 0.9, 0.0) if number == 30 else wavering(number), scored(0.999, 0.001, 0.0))
+        unsure.add(Scored(wavering(number).scores, 0.9), Scored(np.array([0.5, 0.5, 0.0], np.float32), 0.9))
+    assert surer.verdict(TRIAL) is None
+    for blind in (changing, unsure):
+        verdict = blind.verdict(TRIAL)
+        assert verdict is not None
+        assert verdict[0] is Code.BLIND
+
+
 def test_few_frames_condemn_nobody_and_what_is_sure_where_nobody_was_disagrees() -> None:
     few, strange = LabelComparison(), LabelComparison()
     for number in range(19):
