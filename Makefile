@@ -128,7 +128,7 @@ test-picamera2: .venv/.dev ## Run the real picamera2 with libcamera's virtual ca
 	@scripts/get-mosquitto
 	@SYSTEM=picamera2 scripts/test-system
 
-test-vm: .venv/.dev ## Install the packages on an emulated machine: devices, a camera's driver, a watchdog; root, many minutes
+test-vm: .venv/.dev ## Install the packages on an emulated machine: memory, devices, a camera's driver, a watchdog; root, many minutes
 ##   for nights, not for every change; the guest is made once by mmdebstrap  PACKAGES=folder (else the packages are built)
 	@scripts/get-mosquitto
 	@scripts/test-vm

@@ -1,7 +1,8 @@
 """The questions of `edgecam setup`, each with what is so now as its default."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,14 +26,19 @@ def ask(places: "Places", *, is_quiet: bool) -> dict[str, Any]:
     if is_quiet:
         return {} if current.get("cameras") else {"cameras": _first_camera()}
     click.echo("Enter keeps what stands in [brackets].", err=True)
-    values: dict[str, Any] = {"hostname": _answer("hostname", "Name in the network", _hostname(places))}
-    values["time_zone"] = _answer("time_zone", "Time zone", _zone(places))
-    if key := click.prompt("Public SSH key to log in with (line of a .pub file)", default="", err=True):
+    values: dict[str, Any] = {
+        "hostname": _answer(
+            places, "Name in the network", "hostname", lambda text: {"hostname": text}, _hostname(places)
+        ),
+        "time_zone": _answer(places, "Time zone", "time_zone", lambda text: {"time_zone": text}, _zone(places)),
+    }
+    question = "Public SSH key to log in with (line of a .pub file)"
+    if key := _answer(places, question, "ssh.keys", lambda text: {"ssh": {"keys": [text]}}):
         values["ssh"] = {"keys": [key]}
-    values |= _wifi()
-    values |= _broker(current.get("messaging", {}))
+    values |= _wifi(places)
+    values |= _broker(places, current.get("messaging", {}))
     if not current.get("cameras"):
-        values["cameras"] = _camera()
+        values["cameras"] = _camera(places)
     return values
 
 
@@ -42,36 +48,69 @@ def _current(places: "Places") -> dict[str, Any]:
     return read_current(places.configuration)
 
 
-def _answer(setting: str, question: str, default: str) -> str:
-    """Ask until the setting accepts the answer."""
+def _answer(
+    places: "Places",
+    question: str,
+    setting: str,
+    said: Callable[[str], dict[str, Any]],
+    default: str | None = "",
+    *,
+    is_hidden: bool = False,
+) -> str:
+    """Ask until the setting accepts the answer; an empty one is taken.
+
+    Args:
+        places: The machine that it is for.
+        question: What is asked.
+        setting: Its key path, with which a mistake of its own begins.
+        said: What a setup file would say, of the answer.
+        default: What Enter answers; None: it asks again.
+        is_hidden: It is not shown while it is typed.
+    """
 
     def check(text: str) -> str:
-        from appliance.config import parse_table
-        from appliance.provisioning import Setup
+        from appliance.provisioning import check_setup
 
+        if text in ("", default):
+            return text  # what is so already, or nothing
         try:
-            parse_table(Setup, {setting: text}, "")
+            check_setup(said(text), "", Path("the answers"), places, lambda _: True)
         except ConfigError as error:
-            raise click.BadParameter(str(error).splitlines()[-1].strip()) from error
+            told = [line.strip() for line in str(error).splitlines()]
+            # what else is wrong no answer to this question mends
+            if own := [line for line in told if line.startswith(setting)]:
+                raise click.BadParameter(own[0]) from error
         return text
 
-    answer: str = click.prompt(question, default=default, value_proc=check, err=True)
+    answer: str = click.prompt(
+        question, default=default, value_proc=check, hide_input=is_hidden, show_default=bool(default), err=True
+    )
     return answer
 
 
-def _wifi() -> dict[str, Any]:
-    if not (name := click.prompt("Wi-Fi network (empty: leave as it is)", default="", err=True)):
+def _wifi(places: "Places") -> dict[str, Any]:
+    asked: dict[str, Any] = {"country": "GB"}  # until it is known
+
+    def said(setting: str) -> Callable[[str], dict[str, Any]]:
+        return lambda text: {"wifi": {**asked, setting: text}}
+
+    if not (name := _answer(places, "Wi-Fi network (empty: leave as it is)", "wifi.ssid", said("ssid"))):
         return {}
-    wifi: dict[str, Any] = {"ssid": name, "country": click.prompt("Country of use, two letters", err=True).upper()}
-    if password := click.prompt("Wi-Fi password (empty: an open network)", default="", hide_input=True, err=True):
-        wifi["password"] = password
-    return {"wifi": wifi}
+    asked["ssid"] = name
+    by_country = said("country")
+    question = "Country of use, two letters"
+    country = _answer(places, question, "wifi.country", lambda text: by_country(text.upper()), None)
+    asked["country"] = country.upper()
+    question = "Wi-Fi password, 8 to 63 characters (empty: an open network)"
+    password = _answer(places, question, "wifi.password", said("password"), is_hidden=True)
+    return {"wifi": {**asked, **({"password": password} if password else {})}}
 
 
-def _broker(current: Mapping[str, Any]) -> dict[str, Any]:
+def _broker(places: "Places", current: Mapping[str, Any]) -> dict[str, Any]:
     """Give what is asked of the broker; nothing where all stays."""
     there = {"url": current.get("broker", _BROKER), "username": current.get("username", "")}
-    broker = {"url": click.prompt("Broker", default=there["url"], err=True)}
+    url = _answer(places, "Broker", "broker.url", lambda text: {"broker": {"url": text}}, there["url"])
+    broker = {"url": url}
     name = click.prompt("User name at the broker (empty: none)", default=there["username"], err=True)
     password = ""
     if name:
@@ -86,15 +125,16 @@ def _broker(current: Mapping[str, Any]) -> dict[str, Any]:
     return {"broker": broker}
 
 
-def _camera() -> dict[str, Any]:
+def _camera(places: "Places") -> dict[str, Any]:
     from appliance.cameras.discover import find_cameras
 
     found = [one for one in find_cameras() if one.is_usable]
     for number, one in enumerate(found, 1):
         click.echo(f"  {number}  {one.address}  {one.title}", err=True)
     chosen = click.prompt("Camera", type=click.IntRange(1, len(found)), default=1, err=True)
-    name = click.prompt("Its name in topics", default="door", err=True)
-    return {name: _section(found[chosen - 1].kind, found[chosen - 1].address)}
+    section = _section(found[chosen - 1].kind, found[chosen - 1].address)
+    name = _answer(places, "Its name in topics", "cameras.", lambda text: {"cameras": {text: section}}, "door")
+    return {name: section}
 
 
 def _first_camera() -> dict[str, Any]:

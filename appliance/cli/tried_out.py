@@ -14,7 +14,7 @@ from appliance.cli.situation import Situation
 from appliance.config import AnyCamera, Secret, Settings, check_labels, public_address
 from appliance.core.checkup import CheckState, Outcome
 from appliance.core.clock import Clock, ClockQuality
-from appliance.core.errors import ConfigError, EdgecamError, ModelError
+from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError
 
 if TYPE_CHECKING:
     from appliance.config import MessagingSettings
@@ -204,6 +204,8 @@ def _refused(identity: str, error: EdgecamError) -> Outcome:
     if identity == "config":
         return Outcome(identity, CheckState.FAILED, " ".join(str(error).split()), "edgecam config check")
     fix = told.fix or _FIXES.get(identity, "edgecam camera list shows what is attached")
+    if identity == "fleet" and isinstance(error, UnavailableError):
+        fix = _FIXES[identity]  # the error says that it is tried again, as the daemon does
     return Outcome(identity, CheckState.FAILED, told.seen, fix)
 
 

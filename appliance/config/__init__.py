@@ -23,6 +23,7 @@ from appliance.config.loading import (
     parse_table,
     read_toml,
 )
+from appliance.config.mistakes import explain_toml
 from appliance.config.outputs import FrigateSettings, HomeAssistantSettings, OnvifSettings
 from appliance.config.settings import (
     DEFAULT_PATH,
@@ -70,6 +71,7 @@ __all__ = [
     "Zone",
     "check_labels",
     "check_places",
+    "explain_toml",
     "load_settings",
     "not_accepted",
     "parse_settings",

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from appliance.config.declarations import Declaration, locate
 from appliance.config.declare import Section, public_address
+from appliance.config.mistakes import explain_toml
 from appliance.config.settings import Settings
 from appliance.config.toml import format_value
 from appliance.core.errors import ConfigError
@@ -46,7 +47,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             content = file.read(MOST_CONFIG_BYTES + 1)
         if len(content) > MOST_CONFIG_BYTES:
             raise ConfigError(f"{path} is larger than {MOST_CONFIG_BYTES} bytes; is it a configuration?")
-        return tomllib.loads(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration {path}: {error.strerror}; `edgecam config default` prints one to start from"
@@ -55,10 +56,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is no valid TOML: byte {error.start} is not UTF-8; is it a configuration?"
         ) from error
-    except ValueError as error:  # TOMLDecodeError is one; so is what an endless number gives
-        raise ConfigError(f"{path} is no valid TOML: {_explain_toml(str(error))}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is no valid TOML: it is nested too deeply") from error
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is what an endless number gives
+        raise ConfigError(f"{path} is no valid TOML: {explain_toml(error, text)}") from error
 
 
 def parse_settings(values: Mapping[str, Any], where: str) -> Settings:
@@ -99,14 +100,6 @@ def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else {"date": str(value)}
 
 
-def _explain_toml(message: str) -> str:
-    if message.startswith("Cannot overwrite a value"):
-        return message.replace("Cannot overwrite a value", "a setting is given twice")
-    if message.startswith("Cannot declare"):
-        return message.replace("Cannot declare", "a table is given twice: cannot declare")
-    return message
-
-
 def _explain(root: Declaration, detail: ErrorDetails) -> str:
     """Give one error as ``cameras.door.fps: is 0; accepted: a number above 0 and up to 240 frames per second``."""
     path, declared, around = locate(root, detail["loc"])
@@ -124,6 +117,9 @@ def _explain(root: Declaration, detail: ErrorDetails) -> str:
             said = detail["msg"].removeprefix("Value error, ")
         case "too_short" | "too_long":
             said = f"has {len(detail['input'])} items; accepted: {declared.accepted() if declared else detail['msg']}"
+        case "model_type" | "dict_type" if isinstance(detail["input"], str):
+            # what stands where a table should may be all that somebody knows of it, the password included
+            said = f"is text; accepted: {declared.accepted() if declared else detail['msg']}"
         case _:
             said = f"is {_show(path, detail['input'])}; accepted: {declared.accepted() if declared else detail['msg']}"
     return f"{path or '(top level)'}: {said}"

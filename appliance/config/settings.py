@@ -17,7 +17,7 @@ from appliance.core.providers import ProviderName
 DEFAULT_PATH = Path("/etc/edgecam/edgecam.toml")
 SYSTEM_RUNTIME = Path("/run/edgecam")  # RuntimeDirectory= of the unit
 _BROKER = (
-    r"^(embedded|none|mqtts?://[^/\s:]+(:[0-9]{1,5})?/?"
+    r"^(embedded|none|mqtts?://[^/\s:?#]+(:[0-9]{1,5})?/?"
     r"|mqtts?://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?/?)$"
 )
 

@@ -12,7 +12,14 @@ from appliance.core.errors import StorageError
 _LEFT: Final = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names what `write_atomically` asks for
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+def write_atomically(
+    path: Path,
+    content: bytes,
+    mode: int = 0o644,
+    owner: tuple[int, int] | None = None,
+    *,
+    shown: Path | None = None,
+) -> None:
     """Replace `path` so that after a power cut it holds either the old bytes or the new ones, never a mix.
 
     Writes a temporary file beside it, syncs it, renames it, syncs the directory.
@@ -23,6 +30,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644, owner: tuple
         mode: Of the file.
         owner: Numbers of user and group; None: whoever calls. It has them before it has its name: whose folder it
             is could put a link in its place.
+        shown: By what name a person knows it, where `path` goes by a descriptor.
 
     Raises:
         StorageError: The directory cannot be written to, the disk is full, or it cannot be given away.
@@ -43,7 +51,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644, owner: tuple
         if temporary:
             with suppress(OSError):  # the first error is the one to tell
                 os.unlink(temporary)  # noqa: PTH108
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {shown or path}: {error.strerror or error}") from error
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -52,8 +52,7 @@ class ClassifyingPipeline(FramePipeline):
         labels: The model's labels.
         wanted: Shape (labels,): those that may be told.
         min_score: Lowest score of a label that is told, 0..1.
-        top: At most so many labels are told of.
-        smoother: Calms the scores; None: each frame counts by itself.
+        smoothing: Seconds over which scores are calmed; None: what the manifest says of whatever is in service.
         model: What messages say of the model.
         interval: Least seconds between two `classification` messages; 0: every frame.
         lost_after: Seconds without a frame after which nothing is shown any more.
@@ -71,8 +70,7 @@ class ClassifyingPipeline(FramePipeline):
         labels: tuple[str, ...],
         wanted: NDArray[np.bool_],
         min_score: float,
-        top: int,
-        smoother: ExponentialSmoother | None,
+        smoothing: float | None,
         model: ModelInfo,
         interval: float,
         lost_after: float,
@@ -81,7 +79,9 @@ class ClassifyingPipeline(FramePipeline):
     ) -> None:
         super().__init__(camera=camera, slot=slot, source_ended=source_ended, opened=classifier, model=model)
         self._classifier, self._labels, self._wanted = classifier, labels, wanted
-        self._min_score, self._top, self._smoother = min_score, top, smoother
+        self._min_score, self._smoothing, self._smoother = min_score, smoothing, ExponentialSmoother(0.0)
+        self._heeded_manifest: ModelManifest | None = None
+        self._top = 0  # labels that are told of, at the most: the manifest's word, as of the first frame
         self.steering = Steering(min_score=min_score)
         self._interval, self._lost = interval, lost_after
         self._publish, self._tell = publish, tell
@@ -105,8 +105,8 @@ class ClassifyingPipeline(FramePipeline):
 
     def _look(self, frame: Frame) -> None:
         scores = self._classifier.scores(frame)
-        if self._smoother is not None:
-            scores = self._smoother.update(scores, frame.mono_ns)
+        self._heed_manifest()
+        scores = self._smoother.update(scores, frame.mono_ns)
         self._last = without_picture(frame)
         turn = self._showing.step(scores, frame.mono_ns)
         if turn is not None:
@@ -118,6 +118,14 @@ class ClassifyingPipeline(FramePipeline):
             self._told_at = now
             found = rank(scores, most=self._top, min_score=self._min_score, wanted=self._wanted)
             self._tell_state(frame, found)
+
+    def _heed_manifest(self) -> None:
+        """Tell and calm as the model says that has looked at this frame: another may have come into service."""
+        manifest = self._classifier.manifest
+        if manifest is not self._heeded_manifest:
+            self._heeded_manifest, spec = manifest, manifest.classification
+            self._top = spec.top
+            self._smoother.time_constant = spec.smoothing if self._smoothing is None else self._smoothing
 
     def _end(self) -> None:
         turn = self._showing.finish()
@@ -179,8 +187,6 @@ def classifying(
     if camera.zones or camera.lines:
         log.warning("[cameras.%s] zones and lines have no meaning for %s, which classifies", name, model.name)
     manifest = classifier.manifest
-    spec, chosen = manifest.classification, settings.model.smoothing
-    smoothing = spec.smoothing if chosen is None else chosen
     return ClassifyingPipeline(
         camera=name,
         slot=slot,
@@ -189,8 +195,7 @@ def classifying(
         labels=manifest.labels,
         wanted=wanted_labels(manifest, settings.model.labels),
         min_score=min_score,
-        top=spec.top,
-        smoother=ExponentialSmoother(smoothing) if smoothing else None,
+        smoothing=settings.model.smoothing,
         model=model,
         interval=settings.messaging.detections_interval,
         lost_after=settings.tracking.lost_after,

@@ -63,8 +63,9 @@ class SeeingLabels:
 
     def __init__(self, settings: ModelSettings, manifest: ModelManifest) -> None:
         self._wanted = wanted_labels(manifest, settings.labels)
-        own = manifest.classification.min_score
-        self._least = own if settings.min_score is None else settings.min_score
+        spec = manifest.classification
+        self._least = spec.min_score if settings.min_score is None else settings.min_score
+        self._are_together = spec.activation == "sigmoid"
 
     def look(self, candidate: ClimbingClassifier, frame: Frame, _beside: NDArray[np.float32]) -> NDArray[np.float32]:
         """Have it classify."""
@@ -72,7 +73,7 @@ class SeeingLabels:
 
     def told(self, found: NDArray[np.float32]) -> Scored:
         """Give the scores of labels that may be told, before they are calmed."""
-        return Scored(np.where(self._wanted, found, np.float32(0.0)), self._least)
+        return Scored(np.where(self._wanted, found, np.float32(0.0)), self._least, self._are_together)
 
 
 class SeeingMaps:

@@ -78,11 +78,14 @@ class ExponentialSmoother:
     state has reached 63 %, after three of them 95 %, however many frames came in between.
 
     Args:
-        time_constant: Seconds.
+        time_constant: Seconds; 0: each frame counts by itself.
+
+    Attributes:
+        time_constant: Likewise; may be changed between two frames, and the average goes on from where it is.
     """
 
     def __init__(self, time_constant: float) -> None:
-        self._time_constant_ns = time_constant * 1e9
+        self.time_constant = time_constant
         self._state: NDArray[np.float32] | None = None
         self._last_ns = 0
 
@@ -96,11 +99,12 @@ class ExponentialSmoother:
         Raises:
             ModelError: They are of another number of classes than before.
         """
-        if self._state is None:
+        if self._state is not None:
+            _check_same(len(scores), len(self._state))
+        if self._state is None or not self.time_constant:
             self._state = scores.astype(np.float32)
         else:
-            _check_same(len(scores), len(self._state))
-            share = -math.expm1(-max(0, mono_ns - self._last_ns) / self._time_constant_ns)
+            share = -math.expm1(-max(0, mono_ns - self._last_ns) / (self.time_constant * 1e9))
             self._state = self._state + np.float32(share) * (scores - self._state)
         self._last_ns = mono_ns
         return self._state

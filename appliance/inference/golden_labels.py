@@ -1,6 +1,7 @@
 """Golden frames of classifiers: which label each shows, and how sure of it the model is."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Annotated, Final
 
 import numpy as np
@@ -67,23 +68,25 @@ class GoldenLabels:
             ModelError: A network that says the same whatever it sees would pass, or one that is sure of nothing.
         """
         frames = tuple(self.look(model, image) for image in images.values())
-        least = model.min_score + tolerance.score
-        told = {one[0].label if one[0].score >= least else None for one in frames}
-        if len(told) < 2 or not told - {None}:  # noqa: PLR2004 - two that differ
-            shown = ", ".join(sorted(repr(one) for one in told if one)) or "nothing"
+        # scores within the tolerance of those of two frames are within twice of it of each other
+        twice = tolerance.model_copy(update={"score": 2 * tolerance.score})
+        sure = model.min_score + 2 * tolerance.score
+        if not any(self.compare("", *pair, twice, sure) for pair in combinations(frames, 2)):
+            best = {one[0].label for one in frames if one and one[0].score >= model.min_score + tolerance.score}
             raise ModelError(
-                f"{model.path} is sure of {shown} in all golden frames (from a score of {least:.2f} on): they would "
-                "prove nothing; give pictures of your own that show different things: --frames FOLDER"
+                f"{model.path} is as sure of {', '.join(map(repr, sorted(best))) or 'nothing'} in all golden frames (a "
+                f"score of {sure:.2f} in one, and {2 * tolerance.score:.2f} less in another, tells them apart): they "
+                "would prove nothing; give pictures of your own that show different things: --frames FOLDER"
             )
         return LabelledArtifact(sha256=model.digest, min_score=model.min_score, frames=frames)
 
     def summary(self, expected: Sequence[GoldenLabel]) -> str:
         """Give the best label; see `GoldenTask.summary`."""
-        return expected[0].label
+        return expected[0].label if expected else ""
 
     def required(self, expected: Sequence[GoldenLabel], least: float) -> int:
-        """Tell whether it must be sure of its label; see `GoldenTask.required`."""
-        return int(expected[0].score >= least)
+        """Tell of how many labels it must be sure; see `GoldenTask.required`."""
+        return sum(one.score >= least for one in expected)
 
     def compare(
         self,
@@ -95,9 +98,9 @@ class GoldenLabels:
     ) -> list[Deviation]:
         """Compare labels. Pure.
 
-        The best label must be there with about its score, and none may be better by more than the tolerance: which of
-        two that are close comes first may differ from machine to machine. Of frames that it is not sure of, it must
-        not have become sure.
+        A label that it was sure of must not have lost more than the tolerance, and none that it is sure of may have
+        won more: which of two that are close comes first may differ from machine to machine, and one that comes beside
+        the expected one is told.
 
         Args:
             frame: What the frame is called.
@@ -106,11 +109,20 @@ class GoldenLabels:
             tolerance: How far their scores may be apart.
             least: Score from which a label counts as sure.
         """
-        best, first = expected[0], found[0]
-        score = next((one.score for one in found if one.label == best.label), 0.0)
-        deviations = []
-        if best.score >= least and abs(score - best.score) > tolerance.score:
-            deviations.append(Deviation(frame, "missing", best.label, best.score))
-        if first.label != best.label and first.score >= least and first.score - score > tolerance.score:
-            deviations.append(Deviation(frame, "unexpected", first.label, first.score))
+        deviations = [
+            Deviation(frame, "missing", one.label, one.score)
+            for one in expected
+            if one.score >= least and one.score - _at_most(one.label, found) > tolerance.score
+        ]
+        deviations += [
+            Deviation(frame, "unexpected", one.label, one.score)
+            for one in found
+            if one.score >= least and one.score - _at_most(one.label, expected) > tolerance.score
+        ]
         return deviations
+
+
+def _at_most(label: str, told: Sequence[GoldenLabel]) -> float:
+    """Give a label's score; of one that is not among the best, which alone are told, no more than the last of them."""
+    rest = told[-1].score if len(told) == TOP else 0.0
+    return next((one.score for one in told if one.label == label), rest)

@@ -1,6 +1,7 @@
 """Golden frames of segmentation networks: which part of each is covered by which label."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Annotated, Final, Literal, Self
 
 import cv2
@@ -19,6 +20,7 @@ from appliance.inference.segmenter import Segmenter
 LONGEST: Final = 160
 """Pixels of the longer side of a map that is written down."""
 
+_LEAST_IOU: Final = 0.05  # of pictures, where the tolerance is so wide that none tell two networks apart for certain
 LEAST_SHARE: Final = 0.02  # of the picture; an edge is a large part of what is smaller
 
 
@@ -96,11 +98,14 @@ class GoldenMaps:
             ModelError: A network that draws the same whatever it sees would pass.
         """
         frames = tuple(self.look(model, image) for image in images.values())
-        first = frames[0]
-        if not any(self.compare("", first, _as_large_as(first, one), tolerance) for one in frames[1:]):
+        # 1 - IoU is a distance (Kosub, 2019): what is within the tolerance of both of two is within twice of it between
+        twice = tolerance.model_copy(update={"iou": max(2 * tolerance.iou - 1, _LEAST_IOU)})
+        pairs = ((one, _as_large_as(one, other)) for one, other in combinations(frames, 2))
+        if not any(self.compare("", *pair, twice) for pair in pairs):
             raise ModelError(
-                f"{model.path} sees the same in all golden frames, or nothing: they would prove nothing; give pictures "
-                "of your own that show different things: --frames FOLDER"
+                f"{model.path} sees much the same in all golden frames (an IoU of {twice.iou:.2f} or more), or "
+                "nothing: they would prove nothing; give pictures of your own that show different things: --frames "
+                "FOLDER"
             )
         return MappedArtifact(sha256=model.digest, frames=frames)
 

@@ -70,7 +70,6 @@ def open_climbing_model(
     min_score: float | None = None,
     cache: Path | None = None,
     machine: str = "",
-    refused: Sequence[Refusal] = (),
     preferred: Preference | None = None,
     has_network: bool = False,
     on_open: Callable[[float], None] = lambda _: None,
@@ -83,7 +82,6 @@ def open_climbing_model(
         min_score: Lowest score of a detection or label, 0..1, in place of the settings' and the manifest's.
         cache: Folder for what a provider compiles for this machine; None: nothing is kept.
         machine: Kind of processor; empty: this machine's.
-        refused: Of another camera's: what hung or was broken there is not tried at once for this one, but by and by.
         preferred: What was measured to be the best here: tried before the others, which follow in their order.
         has_network: The camera runs a network itself.
         on_open: See `Watch`.
@@ -99,7 +97,7 @@ def open_climbing_model(
     watch = Watch(settings.timeout, settings.open_timeout, settings.isolate, wedged, on_open, is_ending)
     plan = replace(plan_of(settings, cache), watch=watch)
     rungs = find_ladder(settings, _loader(settings, min_score), plan, machine, preferred, has_network=has_network)
-    at, model, refused = open_first(rungs, settings.use, refused)
+    at, model, refused = open_first(rungs, settings.use)
     kind = CLIMBING[model.manifest.task]
     climbing: AnyClimbing = kind(rungs, first=at, opened=model, refused=refused, retry=settings.retry, wedged=wedged)
     return climbing
@@ -150,15 +148,12 @@ def find_ladder(
     )
 
 
-def open_first(
-    rungs: Sequence[Rung[OpenedT]], model: str, known: Sequence[Refusal] = ()
-) -> tuple[int, OpenedT, tuple[Refusal, ...]]:
+def open_first(rungs: Sequence[Rung[OpenedT]], model: str) -> tuple[int, OpenedT, tuple[Refusal, ...]]:
     """Open the first rung that works; give its number, what it gave, and why those before it were refused.
 
     Args:
         rungs: The ladder, best first.
         model: What to call it in messages.
-        known: Refusals of the first rungs, which are not tried again.
 
     Raises:
         ConfigError: A label is none of the model's.
@@ -166,9 +161,9 @@ def open_first(
         UnavailableError: None works, and one at least hangs or crashes; likewise.
         UnsupportedError: None works on this machine; likewise.
     """
-    refused: list[Refusal] = list(known)
+    refused: list[Refusal] = []
     errors: list[_Reason] = []
-    for at, rung in enumerate(rungs[len(refused) :], len(refused)):
+    for at, rung in enumerate(rungs):
         if missing := rung.missing():
             refused.append(Refusal(rung.file, missing, is_expected=True))
             continue

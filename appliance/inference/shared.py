@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -69,6 +70,21 @@ ModelT = TypeVar("ModelT", bound=Opened)
 ResultT = TypeVar("ResultT")
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What has looked at a frame.
+
+    Attributes:
+        manifest: Of the model.
+        digest: SHA-256 of its weights, 64 hexadecimal digits.
+        inference_ms: Milliseconds that it took itself.
+    """
+
+    manifest: ModelManifest
+    digest: str
+    inference_ms: float = 0.0
+
+
 class _Request:
     """A look at a frame that waits, and what came of it. Written by the model's thread before `is_answered` is set."""
 
@@ -77,7 +93,7 @@ class _Request:
         self.is_answered = threading.Event()
         self.found: Any = None
         self.error: EdgecamError | None = None
-        self.inference_ms = 0.0
+        self.by: Looked | None = None
 
 
 class SharedModel(ABC, Generic[ModelT]):
@@ -120,8 +136,8 @@ class SharedModel(ABC, Generic[ModelT]):
         finally:
             self._turn_away()
 
-    def use(self, camera: str, look: Callable[[ModelT], ResultT]) -> tuple[ResultT, float]:
-        """Wait for a camera's turn; give what `look` gives for the model, and milliseconds that the model itself took.
+    def use(self, camera: str, look: Callable[[ModelT], ResultT]) -> tuple[ResultT, Looked]:
+        """Wait for a camera's turn; give what `look` gives for the model, and which model that was.
 
         Raises:
             EdgecamError: What the model raised over this frame.
@@ -142,9 +158,9 @@ class SharedModel(ABC, Generic[ModelT]):
                         "if the log does not say why, restart edgecam"
                     )
                 answered = self._answered
-        if request.found is None:
+        if request.by is None:
             raise request.error or UnavailableError(f"[cameras.{camera}] the {self.name} has ended")
-        return request.found, request.inference_ms
+        return request.found, request.by
 
     def _next(self) -> _Request | None:
         with self._changed:
@@ -155,7 +171,8 @@ class SharedModel(ABC, Generic[ModelT]):
     def _answer(self, request: _Request) -> None:
         try:
             request.found = request.look(self.model)
-            request.inference_ms = self.model.last_inference_ms
+            # now: at the next camera's frame it may be another
+            request.by = Looked(self.model.manifest, self.model.digest, self.model.last_inference_ms)
         except EdgecamError as error:
             request.error = error
         finally:  # over a defect, too: the supervisor starts this worker again, and the camera need not wait for that
@@ -178,24 +195,26 @@ class Handle(Generic[ModelT]):
     Args:
         shared: The model's worker.
         camera: The camera's name in the configuration.
-
-    Attributes:
-        last_inference_ms: Milliseconds that the model itself took for this camera's last frame.
     """
 
     def __init__(self, shared: SharedModel[ModelT], camera: str) -> None:
-        self.last_inference_ms = 0.0
         self._shared, self._camera = shared, camera
+        self._by = Looked(shared.model.manifest, shared.model.digest)
 
     @property
     def manifest(self) -> ModelManifest:
-        """What the model is."""
-        return self._shared.model.manifest
+        """What the model is that has looked at this camera's last frame."""
+        return self._by.manifest
 
     @property
     def digest(self) -> str:
         """SHA-256 of its weights, 64 hexadecimal digits."""
-        return self._shared.model.digest
+        return self._by.digest
+
+    @property
+    def last_inference_ms(self) -> float:
+        """Milliseconds that the model itself took for this camera's last frame."""
+        return self._by.inference_ms
 
     @property
     def running(self) -> Running:
@@ -208,7 +227,7 @@ class Handle(Generic[ModelT]):
         return self._shared.model.min_score
 
     def _use(self, look: Callable[[ModelT], ResultT]) -> ResultT:
-        found, self.last_inference_ms = self._shared.use(self._camera, look)
+        found, self._by = self._shared.use(self._camera, look)
         return found
 
 

@@ -7,17 +7,22 @@ from dataclasses import replace
 from errno import EROFS
 from pathlib import Path
 
+from appliance.config import public_address
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
+from appliance.provisioning.asked import Setup
 from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
 from appliance.provisioning.report import Report, report_of, write_report
-from appliance.provisioning.scrub import scrub
+from appliance.provisioning.scrub import holding, is_left, scrub, tidy
 from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
+_STILL = "PASSWORDS ARE STILL ON THE CARD"
 _BEFORE = "what the file had asked before was gone on with"
+_PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
+_GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -35,10 +40,19 @@ class Provisioner:
         self._plan_file = places.state / "plan.json"
 
     def is_kept(self, path: str) -> bool:
-        """Tell whether the secret or file of a key path is on the device, in its place or in a plan."""
-        plan = load_plan(self._plan_file)
-        planned = {**plan.secrets, **plan.files} if plan else {}
-        return path in planned or self._places.at(secret_place(path)).is_file()
+        """Tell whether the secret or file of a key path is on the device, in its place or in a plan.
+
+        Raises:
+            UnavailableError: It may not be looked for.
+        """
+        try:
+            plan = load_plan(self._plan_file)
+            planned = {**plan.secrets, **plan.files} if plan else {}
+            return path in planned or self._places.at(secret_place(path)).is_file()
+        except (StorageError, PermissionError) as error:
+            raise UnavailableError(
+                f"{path}: only root may look whether it is here; do: sudo edgecam setup …"
+            ) from error
 
     def at_boot(self, on_step: OnStep) -> Report | None:
         """Do what is to be done at a boot: what is asked anew, what was cut, what a copied card needs.
@@ -47,29 +61,65 @@ class Provisioner:
             What was written beside the setup file; None: there was nothing to do.
 
         Raises:
-            StorageError: The plan cannot be read or written.
+            StorageError: The plan cannot be read or written; the report says so, too.
+            UnavailableError: Another one is at it.
         """
-        path, plan = self._places.setup_file, load_plan(self._plan_file)
-        refused = None
         try:
-            plan = self._take(path, plan)
+            return self._at_boot(on_step)
+        except StorageError as error:
+            write_report(self._places, Report("not done", notes=[str(error)]))
+            raise
+        except OSError as error:
+            why = (
+                f"{error.filename or 'the card'} cannot be read: {error.strerror}; write the card again, or try another"
+            )
+            write_report(self._places, Report("not done", notes=[why]))
+            raise StorageError(why) from error
+
+    def _at_boot(self, on_step: OnStep) -> Report | None:
+        path, misnamed, refused = self._places.setup_file, list(self._misnamed()), None
+        notes = misnamed if path.exists() else []
+        plan = self._known_plan(notes)
+        try:
+            plan = self._take(path, plan, misnamed)
         except ConfigError as error:
             refused = Report("refused", mistakes=_lines(error))
-        report = self._go_on(plan, on_step)
+        report = self._go_on(plan, on_step, notes)
         if refused is None:
             return report
         # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
         device_id = report.device_id if report else ""
-        refused = replace(refused, device_id=device_id, notes=[_BEFORE] if report else [])
+        refused = replace(refused, device_id=device_id, notes=[*notes, *([_BEFORE] if report else [])])
         write_report(self._places, refused)
         return refused
 
-    def _go_on(self, plan: Plan | None, on_step: OnStep) -> Report | None:
+    def _misnamed(self) -> Iterator[str]:
+        """Tell of a setup file that Windows has given an ending which it does not show."""
+        path = self._places.setup_file
+        for name in (f"{path.name}.txt", f"{path.stem}.txt"):
+            if path.with_name(name).exists():
+                yield f"{name} is not read: rename it to {path.name} (Windows hides endings), or remove it"
+
+    def _known_plan(self, notes: list[str]) -> Plan | None:
+        """Give the plan that was stored; one that is damaged is set aside, and the setup file is carried out again."""
+        try:
+            return load_plan(self._plan_file)
+        except ConfigError:
+            aside = self._plan_file.with_suffix(".damaged")
+            try:
+                self._plan_file.replace(aside)
+            except OSError as error:
+                raise StorageError(f"cannot set {self._plan_file} aside: {error.strerror}") from error
+            notes.append(f"what was done before could not be read any more (now {aside}), so all was done again")
+            return None
+
+    def _go_on(self, plan: Plan | None, on_step: OnStep, notes: Sequence[str]) -> Report | None:
         """Do what is left of a plan, and what a copied card needs."""
         is_copied = self._is_copied()
         if plan is None or (plan.is_done and not is_copied):
             return None
-        return self._carry_out(plan.again("identity", "configuration", "service") if is_copied else plan, on_step)
+        plan = plan.again("identity", "configuration", "service") if is_copied else plan
+        return self._carry_out(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
         """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.
@@ -80,6 +130,7 @@ class Provisioner:
             on_step: Is told how each step ended.
 
         Raises:
+            ConfigError: The plan before is damaged; at a boot it would be set aside.
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
@@ -90,9 +141,11 @@ class Provisioner:
             plan = plan.beside(before)
         return self._carry_out(plan, on_step)
 
-    def _take(self, path: Path, plan: Plan | None) -> Plan | None:
+    def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
         if not path.exists():
+            if plan is None and misnamed:
+                raise ConfigError(f"{path.name} is not there; {misnamed[0]}")
             return plan
         now = digest(read_text(path))
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
@@ -104,27 +157,32 @@ class Provisioner:
         known = load_identity(self._places.state / "identity.json")
         return known is not None and is_another_machine(known.hardware, read_hardware(self._places))
 
-    def _carry_out(self, plan: Plan, on_step: OnStep) -> Report:
+    def _carry_out(self, plan: Plan, on_step: OnStep, notes: Sequence[str] = ()) -> Report:
         self._make_folder()
         with self._alone():
             self._store(plan)
-            return self._carry_out_alone(plan, on_step)
+            more = [*_public(plan.setup), *_missing(plan.setup, self._places)]
+            return self._carry_out_alone(plan, on_step, [*notes, *more])
 
-    def _carry_out_alone(self, plan: Plan, on_step: OnStep) -> Report:
-        notes = [_FLASH] if plan.redacted_text and plan.secrets else []
-        if plan.redacted_text:
+    def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
+        path = self._places.setup_file
+        tidy(path.parent)
+        if plan.redacted_text or is_left(path):
+            notes += [_FLASH] if plan.secrets else []
             try:
-                scrub(self._places.setup_file, plan)
+                scrub(path, plan)
+                others = holding(path, plan.secrets.values())
+                notes += [f"{_STILL}: {name} has one of them; remove it" for name in others]
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:
-                notes = [f"PASSWORDS ARE STILL ON THE CARD: {error}"]
+                notes = [*notes, f"{_STILL}: {error}"]
         for step in plan.to_do():
             outcome = self._do(step, plan)
             on_step(step, outcome)
             plan = plan.after(step, outcome)
             self._store(plan)
-        report = self._report(plan, notes)
+        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places)])
         write_report(self._places, report)
         return report
 
@@ -165,6 +223,29 @@ class Provisioner:
         name = self._places.at("/etc/hostname")
         host = name.read_text(encoding="utf-8", errors="replace").strip() if name.exists() else ""
         return report_of(plan, identity.device_id if identity else "", host, notes)
+
+
+def _public(setup: Setup) -> Iterator[str]:
+    """Tell of what may be a secret and stays where it is: an address has to be as its camera wants it."""
+    for name, camera in setup.cameras.items():
+        address = getattr(camera, "url", None)
+        if isinstance(address, str) and public_address(address) != address:
+            yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
+
+
+def _left_open(setup: Setup, places: Places) -> Iterator[str]:
+    """Tell of what a new device's owner has most likely meant to ask."""
+    if not setup.model_fields_set:
+        yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
+    if not any(places.at("/home").glob("*/.ssh/authorized_keys")):
+        yield "no account here has an SSH key: without [ssh] keys nobody logs in, unless by a password"
+
+
+def _missing(setup: Setup, places: Places) -> Iterator[str]:
+    """Tell of what a camera module needs and Raspberry Pi OS Lite has not; only a network brings it."""
+    names = [name for name, camera in setup.cameras.items() if camera.kind in ("picamera2", "imx500")]
+    if names and not places.at(_PICAMERA2).is_dir():
+        yield f"the camera {names[0]} needs picamera2, which this system has not got; do: {_GET_PICAMERA2}"
 
 
 def _lines(error: ConfigError) -> list[str]:

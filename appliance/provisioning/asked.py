@@ -3,9 +3,9 @@
 import base64
 import binascii
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from appliance.config import AnyCamera, CameraName, Section, Url, setting
 
@@ -19,6 +19,7 @@ _KEY_KINDS = (
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_BROKER = r"^mqtts?://([^/\s:?#]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$"
 _LONGEST_NETWORK_NAME = 32  # bytes; IEEE 802.11, section 9.4.2.2
 
 
@@ -28,6 +29,8 @@ def _public_key(line: str) -> str:
         raise ValueError(
             "is a private key: take it off the card; accepted: the one line of the file that ends with .pub"
         )
+    if "\n" in line.strip():
+        raise ValueError("has more than one line; accepted: the one line of a .pub file, each key in quotation marks")
     kind, _, rest = line.strip().partition(" ")
     body, _, comment = rest.strip().partition(" ")
     try:
@@ -46,9 +49,17 @@ def _network_name(name: str) -> str:
     return name
 
 
+def _country(code: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", code):
+        # what is longer may be another line's value, the password for one, and is not shown
+        given = f'is "{code}"' if re.fullmatch("[A-Za-z]{2}", code) else f"has {len(code)} characters"
+        raise ValueError(f'{given}; accepted: two capital letters such as "GB" (ISO 3166)')
+    return code
+
+
 def is_zone_name(name: str) -> bool:
     """Tell whether it can be the name of a time zone, and no other path."""
-    return re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", name) is not None
+    return re.fullmatch(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", name) is not None
 
 
 def is_file_name(name: str) -> bool:
@@ -62,7 +73,15 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _without_account(url: Any) -> Any:
+    if isinstance(url, str) and "@" in url:
+        raise ValueError("carries a user name or password; they go into `username` and `password` below it")
+    return url
+
+
+BrokerUrl = Annotated[Url, BeforeValidator(_without_account)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
+Country = Annotated[str, AfterValidator(_country)]
 NetworkName = Annotated[str, AfterValidator(_network_name)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
@@ -83,11 +102,10 @@ class WifiSetup(Section):
 
     ssid: NetworkName = setting(..., "The network's name.", accepts="text of 1 to 32 bytes in quotes")
     password: Moved | None = _password("Password; none: an open network.")
-    country: str = setting(
+    country: Country = setting(
         ...,
         "Where the device is: which channels may be used.",
         accepts='two capital letters such as "GB" (ISO 3166)',
-        pattern=r"^[A-Z]{2}$",
     )
     hidden: bool = setting(False, "The network does not tell its name.")
 
@@ -114,11 +132,11 @@ def _file(what: str) -> str | None:
 class BrokerSetup(Section):
     """Where messages go."""
 
-    url: Url = setting(
+    url: BrokerUrl = setting(
         ...,
         "The broker.",
-        accepts="mqtt://HOST[:PORT] or mqtts://HOST[:PORT]",
-        pattern=r"^mqtts?://[^/\s]+/?$",
+        accepts="mqtt://HOST[:PORT] or mqtts://HOST[:PORT], and nothing behind it",
+        pattern=_BROKER,
         max_length=512,
     )
     username: str | None = setting(None, "User name.", max_length=255)

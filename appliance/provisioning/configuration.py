@@ -6,6 +6,7 @@ from typing import Any
 
 from appliance.config import read_toml
 from appliance.config.toml import format_document
+from appliance.core.errors import UnavailableError
 from appliance.provisioning.asked import BrokerSetup, Setup
 
 CA, CERTIFICATE, KEY, REQUEST, FLEET_ROOT = (
@@ -28,8 +29,19 @@ def read_current(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: It is no TOML.
+        UnavailableError: Only others may look at it.
     """
-    return read_toml(path) if path.exists() else {}
+    try:
+        if not path.exists():
+            return {}
+        path.open("rb").close()
+    except PermissionError as error:
+        raise UnavailableError(
+            f"{path} may be read by root and by members of the group edgecam alone; do: sudo edgecam setup …"
+        ) from error
+    except OSError:
+        pass  # said by what reads it
+    return read_toml(path)
 
 
 def merged(current: Mapping[str, Any], setup: Setup, device_id: str) -> dict[str, Any]:

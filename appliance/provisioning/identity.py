@@ -32,10 +32,17 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The device's id, and on which hardware it became so."""
+    """Who the device is.
+
+    Attributes:
+        device_id: Its id.
+        hardware: On which it became so.
+        declined: The id that a copied setup file asks for, and that the machine it was copied from has; empty: none.
+    """
 
     device_id: str
     hardware: Hardware
+    declined: str = ""
 
 
 def is_another_machine(then: Hardware, now: Hardware) -> bool:
@@ -71,12 +78,13 @@ def load_identity(path: Path) -> Identity | None:
     try:
         with path.open("rb") as file:
             told = json.loads(file.read(_MOST))
-        return Identity(str(told["device_id"]), Hardware(str(told["serial"]), str(told["machine_id"])))
+        hardware = Hardware(str(told["serial"]), str(told["machine_id"]))
+        return Identity(str(told["device_id"]), hardware, str(told.get("declined", "")))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -87,7 +95,7 @@ def store_identity(path: Path, identity: Identity) -> None:
         StorageError: It cannot be written.
     """
     make_folder(path.parent)
-    told = {"device_id": identity.device_id, **asdict(identity.hardware)}
+    told = {"device_id": identity.device_id, **asdict(identity.hardware), "declined": identity.declined}
     write_atomically(path, json.dumps(told).encode() + b"\n", 0o600)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _GROUPS = ("sudo", "adm", "systemd-journal", "edgecam", "video", "netdev", "gpio", "i2c", "spi", "render")
 _ASKING = ("edgecam", "systemd-journal")  # what an account that was there gets: it may ask the daemon
+_FIRST_USER, _NOBODY = 1000, 65534  # Debian policy, section 9.2.2
 _MOST = 256 << 10  # bytes of authorized_keys
 _DAEMON = """\
 # Written by `edgecam setup`: by key alone.
@@ -39,28 +40,37 @@ def set_login(task: "Task") -> str:
     place_file(task.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf"), _DAEMON.encode(), 0o644)
     # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
     task.system.run("ssh-keygen", "-A")
-    task.system.run("systemctl", "enable", "ssh.service")
     # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
     task.system.run("systemctl", "--no-block", "restart", "ssh.service")
+    # last: where accounts and units are part of a read-only root, the owner gets in nevertheless
+    _may_ask(task, account, ssh.user)
+    task.system.run("systemctl", "enable", "ssh.service")
     return f"{ssh.user} logs in with {len(ssh.keys)} key{'s' if len(ssh.keys) > 1 else ''}, nobody with a password"
 
 
 def _account(task: "Task", user: str) -> Account:
     """Give the account, and have it made where it is not there."""
-    existing = _existing_groups(task)
     if (found := task.system.account(user)) is not None:
-        groups = ",".join(name for name in _ASKING if name in existing)
-        if groups and found.uid != 0:
-            task.system.run("usermod", "--append", "--groups", groups, user)
+        if 0 < found.uid < _FIRST_USER or found.uid == _NOBODY:
+            raise UnsupportedError(f"{user} is an account of the system's own, with which nobody logs in; name another")
         return found
     # before the account: where this is cut in between, the account would never get it
     _may_administer(task, user)
+    existing = _existing_groups(task)
     groups = ",".join(name for name in _GROUPS if name in existing)
     task.system.run("useradd", "--create-home", "--shell", "/bin/bash", *(("--groups", groups) if groups else ()), user)
     account = task.system.account(user)
     if account is None:
         raise StorageError(f"the account {user} was made and is not there")
     return account
+
+
+def _may_ask(task: "Task", account: Account, user: str) -> None:
+    """Let an account that was there ask the daemon; one that was made here may already."""
+    existing = _existing_groups(task)
+    groups = ",".join(name for name in _ASKING if name in existing)
+    if groups and account.uid != 0:
+        task.system.run("usermod", "--append", "--groups", groups, user)
 
 
 def _rule(user: str) -> str:
@@ -90,9 +100,10 @@ def _add_keys(task: "Task", account: Account, keys: tuple[str, ...]) -> None:
         # by its descriptor: the account could move the folder away and put a link to another one there
         there = _lines_of(folder, home / ".ssh/authorized_keys")
         bodies = {line.split()[1] for line in there if len(line.split()) > 1}
-        added = [key for key in keys if key.split()[1] not in bodies]
+        added = {key.split()[1]: key for key in keys if key.split()[1] not in bodies}
         path = Path(f"/proc/self/fd/{folder}/authorized_keys")
-        place_file(path, "\n".join([*there, *added, ""]).encode(), 0o600, owner)
+        content = "\n".join([*there, *added.values(), ""]).encode()
+        place_file(path, content, 0o600, owner, shown=home / ".ssh/authorized_keys")
 
 
 @contextmanager
@@ -103,7 +114,7 @@ def _opened(folder: Path) -> Iterator[int]:
     except OSError as error:
         if error.errno in (ELOOP, ENOTDIR):
             raise UnsupportedError(f"{folder} is a link, which root does not follow; add the keys by hand") from error
-        raise
+        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
     try:
         yield descriptor
     finally:
@@ -120,7 +131,7 @@ def _lines_of(folder: int, path: Path) -> list[str]:
     except OSError as error:
         if error.errno == ELOOP:
             raise UnsupportedError(f"{path} is a link, which root does not follow; add the keys by hand") from error
-        raise
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnsupportedError(f"{path} is no file; add the keys by hand")

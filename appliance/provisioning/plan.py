@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from appliance.config import parse_table
 from appliance.core.errors import ConfigError, StorageError
@@ -15,6 +15,7 @@ from appliance.provisioning.reading import Asked, digest
 State = Literal["to do", "done", "left out", "failed"]
 _MOST = 4 << 20  # bytes: of five files at their bound, if JSON writes each byte of them as six, and of what is asked
 _VERSION = 1
+_Plan = TypeVar("_Plan", bound="Plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,7 @@ class Plan:
 
     def after(self, step: str, outcome: Outcome) -> Self:
         """Give the plan with a step's outcome; secrets go once all is done."""
-        then = replace(self, steps={**self.steps, step: outcome})
-        return replace(then, secrets={}, files={}) if then.is_done else then
+        return _forgotten(replace(self, steps={**self.steps, step: outcome}))
 
     def beside(self, before: "Plan | None") -> Self:
         """Give the plan as one of another file than the card's, of which the plan before tells how far it is."""
@@ -108,14 +108,20 @@ class Plan:
 
     def scrubbed(self) -> Self:
         """Give the plan once the setup file holds no secret any more."""
-        return replace(self, redacted_text="", private_file="")
+        return _forgotten(replace(self, redacted_text="", private_file=""))
+
+
+def _forgotten(plan: _Plan) -> _Plan:
+    """Give a plan without its secrets, if nothing is left to be done: they are in their places."""
+    return replace(plan, secrets={}, files={}) if plan.is_done else plan
 
 
 def load_plan(path: Path) -> Plan | None:
     """Give the plan that was stored; None: there is none.
 
     Raises:
-        StorageError: It cannot be read, or is not ours.
+        ConfigError: It is not what was stored.
+        StorageError: It cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -126,7 +132,7 @@ def load_plan(path: Path) -> Plan | None:
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise StorageError(f"{path} is not what was written there; remove it, and set the device up again") from error
+        raise ConfigError(f"{path} is not what was written there; remove it, and set the device up again") from error
 
 
 def store_plan(path: Path, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.config import Settings, not_accepted, parse_table
+from appliance.config import Settings, explain_toml, not_accepted, parse_table
 from appliance.core.errors import ConfigError
 from appliance.provisioning import secrets
 from appliance.provisioning.asked import Setup, is_file_name, is_zone_name
@@ -19,6 +20,12 @@ from appliance.provisioning.system import Places
 MOST_BYTES = 64 << 10  # of the setup file, and of each file beside it
 _FILES = {("broker", "ca_file"), ("broker", "cert_file"), ("broker", "key_file"), ("fleet", "root_file")}
 _PRIVATE = ("broker", "key_file")
+_WIDE = (b"\xff\xfe", b"\xfe\xff")  # the byte order marks of UTF-16
+_ADVICE = {
+    "wifi": "a device joins one network, so leave one of them out",
+    "ssh": 'there is one account: put all keys into one list, keys = ["…", "…"]',
+    "broker": "a device has one broker, so leave one of them out",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,13 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > MOST_BYTES:
         raise ConfigError(f"{path} is larger than {MOST_BYTES} bytes; is it the right file?")
+    if content.startswith(_WIDE):
+        raise ConfigError(f'{path} is saved as UTF-16, which Notepad calls "Unicode"; save it as UTF-8')
+    if (zero := content.find(b"\0")) >= 0:
+        raise ConfigError(f"{path}: byte {zero} is zero, so it is no plain text, or damaged; save it again as UTF-8")
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
+        # also as Macs of old ended lines: TOML knows no such end
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save it as plain text in UTF-8") from error
 
@@ -81,7 +93,7 @@ def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> As
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is no valid TOML: {error}{_hint(text)}") from error
+        raise ConfigError(f"{path.name} is no valid TOML: {explain_toml(error, text, _ADVICE)}") from error
     return check_setup(values, text, path, places, is_kept)
 
 
@@ -97,7 +109,8 @@ def check_setup(
     except ConfigError as error:
         lines += [line.strip() for line in str(error).splitlines()[1:]]
     beside: dict[str, str] = {}
-    lines += [*_unknown_zone(rest, places), *_not_kept(rest, found, is_kept), *_unknown_fleet(rest)]
+    lines += [*_unknown_zone(rest, places), *_unknown_country(rest, places)]
+    lines += [*_not_kept(rest, found, is_kept), *_unknown_fleet(rest)]
     lines += _read_beside(rest, path.parent, is_kept, beside)
     if setup is not None and not lines:
         lines += _not_for_the_daemon(setup, places)
@@ -128,7 +141,22 @@ def _unknown_zone(values: Mapping[str, Any], places: Places) -> Iterator[str]:
         return
     known = [str(path.relative_to(folder)) for path in folder.glob("[A-Z]*/**/*") if path.is_file()]
     near = difflib.get_close_matches(zone, known, n=1, cutoff=0.6)
-    yield f"time_zone: no such time zone; {f'did you mean {near[0]}?' if near else '`timedatectl list-timezones`'}"
+    hint = (
+        f"did you mean {near[0]}?" if near else "accepted: a name such as Europe/London; `timedatectl list-timezones`"
+    )
+    yield f"time_zone: no such time zone; {hint}"
+
+
+def _unknown_country(values: Mapping[str, Any], places: Places) -> Iterator[str]:
+    """Tell of a country that is none: a radio that is given one stays off, and says nothing."""
+    country, table = secrets.at(values, ("wifi", "country")), places.at("/usr/share/zoneinfo/iso3166.tab")
+    if not isinstance(country, str) or not re.fullmatch("[A-Z]{2}", country) or not table.is_file():
+        return  # told already, or not known here
+    with table.open(encoding="utf-8", errors="replace") as file:
+        codes = {line[:2] for line in file.read(MOST_BYTES).splitlines() if not line.startswith("#")}
+    if country not in codes:
+        britain = "; Britain is GB" if country == "UK" else ""
+        yield f'wifi.country: "{country}" is no country of ISO 3166{britain}; accepted: its two letters, such as "GB"'
 
 
 def _not_kept(
@@ -160,8 +188,34 @@ def _read_beside(
         except ConfigError as error:
             yield f"{path}: {error}; it has to lie beside the setup file"
             continue
-        if place[0] == "broker" and "-----BEGIN " not in read[path]:
-            yield f"{path}: {name} is no PEM file: it has no line -----BEGIN …"
+        if why := _not_what_is_meant(place, name, read[path]):
+            yield f"{path}: {why}"
+
+
+def _not_what_is_meant(place: tuple[str, ...], name: str, content: str) -> str:
+    """Tell what is wrong with a file beside the setup file; empty: nothing that can be seen."""
+    if place[0] == "fleet":
+        return (
+            "" if _is_signed(content) else f"{name} is no root of trust; accepted: the root.json of the fleet's owner"
+        )
+    if "-----BEGIN " not in content:
+        return f"{name} is no PEM file: it has no line -----BEGIN …"
+    if "ENCRYPTED" in content:
+        return f"{name} is locked with a passphrase, which nobody types on a device; do: openssl pkey -in {name} -out …"
+    is_private = "PRIVATE KEY-----" in content
+    if place == _PRIVATE and not is_private:
+        return f"{name} holds no private key; accepted: PEM with a line -----BEGIN … PRIVATE KEY-----"
+    if place != _PRIVATE and is_private:
+        return f"{name} holds a private key, and others may read what goes here; accepted: certificates alone"
+    return ""
+
+
+def _is_signed(content: str) -> bool:
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and "signed" in told
 
 
 def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
@@ -172,9 +226,3 @@ def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
     except ConfigError as error:
         return [f"would not be accepted with the configuration that is there: {error}"]
     return []
-
-
-def _hint(text: str) -> str:
-    if re.search("[\u201c\u201d\u2018\u2019]", text):
-        return '; it has curly quotation marks: a word processor put them there, use plain ones (")'
-    return '; text stands in quotation marks: hostname = "door"'

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from appliance.core.errors import StorageError
@@ -12,7 +13,6 @@ from appliance.provisioning.system import Places
 
 TEXT, JSON = "edgecam-setup-report.txt", "edgecam-setup-report.json"
 Verdict = Literal["done", "not done", "refused"]
-_MOST = 64 << 10  # bytes
 _MARKS = {"done": "ok", "left out": "LEFT OUT", "failed": "FAILED", "to do": "to do"}
 _HEADS: dict[Verdict, str] = {
     "done": "This device is set up.",
@@ -98,9 +98,15 @@ def write_report(places: Places, report: Report) -> bool:
     try:
         for name, content in ((JSON, json.dumps(report.as_json(), indent=1) + "\n"), (TEXT, report.as_text())):
             path = places.boot / name
-            there = path.read_bytes()[:_MOST] if path.exists() else b""
-            if there != content.encode():
+            if not _is_there(path, content.encode()):
                 write_atomically(path, content.encode())
     except (StorageError, OSError):
         return False
     return True
+
+
+def _is_there(path: Path, content: bytes) -> bool:
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(content) + 1) == content

@@ -1,6 +1,9 @@
 """Takes secrets off the boot partition, which any computer can read."""
 
 import os
+from collections.abc import Collection
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from appliance.core.errors import StorageError
@@ -9,39 +12,76 @@ from appliance.provisioning.plan import Plan
 from appliance.provisioning.reading import digest, read_text
 
 _MOST = 64 << 10  # bytes
+_ASIDE, _FRESH = "edgecam-setup.old", "edgecam-setup.new"
+_MOST_FILES = 200  # of the boot partition that are looked into
+_SHORTEST = 6  # characters of a secret that stands in no other file by chance
+
+
+def is_left(path: Path) -> bool:
+    """Tell whether the file with its secrets is still set aside, because a cut came between."""
+    return path.with_name(_ASIDE).exists()
 
 
 def scrub(path: Path, plan: Plan) -> None:
     """Leave the setup file without its secrets, and remove the private file beside it.
 
-    The file is replaced at once and as a whole: a card that is pulled out holds the old one or the new one. Then the
-    old one's bytes, whose room the file system has given back, are written over. What the card's own controller keeps
-    of them in cells that are out of reach, nobody can take away.
+    What has secrets is written over while it still has a name, and removed then: after a cut it is found again, and no
+    room that the file system has given back holds any. So the setup file is set aside, once the new one lies beside it.
+    A card that is pulled out in between has it under that name; the next boot puts the new one in its place. What the
+    card's own controller keeps in cells that are out of reach, nobody can take away.
 
     Raises:
         StorageError: The partition cannot be written to; the secrets are still there.
     """
+    aside, fresh = path.with_name(_ASIDE), path.with_name(_FRESH)
     try:
         if plan.private_file:
-            _remove(path.with_name(plan.private_file))
-        if not path.exists() or digest(read_text(path)) != plan.original or plan.original == plan.redacted:
-            return  # it is done already, or the owner has written another one meanwhile
-        with path.open("r+b") as before:
-            write_atomically(path, plan.redacted_text.encode())
-            _write_over(before.fileno())
+            _wipe(path.with_name(plan.private_file))
+        if plan.redacted_text and path.exists() and digest(read_text(path)) == plan.original != plan.redacted:
+            # first: a card without room for it keeps the file as it is
+            write_atomically(fresh, plan.redacted_text.encode())
+            _wipe(aside)
+            os.replace(path, aside)  # noqa: PTH105 - as files are replaced elsewhere
+        if not path.exists() and aside.exists():
+            if not fresh.exists():
+                write_atomically(fresh, plan.redacted_text.encode())
+            os.replace(fresh, path)  # noqa: PTH105
+            sync_directory(path.parent)
+        if path.exists():
+            _wipe(aside)
+            fresh.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot take the passwords out of {path}: {error.strerror or error}") from error
 
 
-def _remove(path: Path) -> None:
-    if path.exists():
-        with path.open("r+b") as file:
+def holding(path: Path, secrets: Collection[str]) -> list[str]:
+    """Give the names of other files beside the setup file that hold one of its secrets, such as an editor's copies."""
+    sought = [secret.encode() for secret in secrets if len(secret) >= _SHORTEST]
+    found = []
+    try:
+        for entry in islice(sorted(path.parent.iterdir()), _MOST_FILES):
+            if entry.is_file() and entry != path and entry.stat().st_size <= _MOST:
+                content = entry.read_bytes()[:_MOST]
+                found += [entry.name] if any(secret in content for secret in sought) else []
+    except OSError:
+        return found  # what could be looked at is told
+    return found
+
+
+def tidy(folder: Path) -> None:
+    """Remove what cuts have left of our own files' writing; nothing may be under way."""
+    for path in folder.glob(".edgecam-setup*.????????"):
+        with suppress(OSError):  # clutter, without secrets
             path.unlink()
-            _write_over(file.fileno())
-        sync_directory(path.parent)
 
 
-def _write_over(descriptor: int) -> None:
-    size = min(os.fstat(descriptor).st_size, _MOST)
-    os.pwrite(descriptor, bytes(size), 0)
-    os.fsync(descriptor)
+def _wipe(path: Path) -> None:
+    """Write over a file, then remove it; nothing where there is none."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        size = min(os.fstat(file.fileno()).st_size, _MOST)
+        os.pwrite(file.fileno(), bytes(size), 0)
+        os.fsync(file.fileno())
+    path.unlink()
+    sync_directory(path.parent)

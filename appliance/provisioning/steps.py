@@ -138,8 +138,10 @@ def _set_identity(task: Task) -> str:
     now, known = read_hardware(task.places), load_identity(task.identity_file)
     asked = task.setup.device_id
     is_copied = known is not None and is_another_machine(known.hardware, now)
-    if known is not None and not is_copied and asked in (None, known.device_id):
-        return f"{known.device_id}; {_make_key(task, known.device_id)}"
+    if known is not None and not is_copied and asked in (None, known.device_id, known.declined or None):
+        if asked is None and known.declined:
+            store_identity(task.identity_file, Identity(known.device_id, known.hardware))
+        return f"{known.device_id}; {_make_key(task, known.device_id)}{_said_of(known, asked)}"
     if is_copied:
         # before the new identity is stored: where this is cut, it is found to be a copy again
         _forget_keys(task)
@@ -147,12 +149,24 @@ def _set_identity(task: Task) -> str:
     host = task.setup.hostname or (name.read_text(encoding="ascii", errors="ignore").strip() if name.exists() else "")
     device_id = asked if asked and not is_copied else new_id(host, randomness.token_bytes(5))
     made = _make_key(task, device_id)
-    store_identity(task.identity_file, Identity(device_id, now))
+    # a copied file that says it again, because something else in it was changed, does not mean it
+    fresh = Identity(device_id, now, asked if asked and is_copied else "")
+    store_identity(task.identity_file, fresh)
     if known is None or not is_copied:
         return f"{device_id}; {made}"
+    hint = _said_of(fresh, asked) or f". To go on as {known.device_id}, where that machine is gone: set device_id"
     return (
         f"{device_id}; this card was set up on another machine as {known.device_id}, so id and keys are new, those of "
-        f"SSH, too. To go on as {known.device_id}, where that machine is gone: set device_id"
+        f"SSH, too{hint}"
+    )
+
+
+def _said_of(identity: Identity, asked: str | None) -> str:
+    if not asked or asked != identity.declined:
+        return ""
+    return (
+        f". device_id {asked} of the setup file is another machine's, of which it is a copy: write another, or none. "
+        "Where that machine is gone, take the line out, start once, and write it again"
     )
 
 

@@ -119,7 +119,9 @@ class LocalSystem:
         return Account(found.pw_uid, found.pw_gid, Path(found.pw_dir))
 
 
-def place_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> bool:
+def place_file(
+    path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None, *, shown: Path | None = None
+) -> bool:
     """Have a file with this content, mode and owner; give whether anything had to be changed.
 
     Args:
@@ -127,6 +129,7 @@ def place_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | N
         content: What it holds.
         mode: Of the file.
         owner: Numbers of user and group; None: whoever calls.
+        shown: By what name an owner knows the file, where `path` goes by a descriptor.
 
     Raises:
         StorageError: It cannot be written.
@@ -134,7 +137,7 @@ def place_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | N
     if is_placed(path, content, mode, owner):
         return False
     make_folder(path.parent)
-    write_atomically(path, content, mode, owner)
+    write_atomically(path, content, mode, owner, shown=shown)
     return True
 
 

@@ -30,7 +30,7 @@ COMPARISONS: Final = {
     "classify": "appliance.updates.judging_labels:LabelComparison",
     "segment": "appliance.updates.judging_maps:MapComparison",
 }
-"""What compares two models of a task; imported only for such models."""
+"""What compares two models of a task."""
 
 Verdict = tuple[Code, str]
 

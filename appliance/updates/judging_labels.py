@@ -1,7 +1,8 @@
 """Whether a candidate says of frames what the classifier says that it is to replace. Pure.
 
-A frame with a label that a classifier is sure of is what an object is to a detector. There is no flood: no more can be
-said of a frame than one label. What says the same whatever it sees is told by its scores, which do not move.
+A label of a frame that a classifier is sure of is what an object is to a detector: the best one, or each where labels
+may apply together. There is no flood: what is sure of too much disagrees. What says the same whatever it sees is told
+by its scores, which do not move.
 """
 
 from dataclasses import dataclass
@@ -25,16 +26,18 @@ class Scored:
     Attributes:
         scores: Shape (labels,), 0..1; 0 of labels that are not told.
         least: Lowest score of a label that is told.
+        are_together: Labels may apply together; else the best one is what counts.
     """
 
     scores: NDArray[np.float32]
     least: float
+    are_together: bool = False
 
     @property
-    def label(self) -> int | None:
-        """Class id of what it is sure of; None: of nothing."""
-        best = int(self.scores.argmax())
-        return best if self.scores[best] >= self.least else None
+    def labels(self) -> NDArray[np.bool_]:
+        """What it is sure of, shape (labels,)."""
+        sure = self.scores >= self.least
+        return sure if self.are_together else sure & (np.arange(sure.size) == self.scores.argmax())
 
 
 class LabelComparison:
@@ -45,6 +48,7 @@ class LabelComparison:
         self._active = self._candidate = self._both = 0
         self._last: tuple[Scored, Scored] | None = None
         self._moved = np.zeros(2)
+        self._are_one = True  # both are sure of the same in every frame
 
     def add(self, active: Scored, candidate: Scored) -> None:
         """Count a frame.
@@ -54,19 +58,25 @@ class LabelComparison:
             candidate: What the candidate says.
         """
         self.frames += 1
-        first, second = active.label, candidate.label
-        self._active += first is not None
-        self._candidate += second is not None
-        self._both += first is not None and first == second
+        first, second = active.labels, candidate.labels
+        self._active += int(first.sum())
+        self._candidate += int(second.sum())
+        self._both += int((first & second).sum())
+        is_same = self._last is None or np.array_equal(first, self._last[0].labels)
+        self._are_one &= is_same and bool(first.any()) and np.array_equal(first, second)
         if self._last is not None:
             self._moved += [_change(*pair) for pair in zip(self._last, (active, candidate), strict=True)]
         self._last = active, candidate
 
     def verdict(self, trial: Trial) -> Verdict | None:
         """Tell what is wrong with the candidate; None: nothing."""
-        told = f"it was sure of {self._candidate} of {self.frames} frames, the model in service of {self._active}"
+        told = (
+            f"it was sure of {self._candidate} labels in {self.frames} frames, the model in service of {self._active}"
+        )
         active_moved, moved = self._moved / max(self.frames - 1, 1)
-        if self.frames >= ENOUGH and active_moved >= _MOVES and moved < active_moved * _STANDS:
+        # a camera before one thing: that the model in service wavers, and the candidate does not, is no fault of it
+        stands = active_moved >= _MOVES and moved < active_moved * _STANDS and not self._are_one
+        if self.frames >= ENOUGH and stands:
             return Code.BLIND, f"it says the same of all of {self.frames} frames, which are not alike"
         if self._active >= ENOUGH and self._candidate < self._active * trial.rate_percent[0] / 100.0:
             return Code.BLIND, f"{told}: at least {trial.rate_percent[0]} % must be"

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from appliance.core.tasks import MOST_SEGMENTED
 from appliance.updates.formats import Trial
-from appliance.updates.judging import Verdict
+from appliance.updates.judging import ENOUGH, Verdict
 from appliance.updates.refusals import Code
 
 _CELLS: Final = 160  # of the longer side that are compared; pixels between them tell nothing new
 _ENOUGH: Final = 0.005  # of a picture, on average, that labels together must cover to be judged
 _ENOUGH_OF_ONE: Final = 0.02  # likewise, for a label by itself: of less, much is chance
 _ENOUGH_IN_ALL: Final = 0.2  # of a picture, in all frames together
+_LEAST_FRAMES: Final = 5  # in which either draws something; of one that two see differently nobody is condemned
 _SLACK: Final = 0.05  # of a picture
 _ONE_COLOUR: Final = 0.999  # of all frames
 
@@ -44,6 +45,9 @@ class MapComparison:
         self._labels: tuple[str, ...] = ()
         # pictures that nothing and each label cover: of the model in service, the candidate, both
         self._covers = np.zeros((3, 1 + MOST_SEGMENTED))
+        self._telling = 0  # frames in which either draws something
+        self._seen_frames = 0  # in which the model in service sees something
+        self._seen = np.zeros(2)  # pictures that labels cover in these: of the model in service, the candidate
 
     def add(self, active: Mapped, candidate: Mapped) -> None:
         """Count a frame.
@@ -56,12 +60,22 @@ class MapComparison:
         self._labels = active.labels
         step = max(1, max(active.class_ids.shape) // _CELLS)
         first, second = (one.class_ids[::step, ::step].ravel() for one in (active, candidate))
-        for at, chosen in enumerate((first, second, first[first == second])):
-            self._covers[at] += np.bincount(chosen + 1, minlength=1 + MOST_SEGMENTED) / first.size
+        covers = np.array(
+            [
+                np.bincount(chosen + 1, minlength=1 + MOST_SEGMENTED) / first.size
+                for chosen in (first, second, first[first == second])
+            ]
+        )
+        self._covers += covers
+        labelled = covers[:2, 1:].sum(axis=1)
+        self._telling += bool(labelled.max() >= _ENOUGH)
+        if labelled[0] >= _ENOUGH_OF_ONE:
+            self._seen_frames += 1
+            self._seen += labelled
 
     def verdict(self, trial: Trial) -> Verdict | None:
         """Tell what is wrong with the candidate; None: nothing."""
-        if self._covers[:2, 1:].sum(axis=1).max() < _ENOUGH_IN_ALL:
+        if self._telling < _LEAST_FRAMES or self._covers[:2, 1:].sum(axis=1).max() < _ENOUGH_IN_ALL:
             return None
         mean = self._covers / self.frames
         if mean[0].max() <= 1.0 - _ENOUGH_OF_ONE and mean[1].max() >= _ONE_COLOUR:
@@ -72,7 +86,20 @@ class MapComparison:
             _judged(self._labels[at], covers[0, at], covers[1, at], trial, _ENOUGH_OF_ONE)
             for at in np.flatnonzero(covers[:2].max(axis=0) >= _ENOUGH_OF_ONE)
         )
-        return next(filter(None, judged), None) or self._judged_together(*covers.sum(axis=1), trial=trial)
+        together = self._judged_together(*covers.sum(axis=1), trial=trial)
+        return next(filter(None, judged), together) or self._judged_where_seen(trial)
+
+    def _judged_where_seen(self, trial: Trial) -> Verdict | None:
+        """Tell what sees nothing of what comes by: on average over all frames, most of them empty, that is little."""
+        if self._seen_frames < ENOUGH:
+            return None
+        active, candidate = self._seen / self._seen_frames
+        if candidate >= active * (least := trial.rate_percent[0]) / 100.0:
+            return None
+        told = (
+            f"it covers {candidate:.1%} of the {self._seen_frames} frames in which the model in service sees anything"
+        )
+        return Code.BLIND, f"{told}, and that {active:.1%}: at least {least} % of that must be"
 
     def _judged_together(self, active: float, candidate: float, both: float, *, trial: Trial) -> Verdict | None:
         if max(active, candidate) < _ENOUGH:

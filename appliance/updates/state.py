@@ -59,8 +59,8 @@ class Held(Part):
 class Compared(Part):
     """What a candidate found in the same live frames as the model in service.
 
-    Objects are counted; of classifiers frames whose label they are sure of, of segmentation networks thousandths of a
-    picture that labels cover.
+    Objects are counted; of classifiers labels of frames that they are sure of (the best, or each where labels may apply
+    together), of segmentation networks thousandths of a picture that labels cover.
 
     Attributes:
         frames: That both saw.

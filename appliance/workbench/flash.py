@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from appliance.core.errors import ConfigError, UnavailableError
 from appliance.workbench.flashing.bootfs import put_files
 from appliance.workbench.flashing.released import PINNED, Release, newest
 from appliance.workbench.flashing.target import Target, is_another, read_target, refusal
-from appliance.workbench.flashing.writing import read_back, write_image
+from appliance.workbench.flashing.writing import claimed, read_back, write_image
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -35,7 +36,7 @@ _SETUP = "edgecam-setup.toml"
 )
 @click.option("--bundle", type=click.Path(path_type=Path), default=_BUNDLE, show_default=True, help="Of `make image`.")
 @click.option("--image", type=click.Path(path_type=Path), help="An image in place of the one that is brought.")
-@click.option("--sha256", metavar="HEX", help="SHA-256 of what is in --image, unpacked.")
+@click.option("--sha256", metavar="HEX", help="SHA-256 that --image has, packed or unpacked.")
 @click.option("--newest", "is_newest", is_flag=True, help=f"The newest system, not the one of {PINNED.release_date}.")
 @click.option("--fixed", is_flag=True, help="The disk cannot be pulled out, and is meant nevertheless.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -63,23 +64,24 @@ def flash(
     asked = _check_setup(setup)
     if not (bundle / "user-data").is_file():
         raise ConfigError(f"{bundle} is no first-boot bundle; do: make deb image")
+    _check_words(target, setup, image, sha256, is_newest=is_newest)
     release = None if image is not None else newest() if is_newest else PINNED
-    if image is not None and target.exists() and image.exists() and image.samefile(target):
-        raise ConfigError(f"{target} is the image itself: give the card or another file")
-    place, needed = read_target(target), release.extract_size if release else _LEAST
+    place = read_target(target)
+    needed = release.extract_size if release else max(_LEAST, _size(image))
     _check(place, needed, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
     with left_in_order():
         source = image if release is None else bring(release, is_quiet=as_json)
         assert source is not None  # noqa: S101 - for the types: one of the two is there
         _check_again(place, needed, is_fixed_wanted=fixed)
         wanted = release.extract_sha256 if release else sha256.lower() if sha256 else None
-        with _bar("writing", is_quiet=as_json) as progress:
-            digest, size = write_image(source, target, wanted, release.extract_size if release else None, progress)
-        with _bar("reading back", is_quiet=as_json) as progress:
-            read_back(target, digest, size, progress)
-        with tempfile.TemporaryDirectory(prefix="edgecam-card-") as folder:
-            _gather(Path(folder), bundle, setup, asked)
-            put_files(target, Path(folder))
+        with claimed(target) as disk:
+            with _bar("writing", is_quiet=as_json) as progress:
+                digest, size = write_image(source, disk, wanted, release.extract_size if release else None, progress)
+            with _bar("reading back", is_quiet=as_json) as progress:
+                read_back(target, digest, size, progress)
+            with tempfile.TemporaryDirectory(prefix="edgecam-card-") as folder:
+                _gather(Path(folder), bundle, setup, asked)
+                put_files(target, Path(folder))
     _tell(target, digest, size, asked, is_checked=wanted is not None, as_json=as_json)
 
 
@@ -96,10 +98,29 @@ def _check_setup(setup: Path | None) -> "Asked | None":
         return read_setup(setup, Places(Path(nowhere)), lambda _: False)
 
 
+def _check_words(target: Path, setup: Path | None, image: Path | None, sha256: str | None, *, is_newest: bool) -> None:
+    """Refuse what was asked and cannot be meant, before anything is brought or lost."""
+    if image is None and sha256 is not None:
+        raise ConfigError("--sha256 is that of --image, which was not given; what is brought is checked by its own")
+    if image is not None and is_newest:
+        raise ConfigError("--image and --newest say two different things; leave one of them out")
+    if sha256 is not None and not re.fullmatch("[0-9A-Fa-f]{64}", sha256):
+        raise ConfigError(f"--sha256 has {len(sha256)} characters; accepted: 64 hexadecimal digits")
+    if image is not None and not image.is_file():
+        raise ConfigError(f"{image} is no file; accepted: .img or .img.xz of Raspberry Pi OS Lite (64-bit)")
+    for named, what in ((image, "the image"), (setup, "the setup file")):
+        if named is not None and target.exists() and named.samefile(target):
+            raise ConfigError(f"{target} is {what} itself: give the card or another file")
+
+
+def _size(image: Path | None) -> int:
+    return image.stat().st_size if image is not None else 0
+
+
 def _check(place: Target, needed: int, *, is_fixed_wanted: bool, is_sure: bool, may_ask: bool) -> None:
     if why := refusal(place, needed, is_fixed_wanted=is_fixed_wanted):
         raise ConfigError(why)
-    if place.is_disk and not is_sure:
+    if (place.is_disk or place.is_used) and not is_sure:
         if not may_ask:
             raise ConfigError(f"all that is on {place.path} will be lost: with --json, say --yes")
         question = f"ALL that is on {place.path} ({place.title}) will be lost. Go on?"

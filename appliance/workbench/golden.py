@@ -49,4 +49,8 @@ def golden(model: Path, *, frames: Path | None, iou: float, score: float, as_jso
     size = sum(one.size for one in made.frames)
     click.echo(f"{target}: {len(made.frames)} pictures, {size} bytes")
     for digest, each in found.items():
-        click.echo(f"weights {digest[:12]}: {task.of} {', '.join(map(str, each))}")
+        click.echo(f"weights {digest[:12]}: {task.of} {', '.join(map(_shown, each))}")
+
+
+def _shown(summary: int | str | list[str]) -> str:
+    return (" + ".join(summary) or "nothing") if isinstance(summary, list) else str(summary)

@@ -6,10 +6,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.simulators.broker import Mosquitto
-from tests.simulators.guest import Device, Guest, wait_for
+from tests.simulators.broker import Mosquitto, free_port
+from tests.simulators.faked_clock import FakedClock
+from tests.simulators.fleet import Fleet
+from tests.simulators.guest import Device, Guest, Network, wait_for
+from tests.simulators.ssh import log_in
 
 PASSWORD = "Planted-Password-1"  # noqa: S105 - planted
+MODEL = "/usr/lib/edgecam/app/models/edgecam-nano/edgecam-nano-int8.onnx"
+SHIM = "/usr/local/lib"  # in the guest
+HEAT = {
+    "thermal_zone0/type": "cpu-thermal",
+    "thermal_zone0/temp": "91000",
+    "cooling_device0/type": "cpufreq-cpu0",
+    "cooling_device0/cur_state": "2",
+}
 
 
 def doctor(guest: Guest) -> dict[str, dict[str, Any]]:
@@ -95,6 +106,71 @@ def test_a_configuration_without_a_camera_is_what_is_named(
         checks = doctor(guest)
     assert "exit status 78: the configuration is not accepted -> edgecam config check" in said(checks["unit"])
     assert "has no camera -> add a section [cameras.NAME]" in said(checks["config"])
+
+
+def test_over_ssh_the_doctor_names_each_fault_with_what_to_do(
+    device: Device, network: Network, key: Path, tmp_path: Path
+) -> None:
+    guest = device.guest
+    guest.write("/root/.ssh/authorized_keys", key.with_suffix(".pub").read_text())
+    guest.run("chmod", "-R", "go=", "/root/.ssh", check=True)
+    clock = _break_all(device, Fleet(tmp_path).root.read_text(), f"http://{network.here}:{free_port()}")
+
+    def ask() -> dict[str, dict[str, Any]]:
+        shim = [f"{name}={value}" for name, value in clock.items()]
+        done = log_in(key, network, "env", *shim, "edgecam", "doctor", "--json", user="root")
+        assert done.returncode == 3, done
+        return {check["id"]: check for check in json.loads(done.stdout)["checks"]}
+
+    checks = ask()
+    for name, words in {
+        "unit": "failed: failed at ",
+        "camera.gate": "failed: [cameras.gate] device: there is no camera at /dev/video99",
+        "runtime": "does so here: provider tensorrt not in ONNX Runtime",
+        "broker.tcp": "connection refused -> start the broker",
+        "fleet": "Connection refused -> check clock, network and [fleet] url",
+        "clock": "failed: 1986-",
+        "disk": "failed: full: 0 of 1 MB free at /var/lib/edgecam",
+        "temperature": "warning: 91 °C (cpu-thermal) -> improve the cooling",
+        "throttling": "warning: now: slowed by heat (cpufreq-cpu0) -> improve the cooling",
+        "outbox": "warning: a corrupt one was put aside as outbox.db.corrupt-1",
+    }.items():
+        assert words in said(checks[name]), said(checks[name])
+        assert checks[name]["fix"], name
+    assert checks["model"]["state"] == checks["camera.street"]["state"] == "ok"
+    guest.run("sh", "-c", f"printf x >>{MODEL}", check=True)
+    assert "is not the file that its manifest names" in said(told := ask()["model"])
+    assert (told["state"], told["fix"]) == ("failed", "copy it again")
+
+
+def _break_all(device: Device, root: str, fleet: str) -> dict[str, str]:
+    """Break what the doctor looks at, the model apart; give the variables of a process that sees a wrong clock."""
+    guest = device.guest
+    for name, reading in HEAT.items():
+        guest.write(f"/root/thermal/{name}", f"{reading}\n")
+    guest.run("mount", "--bind", "/root/thermal", "/sys/class/thermal", check=True)
+    guest.run("mkdir", "-p", "/var/lib/edgecam", check=True)
+    guest.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/var/lib/edgecam", check=True)
+    guest.write("/var/lib/edgecam/outbox.db.corrupt-1", "")
+    guest.run("dd", "if=/dev/zero", "of=/var/lib/edgecam/ballast", "bs=64k")
+    guest.write("/etc/edgecam/fleet-root.json", root)
+    device.write(
+        "[cameras.street]",
+        'kind = "synthetic"',
+        "[cameras.gate]",
+        'kind = "v4l2"',
+        'device = "/dev/video99"',
+        "[model]",
+        'providers = ["tensorrt"]',
+        "[fleet]",
+        f'url = "{fleet}"',
+        'root = "/etc/edgecam/fleet-root.json"',
+    )
+    device.drop_in("ExecStart=\nExecStart=/bin/false\nRestart=no")
+    assert guest.run("systemctl", "start", "edgecam").returncode != 0
+    guest.path(SHIM).mkdir(parents=True, exist_ok=True)
+    FakedClock(guest.path(SHIM), wrong_s=-40 * 365.25 * 86400.0, synced=False)
+    return {"LD_PRELOAD": f"{SHIM}/clock_shim.so", "CLOCK_SHIM": f"{SHIM}/clock"}
 
 
 def broker_host(device: Device) -> str:

@@ -1,44 +1,73 @@
 """Upgrades with the real dpkg: one that works, one that dpkg gives up, and those that are taken back by themselves."""
 
+import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance import __version__
+from tests.device.conftest import roomy
 from tests.simulators.broker import Mosquitto
 from tests.simulators.guest import Device, wait_for
 from tests.simulators.subscriber import Subscriber
 
 NEXT = f"{__version__}+next"
-NEXT_PACKAGE = "/packages/next/edgecam.deb"  # in the guest
+BROUGHT = "/packages/next"  # in the guest
+RUNTIME, LIBRARY = "edgecam-runtime", "/usr/lib/edgecam/vendor/any/pydantic/__init__.py"
 KEPT = "/var/cache/edgecam-packages"
 BROKEN = 'raise SystemExit("this version is broken")\n'
 
-Next = Callable[[Callable[[Path], None]], Path]
+Change = Callable[[Path], None]
+Next = Callable[[Change], list[Path]]
 
 
 @pytest.fixture
 def make_next(packages: list[Path], tmp_path: Path) -> Next:
     """Makes the application's next version, which brings another default configuration; the libraries are the same."""
+    _, application = packages
+    return lambda change: [_next(application, tmp_path / "next", lambda raw: _to_next(raw, change))]
 
-    def make(change: Callable[[Path], None]) -> Path:
-        raw, made = tmp_path / "raw", tmp_path / "edgecam.deb"
-        application = next(path for path in packages if path.stem.endswith("_all"))
-        subprocess.run(["dpkg-deb", "--raw-extract", application, raw], check=True, timeout=60)
-        control = raw / "DEBIAN/control"
-        control.write_text(control.read_text().replace(f"Version: {__version__}\n", f"Version: {NEXT}\n"))
-        with (raw / "etc/edgecam/edgecam.toml").open("a") as file:
-            file.write("# a remark of the next version\n")
-        version = raw / "usr/lib/edgecam/app/appliance/__init__.py"
-        version.write_text(version.read_text().replace(__version__, NEXT))
-        change(raw)
-        command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", raw, made]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-        return made
 
-    return make
+@pytest.fixture
+def make_both(packages: list[Path]) -> Iterator[Next]:
+    """Makes the next version of both packages, of which the application needs the libraries of its own version."""
+    libraries, application = packages
+    with tempfile.TemporaryDirectory(prefix="edgecam-next-", dir=roomy()) as folder:
+
+        def needs_its_own(raw: Path) -> None:
+            control = raw / "DEBIAN/control"
+            control.write_text(control.read_text().replace(f"(= {__version__})", f"(= {NEXT})"))
+            _to_next(raw, works)
+
+        yield lambda change: [
+            _next(libraries, Path(folder, "libraries"), change),
+            _next(application, Path(folder, "application"), needs_its_own),
+        ]
+
+
+def _next(package: Path, folder: Path, change: Change) -> Path:
+    """Make a package of the next version from this one."""
+    raw, made = folder / "raw", folder / package.name
+    folder.mkdir()
+    subprocess.run(["dpkg-deb", "--raw-extract", package, raw], check=True, timeout=100)
+    control = raw / "DEBIAN/control"
+    control.write_text(control.read_text().replace(f"Version: {__version__}\n", f"Version: {NEXT}\n"))
+    change(raw)
+    command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", raw, made]
+    subprocess.run(command, check=True, capture_output=True, timeout=100)
+    shutil.rmtree(raw)
+    return made
+
+
+def _to_next(raw: Path, change: Change) -> None:
+    with (raw / "etc/edgecam/edgecam.toml").open("a") as file:
+        file.write("# a remark of the next version\n")
+    version = raw / "usr/lib/edgecam/app/appliance/__init__.py"
+    version.write_text(version.read_text().replace(__version__, NEXT))
+    change(raw)
 
 
 def works(_: Path) -> None:
@@ -51,6 +80,11 @@ def ends_at_once(raw: Path) -> None:
     (raw / "usr/lib/edgecam/app/appliance/cli/main.py").write_text(BROKEN)
 
 
+def cannot_be_imported(raw: Path) -> None:
+    """Break the libraries: neither daemon nor command comes to its first line."""
+    (raw / LIBRARY.lstrip("/")).write_text(BROKEN)
+
+
 def fails_in(script: str) -> Callable[[Path], None]:
     """Let one of the package's scripts fail."""
 
@@ -61,15 +95,19 @@ def fails_in(script: str) -> Callable[[Path], None]:
     return change
 
 
-def install(device: Device, package: Path) -> subprocess.CompletedProcess[str]:
+def install(device: Device, packages: list[Path]) -> subprocess.CompletedProcess[str]:
     guest = device.guest
-    guest.path(NEXT_PACKAGE).parent.mkdir(exist_ok=True)
-    guest.path(NEXT_PACKAGE).write_bytes(package.read_bytes())
-    return guest.run("dpkg", "--force-confdef", "--force-confold", "-i", NEXT_PACKAGE, within=120)
+    guest.path(BROUGHT).mkdir(exist_ok=True)
+    for package in packages:
+        shutil.copy(package, guest.path(BROUGHT))
+    brought = [f"{BROUGHT}/{package.name}" for package in packages]
+    done = guest.run("dpkg", "--force-confdef", "--force-confold", "-i", *brought, within=120)
+    shutil.rmtree(guest.path(BROUGHT))  # what a guest writes lies in memory
+    return done
 
 
-def installed(device: Device) -> str:
-    return device.guest.run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", "edgecam").stdout
+def installed(device: Device, package: str = "edgecam") -> str:
+    return device.guest.run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package).stdout
 
 
 def wait_for_the_end_of_the_trial(device: Device, within: float) -> None:
@@ -131,6 +169,29 @@ def test_a_version_whose_daemon_ends_at_once_is_taken_back(device: Device, make_
     recorded = guest.run("dpkg-query", "-W", "-f", "${Conffiles}", "edgecam").stdout.split()
     shipped = guest.run("md5sum", "/usr/share/edgecam/etc/edgecam.toml").stdout.split()
     assert recorded[1] == shipped[0]
+
+
+def test_both_packages_are_taken_back_where_the_libraries_of_the_next_version_are_broken(
+    device: Device, make_both: Next
+) -> None:
+    guest = device.guest
+    device.drop_in("RestartSec=0.2")  # not 5 seconds, for the test's sake
+    device.start()
+    before = device.wait_for(lambda now: now["messaging"]["rows"] >= 3, 60, "messages that wait")
+    library = guest.path(LIBRARY).read_bytes()
+    done = install(device, make_both(cannot_be_imported))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (installed(device), installed(device, RUNTIME)) == (f"installed {NEXT}", f"installed {NEXT}")
+    assert guest.run("edgecam", "status").returncode == 1
+    wait_for_the_end_of_the_trial(device, 90)
+    assert (installed(device), installed(device, RUNTIME)) == (f"installed {__version__}", f"installed {__version__}")
+    assert guest.path(LIBRARY).read_bytes() == library
+    after = device.watch()
+    assert after["version"] == __version__
+    assert after["messaging"]["rows"] >= before["messaging"]["rows"]
+    refused = guest.path("/etc/apt/preferences.d/edgecam").read_text()
+    assert f"Package: {RUNTIME} edgecam\nPin: version {NEXT}\n" in refused
+    wait_for(lambda: "rolled-back" in guest.run("cat", "/var/lib/edgecam/failures.jsonl").stdout, 20, "the record")
 
 
 @pytest.mark.long

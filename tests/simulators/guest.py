@@ -11,10 +11,14 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from appliance.cli.client import Daemon
+from appliance.core.errors import UnavailableError
+from tests.simulators.control_group import ControlGroup
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -98,18 +102,35 @@ class Machine(ABC):
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
 
+# the daemon as its unit starts it, until it has seen something
+_START_ONCE = """\
+install --directory --owner=edgecam --group=edgecam --mode=750 /var/cache/edgecam
+printf '[messaging]\\nbroker = "mqtt://127.0.0.1:1"\\n[cameras.street]\\nkind = "synthetic"\\n' >/tmp/edgecam.toml
+export PYTHONPATH=/usr/lib/edgecam/app PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONPYCACHEPREFIX=/var/cache/edgecam/python
+setpriv --reuid=edgecam --regid=edgecam --clear-groups /usr/bin/python3 -OO -m appliance.daemon \
+  --config /tmp/edgecam.toml --state-dir /tmp/edgecam >/tmp/said 2>&1 &
+for _ in $(seq 300); do ! grep -q appeared /tmp/said || break; sleep 0.2; done
+kill $! && wait $! && grep appeared /tmp/said
+"""
+
+
 def install(root: Path, packages: list[Path]) -> None:
     """Install packages into a root as an image is built: while nothing of it runs. They stay in its /packages."""
     (root / "packages").mkdir()
     for package in packages:
         shutil.copy(package, root / "packages")
+    _run_offline(root, "dpkg -i /packages/*.deb")
+
+
+def start_once(root: Path) -> None:
+    """Have the daemon run once: what Python compiles is kept, as on a device, or each boot of the root compiled it."""
+    _run_offline(root, _START_ONCE)
+
+
+def _run_offline(root: Path, script: str) -> None:
     command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", f"--directory={root}"]
     done = subprocess.run(
-        [*command, "--console=pipe", "sh", "-c", "dpkg -i /packages/*.deb"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        [*command, "--console=pipe", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -121,6 +142,7 @@ class Guest(Machine):
         root: A folder with a system.
         network: Where it is attached.
         console: A file for what the console shows.
+        overlaid: Files of this machine that are in place of the guest's, by their paths there; read-only.
         volatile: `overlay`: whatever it writes is gone afterwards; `state`: the root is read-only, and /var is empty
             and in memory; `no`: what it writes stays in the root.
         within: Seconds that its boot may take; None: it is not waited for.
@@ -132,24 +154,28 @@ class Guest(Machine):
         network: Network,
         console: Path,
         *,
+        overlaid: Mapping[str, Path] | None = None,
         volatile: str = "overlay",
         within: float | None = 30.0,
     ) -> None:
         self._root, self._network, self._console = root, network, console
-        self._volatile, self._within = volatile, within
+        self._overlaid, self._volatile, self._within = overlaid or {}, volatile, within
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._group = ControlGroup(f"edgecam-{os.getpid()}")
 
     def __enter__(self) -> Self:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={self._root}", "--boot"]
         command += [f"--machine=edgecam-{os.getpid()}", f"--volatile={self._volatile}"]
+        command += [f"--bind-ro={here}:{inside}" for inside, here in self._overlaid.items()]
         if self._volatile == "no":
             command += ["--timezone=off", "--resolv-conf=off"]  # what it says itself is not to be written over
         # the clock is only asked: timesyncd does not run in a container
         command += [f"--network-namespace-path={self._network.path}", "--capability=CAP_SYS_TIME"]
+        self._group.begin()
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(
-                command,
+                self._group.within(command),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -157,6 +183,7 @@ class Guest(Machine):
             )
         try:
             self._leader = wait_for(self._find_leader, 20, f"systemd in the container; see {self._console}")
+            assert self._group.name in Path(f"/proc/{self._leader}/cgroup").read_text(), "it shares a group with others"
             if self._within is not None:
                 self.wait_for_boot(self._within)
         except BaseException:
@@ -181,6 +208,7 @@ class Guest(Machine):
         else:
             self._process.kill()
         self._process.wait(20)
+        wait_for(self._group.end, 10, "the end of all of its processes")
 
     def _find_leader(self) -> int:
         """Give the container's first process, by this machine's number: the first child alone may be another one."""
@@ -206,6 +234,13 @@ class Guest(Machine):
         )
         assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done
+
+    def status(self) -> dict[str, Any]:
+        """Give what the daemon says of itself, asked from here: the guest need not start a Python for each question."""
+        try:
+            return Daemon(self.path("/run/edgecam/edgecam.sock")).status()
+        except UnavailableError:
+            return {}
 
     def path(self, inside: str) -> Path:
         """Give a file of the guest, as seen from here."""

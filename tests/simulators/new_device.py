@@ -32,6 +32,7 @@ class NewDevice:
         zones = root / "usr/share/zoneinfo/Europe"
         zones.mkdir(parents=True, exist_ok=True)
         (zones / "London").write_bytes(b"TZif")
+        self.write("/usr/share/zoneinfo/iso3166.tab", "# codes\nFR\tFrance\nGB\tBritain (UK)\n")
         self.write("/etc/hostname", "raspberrypi\n")
         self.write("/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n")
         self.write("/etc/machine-id", f"{'0' * 31}1\n")

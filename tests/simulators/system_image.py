@@ -18,8 +18,9 @@ def make_image(path: Path, kind: int = 0x0C) -> None:
             file.truncate(size)
     subprocess.run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", "bootfs", boot], check=True, capture_output=True)
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", root], check=True, capture_output=True)
-    (path.with_name("config.txt")).write_text("# of the system\n")
-    subprocess.run(["mcopy", "-i", boot, path.with_name("config.txt"), "::/"], check=True, capture_output=True)
+    for name, content in (("config.txt", "# of the system\n"), ("cmdline.txt", "console=tty1 rootwait\n")):
+        (path.with_name(name)).write_text(content)
+        subprocess.run(["mcopy", "-i", boot, path.with_name(name), "::/"], check=True, capture_output=True)
     entries = [(kind, BOOT_AT, boot_size), (EXT4, BOOT_AT + boot_size, root_size)]
     table = b"".join(struct.pack("<4xB3xII", what, at // SECTOR, size // SECTOR) for what, at, size in entries)
     with path.open("wb") as image:

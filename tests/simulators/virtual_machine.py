@@ -48,8 +48,10 @@ class VirtualMachine(Machine):
         command += ["-device", "i6300esb", "-action", "watchdog=reset"]
         command += ["-qmp", f"unix:{events},server=on,wait=off"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self._port, self._events = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
         try:
-            self._port, self._events = self._connect(port), self._connect(events)
+            self._connect(self._port, port)
+            self._connect(self._events, events)
             self._events.sendall(b'{"execute": "qmp_capabilities"}\n')
             self.wait_until_up()
         except BaseException:
@@ -63,17 +65,17 @@ class VirtualMachine(Machine):
         self._end()
 
     def _end(self) -> None:
+        self._port.close()
+        self._events.close()
         self._process.kill()  # what it would write in an orderly end is thrown away as well
         self._process.wait(20)
 
-    def _connect(self, path: Path) -> socket.socket:
+    def _connect(self, connection: socket.socket, path: Path) -> None:
         deadline = time.monotonic() + 60
-        connection = socket.socket(socket.AF_UNIX)
         while connection.connect_ex(str(path)):
             assert self._process.poll() is None, "QEMU has ended"
             assert time.monotonic() < deadline, f"{path}: QEMU does not listen"
             select.select([], [], [], 0.1)
-        return connection
 
     def wait_until_up(self, within: float = PATIENCE) -> None:
         """Wait until the guest answers."""

@@ -142,6 +142,12 @@ def test_an_unknown_setting_gets_a_suggestion(file: Path, text: str, told: str) 
     [
         (b"a = 1\na = 2\n\n", "a setting is given twice"),
         (b"[model]\n[model]", "a table is given twice"),
+        (
+            b'[cameras.a]\nkind = "v4l2"\n[cameras.a]',
+            "in lines 1 and 3: [cameras.a]; give each camera a name of its own",
+        ),
+        (b"id = 'a\nb'", "line 1"),
+        (b"id = 1,5", "line 1"),
         (b"[model\nx = 1", "at line 1"),
         (b"id = \xff", "byte 5 is not UTF-8"),
         (b"a = " + b"[" * 5000, "nested too deeply"),

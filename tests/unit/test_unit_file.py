@@ -74,11 +74,16 @@ def test_what_is_newer_than_the_oldest_systemd_is_only_a_comfort(service: dict[s
     assert service.keys() >= NEWER
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_too_much_memory_ends_the_daemon_at_once_and_never_slows_it_down(service: dict[str, list[str]]) -> None:
+    assert service["MemoryMax"] == ["60%"]
+    assert "MemoryHigh" not in service
+
+
 def test_no_core_file_holds_pictures_weights_or_secrets(service: dict[str, list[str]]) -> None:
     assert service["LimitCORE"] == ["0"]
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_a_model_may_have_a_process_of_its_own(service: dict[str, list[str]]) -> None:
     allowed: set[str] = set()
     for line in service["SystemCallFilter"]:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.broker import Mosquitto, find_mosquitto
+from tests.simulators.greedy import greedy, put_on_trial
+from tests.simulators.models import write_folder, yolox, yolox_answer
 from tests.simulators.virtual_machine import VirtualMachine
 
 KERNEL, PACKAGES = os.environ.get("EDGECAM_VM", ""), os.environ.get("EDGECAM_VM_PACKAGES", "")
@@ -28,6 +30,11 @@ WantedBy=multi-user.target
 # what an emulated processor needs is time: 10 times that of a slow board
 PATIENT = "[Service]\nTimeoutStartSec=1200\nWatchdogSec=600\n"
 WATCHDOG = "[Manager]\nRuntimeWatchdogSec=60\n"
+MODEL = "/srv/models/few"  # a detector that is quick on any processor: it always sees the same four
+LADDER = "/srv/models/ladder"  # its best file takes too much memory, the next is the one above
+STATE = "/srv/state"  # of a device that has another version of it on trial
+SEES = ((9, 0, 0.9), (27, 2, 0.9), (45, 7, 0.8), (66, 5, 0.8))  # cell, label, score
+GREEDY_MB = 800  # of 1,024 in the machine; the unit's limit lies at 60 %
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +44,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(3600))
             if not (KERNEL and PACKAGES):
                 item.add_marker(skip)
+
+
+def _put_models(root: Path) -> None:
+    """Put a model there, and the state of a device on which one is on trial that cannot but take too much memory."""
+    weights = yolox(yolox_answer(*SEES))
+    too_much = greedy(weights, GREEDY_MB)
+    write_folder(root / MODEL[1:], {"fp32": weights})
+    write_folder(root / LADDER[1:], {"fp32": too_much, "fp16": weights})
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_folder(Path(name) / Path(MODEL).name, {"fp32": too_much})
+        put_on_trial(root / STATE[1:], folder)
 
 
 def _put(root: Path, inside: str, content: str) -> None:
@@ -65,6 +83,7 @@ def disk() -> Iterator[Path]:
         _put(root, "etc/systemd/system/edgecam-agent.service", AGENT)
         _put(root, "etc/systemd/system/edgecam.service.d/patient.conf", PATIENT)
         _put(root, "etc/systemd/system.conf.d/watchdog.conf", WATCHDOG)
+        _put_models(root)
         _put(root, "etc/modules-load.d/vm.conf", "virtio_console\nvirtio_net\nvirtio_rng\n")
         done = subprocess.run([*command, install], capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr

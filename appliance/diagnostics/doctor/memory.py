@@ -9,7 +9,8 @@ from appliance.core.checkup import CheckState, Outcome
 
 LOW_MB: Final = 50.0
 _FIX: Final = "fewer cameras or a smaller model; free lists what takes it"
-_OF_UNIT: Final = "sys/fs/cgroup/system.slice/edgecam.service/memory.events"
+_OF_UNIT: Final = "sys/fs/cgroup/system.slice/edgecam.service"
+_CONTROL: Final = "add cgroup_enable=memory to the line of /boot/firmware/cmdline.txt on a Raspberry Pi, and reboot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,15 @@ class Memory:
         total_mb: MB.
         killed: Processes that the kernel ended for want of memory since the machine was booted.
         killed_of_unit: Those of the service since it was started.
+        is_bounded: The service is held to its limit; Raspberry Pi OS leaves that out unless it is asked for
+            (github.com/raspberrypi/linux/issues/6980).
     """
 
     available_mb: float | None
     total_mb: float | None
     killed: int | None
     killed_of_unit: int | None
+    is_bounded: bool | None = None
 
 
 def read_memory(root: Path = Path("/")) -> Memory:
@@ -37,7 +41,8 @@ def read_memory(root: Path = Path("/")) -> Memory:
         None if available is None else available * 1024 / 1e6,
         None if total is None else total * 1024 / 1e6,
         _number(root / "proc/vmstat", r"(?m)^oom_kill (\d+)$"),
-        _number(root / _OF_UNIT, r"(?m)^oom_kill (\d+)$"),
+        _number(root / _OF_UNIT / "memory.events", r"(?m)^oom_kill (\d+)$"),
+        (root / _OF_UNIT / "memory.max").exists() if (root / _OF_UNIT / "cgroup.procs").exists() else None,
     )
 
 
@@ -54,6 +59,9 @@ def judge_memory(memory: Memory) -> Outcome:
         return Outcome("memory", CheckState.WARNING, what, "sudo dmesg | grep -i 'out of memory' tells which; " + _FIX)
     if memory.available_mb < LOW_MB:
         return Outcome("memory", CheckState.WARNING, seen, _FIX)
+    if memory.is_bounded is False:
+        what = f"{seen}; the kernel does not hold the service to its limit: a leak takes the whole machine's"
+        return Outcome("memory", CheckState.WARNING, what, _CONTROL)
     return Outcome("memory", CheckState.OK, seen)
 
 

@@ -192,11 +192,23 @@ def _last_exit(unit: Unit) -> tuple[tuple[str, str] | None, bool]:
     known = _named(codes[unit["ExecMainCode"]], unit["ExecMainStatus"]) if unit["ExecMainCode"] in codes else None
     if known not in {None, ("killed", "SIGKILL")} or (known is None and unit["NRestarts"] in {"", "0"}):
         return known, False
+    told, is_out_of_memory = _told_exit()
+    last = known or told
+    return last, is_out_of_memory and last == told
+
+
+def ended_for_memory() -> bool:
+    """Tell by the journal whether the kernel ended the process of the service that ended last for want of memory."""
+    return _told_exit()[1]
+
+
+def _told_exit() -> tuple[tuple[str, str] | None, bool]:
+    """Give how a process of it ended last, and whether that was for want of memory; None: the journal does not tell."""
     entries = _last_entries()
     exits = [entry for entry in entries if "EXIT_CODE" in entry]
     if not exits:
-        return known, False
-    last = known or _named(str(exits[-1]["EXIT_CODE"]), str(exits[-1].get("EXIT_STATUS", "")))
+        return None, False
+    last = _named(str(exits[-1]["EXIT_CODE"]), str(exits[-1].get("EXIT_STATUS", "")))
     kills = [_moment(entry) for entry in entries if entry.get("MESSAGE_ID") == _OUT_OF_MEMORY]
     is_short = any(0 <= _moment(exits[-1]) - moment < _AT_ONCE_US for moment in kills)
     return last, is_short and last == ("killed", "SIGKILL")

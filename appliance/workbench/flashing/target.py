@@ -26,6 +26,7 @@ class Target:
         uses: What else holds it: swap, encryption, a volume group.
         whole: Of a part of a disk: the disk; empty: it is whole.
         sequence: A number that the kernel gives no second disk or card; empty: it gives none (before 5.15).
+        is_used: It is a file with something in it.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Target:
     uses: Sequence[str] = ()
     whole: str = ""
     sequence: str = ""
+    is_used: bool = False
 
 
 def refusal(target: Target, needed: int, *, is_fixed_wanted: bool) -> str:
@@ -96,7 +98,8 @@ def read_target(path: Path, sys: Path = Path("/sys"), proc: Path = Path("/proc")
 
 def _file(path: Path, size: int) -> Target:
     space = os.statvfs(path.parent)
-    return Target(path, is_disk=False, size=size + space.f_bavail * space.f_frsize, title="a file", is_card=True)
+    free = space.f_bavail * space.f_frsize
+    return Target(path, is_disk=False, size=size + free, title="a file", is_card=True, is_used=size > 0)
 
 
 def _disk(path: Path, number: int, sys: Path, proc: Path) -> Target:

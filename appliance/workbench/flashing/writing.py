@@ -4,19 +4,41 @@ import hashlib
 import lzma
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from appliance.core.errors import ModelError, StorageError
+from appliance.workbench.flashing.bootfs import boot_offset, partitions_end
 
 Progress = Callable[[int, int | None], None]
 _CHUNK = 4 << 20  # bytes
 _CLEARED = 1 << 20  # bytes at the beginning, with the table of partitions: nothing starts from what is half written
+_SECTOR = 512  # bytes
 _XZ = b"\xfd7zXZ\0"
 
 
+@contextmanager
+def claimed(target: Path) -> Iterator[IO[bytes]]:
+    """Give a disk or file to write to that is ours until the end; of a file, what was in it is gone.
+
+    Nobody can mount a disk, or a part of it, meanwhile: a desktop would like to, as soon as there is a table on it.
+
+    Raises:
+        StorageError: It is in use, or may not be written to.
+    """
+    # for a disk: nobody else may have it, and it is not mounted (open(2))
+    flags = os.O_RDWR | (os.O_EXCL if target.is_block_device() else os.O_CREAT | os.O_TRUNC)
+    try:
+        descriptor = os.open(target, flags, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write to {target}: {error.strerror}; is it in use, or do you need sudo?") from error
+    with os.fdopen(descriptor, "wb", buffering=0) as disk:
+        yield disk
+
+
 def write_image(
-    source: Path, target: Path, digest: str | None, size: int | None, progress: Progress
+    source: Path, disk: IO[bytes], digest: str | None, size: int | None, progress: Progress
 ) -> tuple[str, int]:
     """Write an image, unpacked on the way; blocks until it is on the disk.
 
@@ -25,8 +47,8 @@ def write_image(
 
     Args:
         source: An image, .xz or as it is.
-        target: A disk or file that may be written over.
-        digest: SHA-256 of the image; None: unknown.
+        disk: What `claimed` gave.
+        digest: SHA-256 of the image, or of the .xz file that it is in; None: unknown.
         size: Its bytes; None: unknown.
         progress: Is told how many bytes were written.
 
@@ -34,56 +56,76 @@ def write_image(
         SHA-256 and bytes of what was written.
 
     Raises:
-        ModelError: The source is damaged, or another image.
+        ModelError: The source is damaged, another image, or none that can start.
         StorageError: The target cannot be written to.
     """
-    # for a disk: nobody else may have it, and it is not mounted (open(2))
-    flags = os.O_WRONLY | (os.O_EXCL if target.is_block_device() else os.O_CREAT | os.O_TRUNC)
     try:
-        descriptor = os.open(target, flags, 0o644)
+        return _write(source, disk, digest, size, progress)
     except OSError as error:
-        raise StorageError(f"cannot write to {target}: {error.strerror}; is it in use, or do you need sudo?") from error
-    with os.fdopen(descriptor, "wb") as disk:
-        try:
-            return _write(source, disk, digest, size, progress)
-        except OSError as error:
-            raise StorageError(f"{target} stopped taking bytes: {error.strerror}; try another card") from error
+        raise StorageError(f"{disk.name} stopped taking bytes: {error.strerror}; try another card") from error
+
+
+class _Hashing:
+    """A file that is read once, and hashed on the way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.found = file, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self.found.update(chunk)
+        return chunk
 
 
 def _write(source: Path, disk: IO[bytes], digest: str | None, size: int | None, progress: Progress) -> tuple[str, int]:
-    found, written, first = hashlib.sha256(), 0, b""
-    disk.write(bytes(_CLEARED))
-    disk.flush()
-    os.fsync(disk.fileno())
-    for chunk in _chunks(source):
+    found, packed, written, first = hashlib.sha256(), hashlib.sha256(), 0, b""
+    whole = size or (None if _is_packed(source) else source.stat().st_size)
+    for chunk, file in _chunks(source):
         found.update(chunk)
+        packed = file.found
         if not first:
+            boot_offset(chunk[:_SECTOR])  # before anything is lost: what has none is no such image
             first = chunk
-            disk.seek(len(chunk))
+            _put(disk, 0, bytes(_CLEARED))
+            os.fsync(disk.fileno())
         else:
-            disk.write(chunk)
+            _put(disk, written, chunk)
         written += len(chunk)
         if size is not None and written > size:
             raise ModelError(f"{source} has more than {size} bytes in it: another image than the one that is meant")
-        progress(written, size)
-    if digest is not None and found.hexdigest() != digest:
+        progress(written, whole)
+    if digest is not None and digest not in (found.hexdigest(), packed.hexdigest()):
         raise ModelError(f"{source} is another image than the one that is meant; the card does not start with it")
-    disk.flush()
+    if written < (end := partitions_end(first[:_SECTOR])):
+        raise ModelError(
+            f"{source} is cut short: its partitions end at byte {end}, and it has {written}; bring it again"
+        )
     os.fsync(disk.fileno())
-    disk.seek(0)
-    disk.write(first)
-    disk.flush()
+    _put(disk, 0, first)
     os.fsync(disk.fileno())
     return found.hexdigest(), written
 
 
-def _chunks(source: Path) -> Iterator[bytes]:
+def _put(disk: IO[bytes], offset: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        count = os.pwrite(disk.fileno(), left, offset)
+        left, offset = left[count:], offset + count
+
+
+def _is_packed(source: Path) -> bool:
+    with source.open("rb") as file:
+        return file.read(len(_XZ)) == _XZ
+
+
+def _chunks(source: Path) -> Iterator[tuple[bytes, _Hashing]]:
+    """Give an image by and by, unpacked, and the file it is in, as far as it was read."""
     try:
         with source.open("rb") as file:
-            is_packed = file.read(len(_XZ)) == _XZ
-        with lzma.open(source) if is_packed else source.open("rb") as image:
-            while chunk := image.read(_CHUNK):
-                yield chunk
+            read = _Hashing(file)
+            with lzma.open(cast("IO[bytes]", read)) if _is_packed(source) else nullcontext(read) as image:
+                while chunk := image.read(_CHUNK):
+                    yield chunk, read
     except (lzma.LZMAError, EOFError) as error:
         raise ModelError(f"{source} is damaged: {error}; remove it, and have it brought again") from error
 

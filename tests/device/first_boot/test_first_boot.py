@@ -15,6 +15,7 @@ from tests.device.conftest import PORT
 from tests.simulators.broker import Mosquitto
 from tests.simulators.card import Card
 from tests.simulators.guest import Guest, Network, wait_for
+from tests.simulators.ssh import log_in
 from tests.simulators.subscriber import Subscriber
 
 pytestmark = pytest.mark.timeout(900)  # a boot installs 400 MB
@@ -43,14 +44,6 @@ def locked(broker: Mosquitto, network: Network, tmp_path: Path) -> Mosquitto:
     broker.configure("allow_anonymous false", f"password_file {users}", f"listener {PORT} {network.here}")
     broker.start()
     return broker
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The owner's key."""
-    path = tmp_path_factory.mktemp("owner") / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me@desk", "-f", path], check=True, timeout=30)
-    return path
 
 
 @pytest.fixture
@@ -100,15 +93,6 @@ def wait_until_it_publishes(guest: Guest, card: Card, subscriber: Subscriber, wi
         said = guest.run("journalctl", "--no-pager", "-b", "-n", "60").stdout
         raise AssertionError(f"{error}\n{card.read('edgecam-setup-report.txt')}\n{said}") from error
     return device
-
-
-def log_in(key: Path, network: Network, *command: str, user: str = "admin") -> subprocess.CompletedProcess[str]:
-    """Log in as the owner would, and run a command."""
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "ConnectTimeout=5"]
-    ssh = ["ssh", "-q", "-i", str(key), *(word for one in options for word in ("-o", one))]
-    return subprocess.run(
-        [*ssh, f"{user}@{network.there}", *command], capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 def check_set_up(guest: Guest, card: Card, user: str = "admin") -> None:
@@ -209,3 +193,19 @@ def test_a_damaged_card_says_so(new_card: Callable[[str], Card], site: Site) -> 
         with boot(card, site):
             wait_for(lambda: "damaged" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
             assert "edgecam_" in card.read("edgecam-setup-report.txt")
+
+
+def test_a_system_that_the_packages_are_not_for_is_told_and_left_as_it_is(
+    new_card: Callable[[str], Card], site: Site
+) -> None:
+    with new_card(site.asked) as card:
+        folder = card.boot / "edgecam"
+        package = next(folder.glob("edgecam-runtime_*.deb"))
+        other = package.rename(package.with_stem(package.stem.rpartition("_")[0] + "_armhf"))
+        sums = folder / "SHA256SUMS"
+        sums.write_text(sums.read_text().replace(package.name, other.name))
+        with boot(card, site) as guest:
+            wait_for(lambda: "64-bit" in card.read("edgecam-setup-report.txt"), WITHIN, "the report")
+            assert f"and {other.name} is not" in card.read("edgecam-setup-report.txt")
+            assert guest.run("dpkg-query", "-W", "edgecam").returncode != 0
+            assert SECRET in card.read("edgecam-setup.toml"), "nothing was lost"

@@ -126,6 +126,7 @@ def test_a_fleet_that_is_gone_expired_or_signed_by_others_is_told(tmp_path: Path
     assert "sign" in foreign.seen
     assert "refused" in gone.seen
     assert all(each.fix for each in (expired, foreign, gone))
+    assert gone.fix.startswith("check clock, network and [fleet] url")
 
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-20_000), timedelta(days=5_000)], ids=["1970", "2040"])

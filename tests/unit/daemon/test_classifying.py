@@ -9,8 +9,8 @@ from appliance.core.errors import UnavailableError
 from appliance.core.events import LabelChange
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
+from appliance.core.tasks import ClassificationSpec
 from appliance.daemon.classifying import ClassifyingPipeline
-from appliance.inference.classification import ExponentialSmoother
 from appliance.messaging.payloads import ModelInfo
 from tests.simulators.models import manifest
 from tests.simulators.schemas import mistakes
@@ -21,10 +21,16 @@ class Scoring:
     """A classifier that gives one of these scores after the other, and then the last one for ever."""
 
     digest, last_inference_ms = "d", 3.0
-    manifest = manifest("yolox").model_copy(update={"version": "1"})  # its version is all that is looked at
 
-    def __init__(self, *scores: tuple[float, float, float]) -> None:
+    def __init__(self, *scores: tuple[float, float, float], smoothing: float = 0.0, top: int = 2) -> None:
         self._scores = list(scores)
+        self.says(smoothing, top)
+
+    def says(self, smoothing: float, top: int) -> None:
+        """Have its manifest say this from now on."""
+        spec = ClassificationSpec(activation="none", min_score=0.3, top=top, smoothing=smoothing)
+        changes = {"version": "1", "classification_spec": spec}
+        self.manifest = manifest("mobilenet").model_copy(update=changes)  # nothing else of it is looked at
 
     def scores(self, frame: Frame) -> NDArray[np.float32]:
         assert frame.image.shape == (100, 200, 3)
@@ -39,6 +45,7 @@ class Stage(Listener):
         self,
         *scores: tuple[float, float, float],
         smoothing: float = 0.0,
+        chosen: float | None = None,
         interval: float = 0.0,
         classifier: Scoring | None = None,
     ) -> None:
@@ -49,12 +56,11 @@ class Stage(Listener):
             camera="door",
             slot=self.slot,
             source_ended=self.ended,
-            classifier=classifier or Scoring(*scores),
+            classifier=classifier or Scoring(*scores, smoothing=smoothing),
             labels=("nothing", "cat", "dog"),
             wanted=np.array([False, True, True]),
             min_score=0.3,
-            top=2,
-            smoother=ExponentialSmoother(smoothing) if smoothing else None,
+            smoothing=chosen,
             model=ModelInfo("animals", "1", "d"),
             interval=interval,
             lost_after=2.0,
@@ -89,6 +95,19 @@ def test_one_odd_frame_changes_nothing_where_scores_are_calmed() -> None:
     lasting = Stage(CAT, CAT, DOG, smoothing=5.0)
     lasting.show(30)
     assert told(lasting) == [("cat", None), ("dog", "cat")]
+
+
+@pytest.mark.parametrize(("chosen", "then"), [(None, "dog"), (3600.0, "cat")])
+def test_what_another_release_says_of_calming_and_how_many_labels_holds_from_its_first_frame_on(
+    chosen: float | None, then: str
+) -> None:
+    classifier = Scoring((0.0, 0.9, 0.8), (0.0, 0.9, 0.8), (0.0, 0.4, 0.8), smoothing=3600.0)
+    stage = Stage(classifier=classifier, chosen=chosen)
+    stage.show(2)
+    classifier.says(0.0, top=1)
+    stage.show(3)
+    labels = [[one["label"] for one in body["labels"]] for body in stage.bodies("classification")]
+    assert labels == [["cat", "dog"], ["cat", "dog"], [then], [then], [then]]
 
 
 def test_the_state_is_paced_but_a_change_is_in_it_at_once() -> None:

@@ -1,7 +1,17 @@
 import json
+import os
+from pathlib import Path
 from typing import Any
 
-from appliance.daemon.failure import MOST_CHARACTERS, MOST_RECORDS, SAME_WITHIN_NS, failure_record, with_record
+from appliance.daemon.failure import (
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    MOST_RECORDS,
+    SAME_WITHIN_NS,
+    failure_record,
+    read_tail,
+    with_record,
+)
 
 
 def _record(how: str = "watchdog:killed:ABRT", **changed: Any) -> dict[str, Any]:
@@ -12,6 +22,14 @@ def test_a_record_says_how_it_ended_and_what_the_daemon_said_last() -> None:
     record = _record()
     assert [record[key] for key in ("result", "code", "status", "restarts")] == ["watchdog", "killed", "ABRT", 3]
     assert record["said"] == ["one", "two"]
+
+
+def test_a_kill_for_want_of_memory_is_called_so_and_no_other_end() -> None:
+    results = [
+        failure_record(how, "1", "", "b" * 32, is_out_of_memory=True)["result"]
+        for how in ("signal:killed:KILL", "watchdog:killed:ABRT")
+    ]
+    assert results == ["oom-kill", "watchdog"]
 
 
 def test_what_cannot_be_known_is_left_out_and_lines_are_cut() -> None:
@@ -36,6 +54,25 @@ def test_a_loop_of_the_same_failure_is_written_once_an_hour() -> None:
     assert with_record(content, _record(mono_ns=SAME_WITHIN_NS)) is not None
     assert with_record(content, _record(mono_ns=1, status="1")) is not None
     assert with_record(content, _record(mono_ns=1, boot_id="c" * 32)) is not None
+
+
+def test_of_a_file_that_has_grown_without_bound_only_the_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "failures.jsonl"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte of nothing, which takes no room
+        file.seek(0, 2)
+        file.write(b'\n{"status": "1"}\n')
+    content = read_tail(path)
+    assert len(content) == MOST_BYTES
+    kept = with_record(content, _record())
+    assert kept is not None
+    assert [json.loads(line)["status"] for line in kept.splitlines()] == ["1", "ABRT"]
+
+
+def test_what_is_no_file_is_neither_read_nor_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "failures.jsonl"
+    os.mkfifo(pipe)
+    assert [read_tail(path) for path in (pipe, tmp_path, tmp_path / "none")] == [b"", b"", b""]
 
 
 def test_half_a_line_costs_only_itself() -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from appliance.config import ModelSettings, Settings
@@ -16,6 +17,7 @@ from appliance.core.health import HealthBoard
 from appliance.core.manifest import read_manifest
 from appliance.daemon.fleet import FleetModels
 from appliance.daemon.gates import Gates
+from appliance.daemon.seeing import SeeingLabels
 from appliance.inference.golden import frame_of
 from appliance.inference.host import AnyHost
 from appliance.inference.ladder import open_climbing_model
@@ -141,6 +143,19 @@ def test_one_that_says_the_same_whatever_it_sees_is_told_beside_the_model_in_ser
     verdict = found.verdict(trial)
     assert (verdict and verdict[0]) == code
     assert found.facts()["active"] > 0
+
+
+@pytest.mark.parametrize(("activation", "sure"), [("softmax", [False, True, False]), ("sigmoid", [False, True, True])])
+def test_what_a_classifier_is_sure_of_is_its_best_label_or_each_where_labels_may_apply_together(
+    tmp_path: Path, activation: str, sure: list[bool]
+) -> None:
+    folder = write_seeing(tmp_path / "mine", "classify")
+    manifest = folder / "manifest.toml"
+    text = manifest.read_text(encoding="utf-8")
+    assert 'activation = "softmax"' in text
+    manifest.write_text(text.replace('"softmax"', f'"{activation}"'), encoding="utf-8")
+    seeing = SeeingLabels(ModelSettings(), read_manifest(folder))
+    assert seeing.told(np.array([0.9, 0.5, 0.45], np.float32)).labels.tolist() == sure
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -196,25 +196,6 @@ def test_an_artifact_with_tensors_of_its_own_says_so_itself(tmp_path: Path) -> N
         np.testing.assert_array_equal(detector.detect(picture()).boxes, in_bytes.boxes)
 
 
-def test_what_hung_for_one_camera_is_not_waited_for_again_by_the_next(
-    tmp_path: Path,
-) -> None:
-    fault = tmp_path / "fault"
-    fault.write_text("hang")
-    write_ladder(tmp_path, faulty(f"@{fault}", SOUND), SOUND)
-    wanted = settings(tmp_path, open_timeout=1.0, retry=3600.0)
-    first = open_climbing_model(wanted)
-    second = open_climbing_model(wanted, refused=first.running.refused)
-    for detector in (first, second):
-        assert detector.running.troubles()[0].startswith("r0.onnx was refused, r1.onnx runs: ")
-        assert "did not answer within 1 s: its runtime hangs" in detector.running.refused[0].why
-        assert detector.detect(picture()).class_ids.tolist() == [CAR]
-    assert (first.wedged.count, second.wedged.count) == (1, 0)
-    fault.unlink()
-    assert first.close()
-    assert second.close()
-
-
 def test_a_bare_file_is_a_ladder_of_one_rung_that_is_opened_again(tmp_path: Path) -> None:
     fault = tmp_path / "fault"
     path = tmp_path / "yolox.onnx"

@@ -16,7 +16,8 @@ from appliance.core.errors import EdgecamError, ModelError, UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.results import Detections
 from appliance.inference.detector import Detector, open_detector
-from appliance.inference.ladder import open_best_model
+from appliance.inference.host import HOSTS
+from appliance.inference.ladder import open_best_model, open_climbing_model
 from appliance.inference.shared import SHARED, SharedDetector
 from tests.simulators.models import write_yolox, yolox_answer
 from tests.simulators.other_tasks import write_classifier, write_segmenter
@@ -277,4 +278,28 @@ def test_a_classifier_or_a_segmentation_network_is_shared_as_a_detector_is(tmp_p
         finally:
             stop.set()
             thread.join(WITHIN)
-    assert shared.name in {"classifier", "segmenter"}
+    assert shared.name == {"classify": "classifier", "segment": "segmenter"}[task]
+
+
+def test_a_camera_is_told_which_model_has_seen_its_frame_though_another_has_come_into_service(tmp_path: Path) -> None:
+    folders = [write_classifier(tmp_path / name, answer=[0.0, 9.0, 0.0]) for name in ("before", "after")]
+    first, second = (open_climbing_model(ModelSettings(use=str(folder))) for folder in folders)
+    host = HOSTS["classify"](first)
+    shared, stop = SHARED["classify"](host), threading.Event()
+    threads = [threading.Thread(target=shared.run, args=(stop,))]
+    threads[0].start()
+    try:
+        fast, slow = shared.handle("fast"), shared.handle("slow")
+        fast.scores(frame("fast"))
+        threads.append(threading.Thread(target=host.swap, args=(second, WITHIN)))
+        threads[1].start()
+        until(lambda: slow.scores(frame("slow")) is not None and slow.manifest.name == "after", "the exchange")
+        assert (host.manifest.name, fast.manifest.name) == ("after", "before")
+        fast.scores(frame("fast"))
+        assert fast.manifest.name == "after"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(WITHIN)
+        first.close()
+        host.close()

@@ -1,6 +1,9 @@
 """What lies on a new card fits what reads it there."""
 
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -54,3 +57,91 @@ def test_what_a_boot_starts_lies_in_the_bundle() -> None:
     assert all((BUNDLE / name).is_file() for name in named)
     # the name is the setup file's to give, at every boot
     assert "preserve_hostname: true" in (BUNDLE / "user-data").read_text().splitlines()
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize(
+    "script", ["image/bundle/edgecam/begin", "image/bundle/edgecam/install", "scripts/image", "scripts/flash"]
+)
+def test_the_scripts_pass_shellcheck(script: str) -> None:
+    done = subprocess.run(["shellcheck", ROOT / script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """A boot partition with packages of no content, and programs that tell of a system that can take them."""
+    folder = tmp_path / "boot/edgecam"
+    folder.mkdir(parents=True)
+    for name in ("edgecam_1_all.deb", "edgecam-runtime_1_arm64.deb"):
+        (folder / name).write_text(name)
+    for name in ("install", "begin"):
+        shutil.copy(BUNDLE / "edgecam" / name, folder)
+    sums = subprocess.run(
+        ["sha256sum", *sorted(path.name for path in folder.iterdir())], cwd=folder, capture_output=True, check=True
+    )
+    (folder / "SHA256SUMS").write_bytes(sums.stdout)
+    says = {
+        "dpkg": '[ "$1" != --print-architecture ] || { echo arm64; exit 0; }; echo "dpkg: $*"; [ "$1" = --configure ]',
+        "dpkg-query": "exit 1",  # nothing is installed: so nothing beyond the packages is ever done here
+        "df": "printf 'a\\n/dev/root 1 1 9000000 1%% /\\n'",
+        "apt-get": "echo apt-get: nothing to be had; exit 100",
+        "systemctl": "exit 1",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, what in says.items():
+        say(tmp_path, name, what)
+    return folder
+
+
+def say(place: Path, program: str, what: str) -> None:
+    path = place / "bin" / program
+    path.write_text(f"#!/bin/sh\n{what}\n")
+    path.chmod(0o755)
+
+
+def install(folder: Path) -> str:
+    """Run it, which refuses, and give what it says on the card."""
+    path = f"{folder.parents[1] / 'bin'}:{os.defpath}"
+    done = subprocess.run(["sh", folder / "install"], env={"PATH": path}, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 1, done
+    return (folder.parent / "edgecam-setup-report.txt").read_text()
+
+
+def test_packages_that_do_not_go_with_the_system_are_told_with_what_was_said_last(card: Path) -> None:
+    told = install(card)
+    assert "packages do not go with this system, or need others that no network brought" in told
+    assert "apt-get: nothing to be had" in told
+    say(card.parents[1], "apt-get", "exit 0")  # it has taken them away again, and calls that fixed
+    assert "take Raspberry Pi OS Lite (64-bit) on Debian 13" in install(card)
+
+
+@pytest.mark.parametrize(
+    ("program", "what", "said"),
+    [
+        (
+            "dpkg",
+            "echo armhf",
+            "is for armhf, and edgecam-runtime_1_arm64.deb is not: take Raspberry Pi OS Lite (64-bit)",
+        ),
+        ("df", "printf 'a\\n/dev/root 1 1 307200 1%% /\\n'", "has 300 MB free, and 600 are needed: take a larger card"),
+    ],
+)
+def test_a_system_that_cannot_take_the_packages_is_told_before_anything_is_unpacked(
+    card: Path, program: str, what: str, said: str
+) -> None:
+    if Path("/usr/lib/edgecam").exists():
+        pytest.skip("Edgecam is installed here, so room is not asked for again")
+    say(card.parents[1], program, what)
+    told = install(card)
+    assert said in told
+    assert "tried again every minute and at the next boot" in told
+    assert "dpkg: --force-confold" not in told
+
+
+def test_a_card_that_was_not_written_to_its_end_is_told(card: Path) -> None:
+    (card / "edgecam_1_all.deb").write_text("half")
+    assert "the card is damaged, or was not written to its end" in install(card)
+    (card / "edgecam_1_all.deb").unlink()
+    (card / "SHA256SUMS").unlink()
+    assert "its package is not on the card" in install(card)

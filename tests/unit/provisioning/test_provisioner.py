@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,92 +11,17 @@ from typing import Any
 import pytest
 
 from appliance.config import load_settings
-from appliance.provisioning import Provisioner, Report, read_setup
+from appliance.provisioning import Provisioner, read_setup
 from tests.simulators.new_device import Cut, NewDevice
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
-WIFI, BROKER, CAMERA = "a wireless secret", "the broker secret", "cam #1 secret"
-WHOLE = f"""\
-# my door
-hostname = "door"
-time_zone = "Europe/London"
-
-[wifi]
-ssid = "home"
-country = "GB"
-password = "{WIFI}" # from the router
-
-[ssh]
-keys = ["{KEY}"]
-
-[broker]
-url = "mqtts://broker.example.org"
-username = "door"
-password = '{BROKER}'
-ca_file = "ca.pem"
-
-[cameras.door]
-kind = "rtsp"
-url = "rtsp://192.0.2.10/stream1"
-username = "watch"
-password = "{CAMERA}"
-"""
-PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> NewDevice:
-    return new_device(tmp_path)
-
-
-def new_device(root: Path) -> NewDevice:
-    device = NewDevice(root, programs=("nmcli", "rfkill", "raspi-config"))
-    device.places.at("/etc/NetworkManager").mkdir()
-    device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
-    device.write("/boot/firmware/ca.pem", PEM)
-    return device
-
-
-def boot(device: NewDevice) -> Report | None:
-    return Provisioner(device.places, device).at_boot(lambda *_: None)
-
-
-def on_the_card(device: NewDevice) -> str:
-    return "".join(path.read_text() for path in device.places.boot.iterdir())
-
-
-def mode(device: NewDevice, path: str) -> int:
-    return stat.S_IMODE(device.places.at(path).stat().st_mode)
-
-
-def check_set_up(device: NewDevice) -> None:
-    """Everything that was asked is so, and no secret is where others could read it."""
-    assert device.read("/etc/hostname") == "door\n"
-    assert "127.0.1.1\tdoor" in device.read("/etc/hosts")
-    assert str(device.places.at("/etc/localtime").readlink()) == "/usr/share/zoneinfo/Europe/London"
-    assert device.read("/home/admin/.ssh/authorized_keys").splitlines() == [KEY]
-    assert "NOPASSWD" in device.read("/etc/sudoers.d/010-edgecam-admin")
-    assert f"psk={WIFI}\n" in device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
-    assert device.read("/etc/credstore/edgecam.broker-password") == f"{BROKER}\n"
-    assert device.read("/etc/edgecam/secrets/camera-door") == f"{CAMERA}\n"
-    secret = (
-        "/etc/NetworkManager/system-connections/edgecam.nmconnection",
-        "/etc/credstore/edgecam.broker-password",
-        "/etc/edgecam/secrets/camera-door",
-        "/etc/edgecam/tls/device.key",
-        "/var/lib/edgecam-setup/plan.json",
-    )
-    assert {path: mode(device, path) for path in secret} == dict.fromkeys(secret, 0o600)
-    settings = load_settings(device.places.configuration)
-    identity = json.loads(device.read("/var/lib/edgecam-setup/identity.json"))
-    assert settings.device.id == identity["device_id"]
-    assert settings.messaging.broker == "mqtts://broker.example.org"
-    assert str(settings.messaging.tls.ca_file) == "/etc/edgecam/tls/ca.pem"
-    assert device.read("/etc/edgecam/tls/ca.pem") == PEM
-    assert ("systemctl", "--no-block", "restart", "edgecam.service") in device.asked
-    kept = device.read("/var/lib/edgecam-setup/plan.json")
-    told = device.read("/etc/edgecam/edgecam.toml")
-    assert not any(secret in text for secret in (WIFI, BROKER, CAMERA) for text in (on_the_card(device), kept, told))
+from tests.simulators.owner import (
+    BROKER,
+    ON_THE_CARD,
+    WHOLE,
+    WIFI,
+    boot,
+    check_set_up,
+    new_device,
+)
 
 
 def test_what_is_asked_is_so_afterwards_and_its_secrets_are_off_the_card(device: NewDevice) -> None:
@@ -112,6 +36,18 @@ def test_what_is_asked_is_so_afterwards_and_its_secrets_are_off_the_card(device:
     assert "ssh admin@door.local" in text
     assert f"edgecam/{report.device_id}/#" in text
     assert json.loads(device.read("/boot/firmware/edgecam-setup-report.json"))["verdict"] == "done"
+
+
+def test_a_damaged_plan_is_set_aside_and_the_file_carried_out_again(device: NewDevice) -> None:
+    first = boot(device)
+    device.write("/var/lib/edgecam-setup/plan.json", "\0" * 4096)
+    report = boot(device)
+    assert first is not None
+    assert report is not None
+    assert (report.verdict, report.device_id) == ("done", first.device_id)
+    assert "could not be read any more" in device.read("/boot/firmware/edgecam-setup-report.txt")
+    check_set_up(device)
+    assert boot(device) is None
 
 
 def test_a_boot_with_nothing_new_does_nothing(device: NewDevice) -> None:
@@ -139,6 +75,9 @@ def test_interrupted_at_any_moment_it_finishes_at_the_next_boot(
         again = boot(device)
         assert again is None or again.verdict == "done", (number, again)
         check_set_up(device)
+        left = {path.name for path in device.places.boot.iterdir()} - set(ON_THE_CARD)
+        # of a last boot's report nothing comes after that could be tidied
+        assert again is None or left == set(), (number, left)
     assert number > 60  # moments that were tried
 
 
@@ -185,13 +124,6 @@ def test_a_file_that_is_changed_later_is_carried_out_with_the_secrets_that_are_t
     assert f"psk={WIFI}\n" in device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
 
 
-def test_the_same_file_with_its_passwords_is_cleaned_again(device: NewDevice) -> None:
-    boot(device)
-    device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
-    boot(device)
-    check_set_up(device)
-
-
 def test_a_card_whose_system_was_replaced_asks_for_the_passwords_again(device: NewDevice, tmp_path: Path) -> None:
     boot(device)
     left = device.read("/boot/firmware/edgecam-setup.toml")
@@ -207,39 +139,6 @@ def test_a_card_whose_system_was_replaced_asks_for_the_passwords_again(device: N
     ]
 
 
-def test_a_copied_card_becomes_a_device_of_its_own_and_says_so(device: NewDevice) -> None:
-    first = boot(device)
-    key, host_key = device.read("/etc/edgecam/tls/device.key"), device.read("/etc/ssh/ssh_host_ed25519_key")
-    device.move("20000000bb")
-    report = boot(device)
-    assert first is not None
-    assert report is not None
-    assert report.verdict == "done"
-    assert report.device_id != first.device_id
-    assert first.device_id in device.read("/boot/firmware/edgecam-setup-report.txt")
-    assert device.read("/etc/edgecam/tls/device.key") != key
-    assert device.read("/etc/ssh/ssh_host_ed25519_key") != host_key
-    assert load_settings(device.places.configuration).device.id == report.device_id
-    assert boot(device) is None
-
-
-def test_a_copied_card_becomes_its_own_device_though_its_file_has_a_mistake(device: NewDevice) -> None:
-    first = boot(device)
-    device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
-    device.move("20000000bb")
-    report = boot(device)
-    assert first is not None
-    assert report is not None
-    assert report.verdict == "refused"
-    assert "hostname: is 7" in device.read("/boot/firmware/edgecam-setup-report.txt")
-    assert load_settings(device.places.configuration).device.id == report.device_id != first.device_id
-
-
-def test_two_devices_from_one_card_image_have_different_ids(tmp_path: Path) -> None:
-    reports = [boot(new_device(tmp_path / name)) for name in ("one", "two")]
-    assert len({report.device_id for report in reports if report}) == 2
-
-
 def test_a_fleet_s_root_of_trust_is_taken_from_the_card(device: NewDevice) -> None:
     fleet = '[fleet]\nurl = "https://models.example.org/fleet"\nroot_file = "root.json"\n'
     device.write("/boot/firmware/edgecam-setup.toml", fleet)
@@ -253,27 +152,6 @@ def test_a_fleet_s_root_of_trust_is_taken_from_the_card(device: NewDevice) -> No
         "/etc/edgecam/fleet-root.json",
     )
     assert device.read("/etc/edgecam/fleet-root.json") == '{"signed": {}}'
-
-
-def test_a_device_key_that_lay_on_the_card_is_moved_and_not_left_there(device: NewDevice) -> None:
-    key = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"
-    named = 'ca_file = "ca.pem"\ncert_file = "c.pem"\nkey_file = "k.pem"\n'
-    device.write("/boot/firmware/edgecam-setup.toml", f'[broker]\nurl = "mqtts://b"\n{named}')
-    device.write("/boot/firmware/c.pem", PEM)
-    device.write("/boot/firmware/k.pem", key)
-    report = boot(device)
-    assert report is not None
-    assert report.verdict == "done"
-    assert not device.places.at("/boot/firmware/k.pem").exists()
-    assert (device.read("/etc/edgecam/tls/device.key"), mode(device, "/etc/edgecam/tls/device.key")) == (key, 0o600)
-    assert key not in device.read("/var/lib/edgecam-setup/plan.json")
-    assert boot(device) is None
-
-
-def test_host_keys_that_a_cut_cloud_init_never_made_are_made(device: NewDevice) -> None:
-    device.places.at("/etc/ssh/ssh_host_ed25519_key").unlink()
-    boot(device)
-    assert device.read("/etc/ssh/ssh_host_ed25519_key")
 
 
 def test_what_cannot_be_done_here_is_said_and_the_rest_is_done(device: NewDevice) -> None:
@@ -345,26 +223,3 @@ def test_a_file_on_the_card_that_was_never_carried_out_has_its_turn_at_the_next_
     provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
     boot(device)
     check_set_up(device)
-
-
-@pytest.mark.parametrize("what", ["folder", "file", "pipe"])
-def test_root_follows_nothing_that_an_account_has_put_in_the_place_of_its_keys(
-    device: NewDevice, tmp_path: Path, what: str
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "authorized_keys").write_text("of somebody else\n")
-    home = device.places.at("/home/admin")
-    home.mkdir(parents=True)
-    if what == "folder":
-        (home / ".ssh").symlink_to(elsewhere)
-    else:
-        (home / ".ssh").mkdir()
-        place = home / ".ssh/authorized_keys"
-        os.mkfifo(place) if what == "pipe" else place.symlink_to(elsewhere / "authorized_keys")
-    report = boot(device)
-    assert report is not None
-    ssh = dict(report.steps)["ssh"]
-    assert (ssh.state, "by hand" in ssh.said) == ("left out", True)
-    assert [path.read_text() for path in elsewhere.iterdir()] == ["of somebody else\n"]
-    assert not device.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf").exists(), "nobody is locked out"

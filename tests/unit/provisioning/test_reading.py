@@ -1,5 +1,6 @@
 """What an owner may write, and what is said to what is not accepted."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from appliance.core.errors import ConfigError
 from appliance.provisioning import Asked, read_setup
 from tests.simulators.new_device import NewDevice
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
 
 
 def read(device: NewDevice, text: str) -> Asked:
@@ -51,10 +54,78 @@ def device(tmp_path: Path) -> NewDevice:
         ('[cameras.door]\nkind = "picam"', 'cameras.door.kind: is "picam"; known: file, imx500, picamera2'),
         ("hostname = door", "text stands in quotation marks"),
         ("hostname = \u201cdoor\u201d", "curly quotation marks"),
+        ("hostname\u00a0= 'door'", "a character that is not seen: type the line anew"),
+        ('hostname: "door"', "a setting is written NAME = VALUE"),
+        (r'[wifi]\nssid = "my\home"'.replace(r"\n", "\n"), "a \\ is written"),
+        ('[wifi]\nssid = "a "home" b"', "a quotation mark within a text is written"),
+        (f'time_zone = "Europe/{"x" * 300}"', "time_zone: is no time zone"),
+        ('[wifi]\nssid = "home"\ncountry = "Germany"', "wifi.country: has 7 characters; accepted: two capital letters"),
+        ('[wifi]\nssid = "home"\ncountry = "gb"', 'wifi.country: is "gb"; accepted: two capital letters'),
+        ('time_zone = "GMT+1"', "accepted: a name such as Europe/London"),
+        ('wifi = "home"', "wifi: is text; accepted: a table"),
+        ('[[wifi]]\nssid = "home"', "wifi: is a list; accepted: a table"),
+        ('[broker]\nurl = "mqtt://:1883"', "broker.url: is"),
+        ('[broker]\nurl = "mqtt://my host"', "and nothing behind it"),
+        ('[broker]\nurl = "mqtt://me:secret@host"', "they go into `username` and `password`"),
+        ('[wifi]\nssid = "home"\ncountry = "UK"', '"UK" is no country of ISO 3166; Britain is GB; accepted'),
+        ('[wifi]\nssid = "home"\ncountry = "XX"', '"XX" is no country of ISO 3166; accepted'),
+        (f'[ssh]\nkeys = ["""{KEY}\n{KEY}"""]', "has more than one line"),
     ],
 )
 def test_a_mistake_is_answered_by_where_it_is_and_what_is_accepted(device: NewDevice, text: str, said: str) -> None:
     assert said in refusal(device, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[cameras.door]\nkind = "synthetic"\n# the other one\n[cameras.door] # again\nkind = "synthetic"\n',
+            "in lines 1 and 4: [cameras.door]; give each camera a name of its own",
+        ),
+        (
+            '[wifi]\nssid = "a"\ncountry = "GB"\n\n[wifi]\nssid = "b"\n',
+            "in lines 1 and 5: [wifi]; a device joins one network",
+        ),
+        (
+            '[ssh]\nuser = "a"\n[ssh]\nuser = "b"\n',
+            "in lines 1 and 3: [ssh]; there is one account: put all keys into one",
+        ),
+        ("[broker]\n[broker]\n", "in lines 1 and 2: [broker]; a device has one broker"),
+        (
+            "[cameras]\ndoor = {}\n[cameras.door]\n",
+            "again in line 3: [cameras.door]; give each camera a name of its own",
+        ),
+        (
+            'hostname = "a"\nhostname = "b"\n',
+            "a setting is given twice, again in line 2: hostname; leave one of them out",
+        ),
+        ('wifi = { ssid = "a", ssid = "b" }\n', "a setting is given twice, again in line 1: wifi"),
+    ],
+)
+def test_what_stands_twice_is_told_with_both_places_and_what_to_do(device: NewDevice, text: str, said: str) -> None:
+    told = refusal(device, text)
+    assert said in told
+    assert "quotation marks" not in told  # that is not what is wrong
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[wifi]\npassword = "hunter2 hunter2"\npassword = "hunter2 hunter2"\n',
+        "[wifi]\npassword = '''a\nhunter2=b'''\npassword = '''a\nhunter2=b'''\n",
+        '[wifi]\npassword = "hunter2',
+        '[wifi]\npassword = "hunter2" hunter2\n',
+        'wifi = "home hunter2"\n',
+        '[cameras]\ndoor = "rtsp://h/hunter2"\n',
+        '[broker]\nurl = "mqtt://host?password=hunter2"\n',
+        '[broker]\nurl = "mqtt://host#hunter2"\n',
+        '[broker]\nurl = "mqtt://me:hunter2@host"\n',
+        '[wifi]\npsk = "hunter2"\n',
+    ],
+)
+def test_whatever_is_wrong_with_a_line_its_password_is_not_told(device: NewDevice, text: str) -> None:
+    assert "hunter2" not in refusal(device, text)
 
 
 def test_all_mistakes_are_told_at_once_and_no_secret_among_them(device: NewDevice) -> None:
@@ -78,9 +149,53 @@ def test_a_file_that_is_too_large_or_no_text_is_not_read_on(device: NewDevice) -
     device.places.setup_file.write_bytes(b"#" * (65 << 10))
     with pytest.raises(ConfigError, match="larger than 65536 bytes"):
         read_setup(device.places.setup_file, device.places, lambda _: False)
-    device.places.setup_file.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not UTF-8"):
+    device.places.setup_file.write_bytes(b"hostname = 't\xfcr'")
+    with pytest.raises(ConfigError, match="byte 13 is not UTF-8"):
         read_setup(device.places.setup_file, device.places, lambda _: False)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('hostname = "door"\r\n'.encode("utf-16"), "saved as UTF-16, which Notepad calls"),
+        ('\ufeffhostname = "door"\r\n'.encode("utf-16-be"), "saved as UTF-16"),
+        ('hostname = "door"\r\n'.encode("utf-16-le"), "byte 1 is zero"),
+        (bytes(4096), "byte 0 is zero, so it is no plain text, or damaged"),
+        (b'hostname = "door"\n' + bytes(512), "byte 18 is zero"),
+    ],
+)
+def test_a_file_that_an_editor_or_a_card_has_spoilt_says_so(device: NewDevice, content: bytes, said: str) -> None:
+    device.places.setup_file.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        read_setup(device.places.setup_file, device.places, lambda _: False)
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+PRIVATE = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("ca_file", PEM + PRIVATE, "holds a private key, and others may read what goes here"),
+        ("cert_file", PRIVATE, "holds a private key"),
+        ("key_file", PEM, "holds no private key"),
+        ("key_file", PRIVATE.replace("PRIVATE", "ENCRYPTED PRIVATE"), "locked with a passphrase"),
+        ("key_file", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "locked with a passphrase"),
+        ("ca_file", "0\x82", "is no PEM file"),
+    ],
+)
+def test_a_file_beside_it_that_is_not_what_is_meant_is_told(
+    device: NewDevice, name: str, content: str, said: str
+) -> None:
+    (device.places.boot / "given.pem").write_text(content)
+    assert said in refusal(device, f'[broker]\nurl = "mqtts://host"\n{name} = "given.pem"\n')
+
+
+def test_a_fleet_s_root_of_trust_is_signed_json(device: NewDevice) -> None:
+    (device.places.boot / "root.json").write_text("<html>404</html>")
+    told = refusal(device, '[fleet]\nurl = "https://models.example.org/"\nroot_file = "root.json"\n')
+    assert "fleet.root_file: root.json is no root of trust" in told
 
 
 def test_a_configuration_that_the_daemon_would_refuse_is_refused_before_anything_changes(device: NewDevice) -> None:
@@ -108,6 +223,98 @@ def test_however_a_password_is_written_it_is_gone_and_all_else_stays(device: New
     assert again.secrets == {}
 
 
-def test_windows_line_ends_and_a_byte_order_mark_are_taken(device: NewDevice) -> None:
-    device.places.setup_file.write_bytes(b'\xef\xbb\xbfhostname = "door"\r\n[broker]\r\nurl = "mqtt://host"\r\n')
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+def test_windows_and_old_line_ends_and_a_byte_order_mark_are_taken(device: NewDevice, end: bytes) -> None:
+    lines = (b'\xef\xbb\xbfhostname = "door"', b"[broker]", b'url = "mqtt://host"', b"")
+    device.places.setup_file.write_bytes(end.join(lines))
     assert read_setup(device.places.setup_file, device.places, lambda _: False).setup.hostname == "door"
+
+
+_SPOILT = (
+    *(
+        b"\0",
+        b'"',
+        b"'",
+        b'"""',
+        b"=",
+        b"[",
+        b"]",
+        b"[[",
+        b"{",
+        b"}",
+        b"\n",
+        b"\r",
+        b"#",
+        b"\\u0000",
+        b"\\ud800",
+        b"\xff",
+    ),
+    *(
+        b"nan",
+        b"inf",
+        b"1e999",
+        b"9" * 5000,
+        b"1979-05-27",
+        b"true",
+        b"\xc2\xa0",
+        b"password",
+        b"wifi",
+        b"cameras",
+        b"broker",
+    ),
+    *(b"{ moved = true }", b"../", b"\x1b[2J", b"\xe2\x80\xae", b"kind", b"A" * 300, b'"a"=1\n'),
+)
+SECRETS = {"wifi": "a wireless secret", "broker": "the broker secret", "camera": "the camera secret"}
+_RIGHT = f"""\
+hostname = "door"
+time_zone = "Europe/London"
+[wifi]
+ssid = "home"
+country = "GB"
+password = "{SECRETS["wifi"]}" # from the router
+[ssh]
+keys = ["{KEY}"]
+[broker]
+url = "mqtts://broker.example.org"
+username = "door"
+password = '{SECRETS["broker"]}'
+[cameras.door]
+kind = "rtsp"
+url = "rtsp://192.0.2.10/stream1"
+password = "{SECRETS["camera"]}"
+""".encode()
+
+
+def _spoil(chance: random.Random) -> bytes:
+    """Give the file with something put into it, taken away, or a line that stands elsewhere, too."""
+    content = bytearray(_RIGHT)
+    for _ in range(chance.randint(1, 3)):
+        at, what = chance.randrange(len(content)), chance.choice(_SPOILT)
+        ways = (
+            content[:at] + what + content[at:],
+            content[:at] + content[at + chance.randint(1, 30) :],
+            content[:at] + what + content[at + chance.randint(1, 12) :],
+            content + b"\n" + chance.choice(content.split(b"\n")) + b"\n",
+        )
+        content = chance.choice(ways)
+    return bytes(content)
+
+
+def test_whatever_a_file_says_it_is_accepted_and_clean_or_refused_in_words(device: NewDevice) -> None:
+    chance, accepted, path = random.Random(1), 0, device.places.setup_file
+    refused: list[str] = []
+    for number in range(300):
+        content = _spoil(chance)
+        path.write_bytes(content)
+        try:
+            asked = read_setup(path, device.places, lambda _: False)
+        except ConfigError as error:
+            refused.append(str(error))
+            continue
+        accepted += 1
+        path.write_text(asked.redacted)
+        again = read_setup(path, device.places, lambda _: True)
+        assert (again.setup, again.secrets) == (asked.setup, {}), (number, content)
+        assert not any(secret in asked.redacted for secret in asked.secrets.values()), (number, content)
+    assert [why for why in refused if any(secret in why for secret in SECRETS.values())] == []
+    assert min(accepted, len(refused)) > 10  # both were seen

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,47 @@ def test_what_a_classifier_says_beside_the_one_in_service_is_judged(candidate: S
     assert (verdict and verdict[0]) == code
 
 
+@pytest.mark.parametrize(
+    ("candidate", "code"),
+    [
+        (lambda number: (0.9, 0.91, 0.0) if number % 2 else (0.1, 0.2, 0.8), None),
+        (lambda number: (0.91, 0.9, 0.0) if number % 2 else (0.1, 0.2, 0.8), None),
+        (lambda number: (0.9, 0.89, 0.8) if number % 2 else (0.8, 0.8, 0.9), Code.DISAGREEMENT),
+        (lambda number: (0.9, 0.1, 0.0) if number % 2 else (0.1, 0.2, 0.8), Code.DISAGREEMENT),
+    ],
+)
+def test_of_labels_that_apply_together_each_counts(candidate: Callable[[int], tuple[float, ...]], code: Code) -> None:
+    comparison, trial = LabelComparison(), Trial(agreement_percent=85, rate_percent=(60, 170))
+    for number in range(40):
+        active = (0.91, 0.9, 0.0) if number % 2 else (0.1, 0.2, 0.8)
+        comparison.add(*(replace(scored(*one), are_together=True) for one in (active, candidate(number))))
+    verdict = comparison.verdict(trial)
+    assert (verdict and verdict[0]) == code
+    assert comparison.facts()["active"] == 60
+
+
 def test_where_nothing_moves_a_model_that_stands_still_is_not_blind() -> None:
     comparison = LabelComparison()
     for number in range(200):
         comparison.add(calm(number), scored(0.88, 0.12, 0.0))
     assert comparison.verdict(TRIAL) is None
     assert comparison.facts() == {"frames": 200, "active": 200, "candidate": 200, "both": 200}
+
+
+def test_one_that_is_surer_than_a_wavering_model_of_what_never_changes_is_not_blind() -> None:
+    def wavering(number: int) -> Scored:
+        return scored(0.8, 0.2, 0.0) if number % 2 else scored(0.6, 0.4, 0.0)
+
+    surer, changing, unsure = LabelComparison(), LabelComparison(), LabelComparison()
+    for number in range(40):
+        surer.add(wavering(number), scored(0.999, 0.001, 0.0))
+        changing.add(scored(0.1, 0.9, 0.0) if number == 30 else wavering(number), scored(0.999, 0.001, 0.0))
+        unsure.add(Scored(wavering(number).scores, 0.9), Scored(np.array([0.5, 0.5, 0.0], np.float32), 0.9))
+    assert surer.verdict(TRIAL) is None
+    for blind in (changing, unsure):
+        verdict = blind.verdict(TRIAL)
+        assert verdict is not None
+        assert verdict[0] is Code.BLIND
 
 
 def test_few_frames_condemn_nobody_and_what_is_sure_where_nobody_was_disagrees() -> None:
@@ -120,6 +156,36 @@ def test_one_colour_is_told_where_every_pixel_has_a_label() -> None:
     assert "agree on" not in verdict[1], "they agree on nine tenths of the pixels"
     same = drawn(lambda _: mapped(road=100), lambda _: mapped(road=99, grass=1))
     assert same.verdict(TRIAL) is None, "a floor, and nothing else in sight"
+
+
+def passing_by(number: int) -> Mapped:
+    """Draw a road that is in sight for two frames of thirty."""
+    return mapped(road=6) if number % 30 < 2 else mapped()
+
+
+def test_one_that_sees_nothing_of_what_seldom_comes_by_is_blind() -> None:
+    comparison = drawn(lambda _: mapped(), passing_by, frames=300)
+    assert comparison.facts()["active"] / 300 < 5, "of what is covered so little on average nothing is told"
+    verdict = comparison.verdict(TRIAL)
+    assert verdict is not None
+    assert verdict[0] is Code.BLIND
+    assert "0.0% of the 20 frames in which the model in service sees anything, and that 6.0%" in verdict[1]
+    assert drawn(passing_by, passing_by, frames=300).verdict(TRIAL) is None
+    assert drawn(lambda _: mapped(), passing_by, frames=270).verdict(TRIAL) is None, "18 frames are too few"
+
+
+@pytest.mark.parametrize("odd", [mapped(), mapped(grass=80)])
+def test_a_few_frames_that_two_see_differently_condemn_nobody(odd: Mapped) -> None:
+    def near(number: int) -> Mapped:
+        return mapped(road=80) if number < few else mapped()
+
+    def other(number: int) -> Mapped:
+        return odd if number < few else mapped()
+
+    few = 4
+    assert drawn(other, near, frames=25).verdict(TRIAL) is None
+    few = 5
+    assert drawn(other, near, frames=25).verdict(TRIAL) is not None
 
 
 def test_an_empty_scene_condemns_nobody_but_what_paints_it_over() -> None:

@@ -190,6 +190,19 @@ def test_what_the_kernel_ended_for_want_of_memory_is_told(tmp_path: Path) -> Non
     assert judge_memory(read_memory(tmp_path)).state is CheckState.FAILED
 
 
+def test_a_service_without_a_limit_is_told_how_it_gets_one(tmp_path: Path) -> None:
+    unit = "sys__fs__cgroup__system.slice__edgecam.service"
+    write(tmp_path, proc__meminfo="MemTotal: 900000 kB\nMemAvailable: 500000 kB\n")
+    assert judge_memory(read_memory(tmp_path)).state is CheckState.OK  # it is no service here
+    write(tmp_path, **{f"{unit}__cgroup.procs": "711\n"})
+    told = judge_memory(read_memory(tmp_path))
+    assert told.state is CheckState.WARNING
+    assert "does not hold the service to its limit" in told.seen
+    assert "cgroup_enable=memory" in told.fix
+    write(tmp_path, **{f"{unit}__memory.max": "600000000\n"})
+    assert judge_memory(read_memory(tmp_path)).state is CheckState.OK
+
+
 def test_little_memory_is_a_warning(tmp_path: Path) -> None:
     write(tmp_path, proc__meminfo="MemTotal: 500000 kB\nMemAvailable: 20000 kB\n")
     told = judge_memory(read_memory(tmp_path))

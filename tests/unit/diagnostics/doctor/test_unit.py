@@ -7,7 +7,7 @@ import pytest
 
 from appliance.core.checkup import CheckState
 from appliance.core.errors import UnavailableError
-from appliance.diagnostics.doctor.unit import Unit, judge_unit, read_unit
+from appliance.diagnostics.doctor.unit import Unit, ended_for_memory, judge_unit, read_unit
 from tests.simulators.programs import put_program
 
 ACTIVE = {
@@ -134,6 +134,7 @@ def test_an_end_for_want_of_memory_is_told_from_other_kills(
     told = judge_unit(read_unit(booted), is_answering=runs_again)
     assert words in told.seen
     assert ("smaller model" in told.fix) == (words == "out of memory")
+    assert ended_for_memory() == (words == "out of memory")
 
 
 @pytest.mark.parametrize(

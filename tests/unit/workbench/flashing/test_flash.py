@@ -5,8 +5,11 @@ import json
 import lzma
 import os
 import shutil
+import struct
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,11 @@ from click.testing import CliRunner, Result
 
 from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
 from appliance.workbench.flash import bring, flash
-from appliance.workbench.flashing.bootfs import put_files
+from appliance.workbench.flashing.bootfs import put_files, with_memory_limits
 from appliance.workbench.flashing.released import Release
-from appliance.workbench.flashing.writing import read_back, write_image
+from appliance.workbench.flashing.writing import claimed, read_back, write_image
 from tests.simulators.file_server import Served, serve
-from tests.simulators.system_image import make_image, read_boot
+from tests.simulators.system_image import SECTOR, make_image, read_boot
 
 NEEDED = [
     tool
@@ -28,6 +31,7 @@ NEEDED = [
 needs_tools = pytest.mark.skipif(
     bool(NEEDED), reason=f"not installed: {', '.join(NEEDED)} (mtools, dosfstools, e2fsprogs)"
 )
+ROOT = Path(__file__).resolve().parents[4]
 SETUP = '[broker]\nurl = "mqtts://broker.example.org"\npassword = "a secret"\nca_file = "ca.pem"\n'
 
 
@@ -55,6 +59,17 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def write(source: Path, target: Path, wanted: str | None = None, size: int | None = None) -> tuple[str, int]:
+    with claimed(target) as disk:
+        return write_image(source, disk, wanted, size, quiet)
+
+
+def with_table(content: bytes, end: int | None = None) -> bytes:
+    """Give the content as an image: its table has one partition, with FAT, to its end or to another byte."""
+    entry = struct.pack("<4xB3xII", 0x0C, 1, (end or len(content)) // SECTOR - 1)
+    return bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa" + content[SECTOR:]
+
+
 def quiet(_there: int, _whole: int | None) -> None:
     """Show nothing."""
 
@@ -75,6 +90,7 @@ def test_a_packed_image_is_unpacked_checked_and_gets_the_bundle(image: Path, bun
         "is_checked": True,
     }
     assert read_boot(card, "config.txt") == b"# of the system\n"
+    assert read_boot(card, "cmdline.txt") == b"console=tty1 rootwait cgroup_enable=memory\n"
     assert read_boot(card, "user-data") == b"user-data of the bundle\n"
     assert read_boot(card, "edgecam/edgecam_1_all.deb") == b"edgecam/edgecam_1_all.deb of the bundle\n"
     assert read_boot(card, "edgecam-setup.toml").decode() == SETUP
@@ -87,21 +103,31 @@ def test_a_second_card_over_the_first_is_the_same(image: Path, bundle: Path, tmp
     for _ in range(2):
         assert run(card, "--image", image, "--bundle", bundle, "--yes").exit_code == 0
     assert read_boot(card, "meta-data") == b"meta-data of the bundle\n"
+    assert read_boot(card, "cmdline.txt").count(b"cgroup_enable=memory") == 1
+
+
+@contextmanager
+def looped(file: Path) -> Iterator[Path]:
+    """A real disk, as the kernel sees it."""
+    if os.geteuid() != 0 or shutil.which("losetup") is None:
+        pytest.skip("a loop device needs root")
+    done = subprocess.run(["losetup", "--find", "--show", file], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr.strip()}")
+    try:
+        yield Path(done.stdout.strip())
+    finally:
+        subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
 
 
 @pytest.fixture
 def loop(image: Path, tmp_path: Path) -> Iterator[Path]:
-    """A real disk, as the kernel sees it."""
-    if os.geteuid() != 0 or shutil.which("losetup") is None:
-        pytest.skip("a loop device needs root")
+    """A disk that has room for the image and little else."""
     disk = tmp_path / "disk"
     with disk.open("wb") as file:
         file.truncate(image.stat().st_size + (1 << 20))
-    done = subprocess.run(["losetup", "--find", "--show", disk], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no loop device: {done.stderr.strip()}")
-    yield Path(done.stdout.strip())
-    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+    with looped(disk) as device:
+        yield device
 
 
 @needs_tools
@@ -114,7 +140,7 @@ def test_a_disk_is_written_only_if_it_is_meant_and_not_in_use(
     assert "cannot be pulled out" in str(why)
     # a small disk: the room that an unknown system needs is more than this one has
     assert "needs" in str(run(loop, *options, "--fixed").exception)
-    digest_, size = write_image(image, loop, digest(image), None, quiet)
+    digest_, size = write(image, loop, digest(image))
     read_back(loop, digest_, size, quiet)
     put_files(loop, bundle)
     assert read_boot(loop, "user-data") == b"user-data of the bundle\n"
@@ -125,43 +151,166 @@ def test_a_disk_is_written_only_if_it_is_meant_and_not_in_use(
     try:
         assert f"is mounted at {place}; do: sudo umount" in str(run(loop, *options, "--fixed").exception)
         with pytest.raises(StorageError, match="is it in use"):
-            write_image(image, loop, None, None, quiet)
+            write(image, loop)
     finally:
         subprocess.run(["umount", place], check=True)
 
 
+_NOSY = """\
+#!{python}
+import os, sys
+try:
+    os.close(os.open("{disk}", os.O_RDONLY | os.O_EXCL))  # as mount(2) does, of a desktop that mounts whatever comes
+    said = "free"
+except OSError as error:
+    said = os.strerror(error.errno)
+with open("{log}", "a") as log:
+    log.write(said + "\\n")
+os.execv("{mcopy}", sys.argv)
+"""
+
+
+@needs_tools
+def test_a_disk_is_ours_from_the_first_byte_to_the_last_file(
+    image: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "disk").open("wb") as file:
+        file.truncate((1 << 30) + (1 << 20))
+    with looped(tmp_path / "disk") as disk:
+        log, programs = tmp_path / "log", tmp_path / "programs"
+        programs.mkdir()
+        nosy = programs / "mcopy"
+        nosy.write_text(_NOSY.format(python=sys.executable, disk=disk, log=log, mcopy=shutil.which("mcopy")))
+        nosy.chmod(0o755)
+        monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+        done = run(disk, "--image", image, "--bundle", bundle, "--fixed", "--yes")
+        assert done.exit_code == 0, done.output
+        assert (
+            log.read_text().splitlines() == ["Device or resource busy"] * 2
+        )  # putting the files there, reading them back
+        os.close(os.open(disk, os.O_RDONLY | os.O_EXCL))  # and afterwards it is anybody's
+        assert read_boot(disk, "user-data") == b"user-data of the bundle\n"
+
+
 def test_another_image_than_the_one_that_is_meant_leaves_nothing_that_starts(tmp_path: Path) -> None:
     source, card = tmp_path / "image", tmp_path / "card"
-    source.write_bytes(os.urandom(6 << 20))
+    source.write_bytes(with_table(os.urandom(6 << 20)))
     card.write_bytes(b"what was there before" * 100)
     with pytest.raises(ModelError, match="another image"):
-        write_image(source, card, "0" * 64, None, quiet)
+        write(source, card, "0" * 64)
     assert card.read_bytes()[: 1 << 20] == bytes(1 << 20)
 
 
 def test_a_damaged_download_is_told(tmp_path: Path) -> None:
     source = tmp_path / "image.xz"
-    source.write_bytes(lzma.compress(os.urandom(1 << 20))[:-1000])
+    source.write_bytes(lzma.compress(with_table(os.urandom(1 << 20)))[:-1000])
     with pytest.raises(ModelError, match="is damaged"):
-        write_image(source, tmp_path / "card", None, None, quiet)
+        write(source, tmp_path / "card")
 
 
 def test_more_in_an_image_than_was_published_is_not_written_on(tmp_path: Path) -> None:
     source = tmp_path / "image.xz"
-    source.write_bytes(lzma.compress(bytes(64 << 20)))
+    source.write_bytes(lzma.compress(with_table(bytes(64 << 20))))
     with pytest.raises(ModelError, match="more than 1000 bytes"):
-        write_image(source, tmp_path / "card", None, 1000, quiet)
+        write(source, tmp_path / "card", None, 1000)
+
+
+def test_a_card_that_is_too_small_for_the_image_is_told_before_it_is_written(bundle: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(with_table(bytes(4096), end=3 << 30))
+    for path, size in ((image, 3 << 30), (tmp_path / "disk", 1 << 30)):
+        with path.open("ab") as file:
+            file.truncate(size)
+    with looped(tmp_path / "disk") as disk:
+        why = run(disk, "--image", image, "--bundle", bundle, "--fixed", "--yes").exception
+        assert "has 1.1 GB, and the system needs 3.2" in str(why)
+
+
+def test_an_image_that_was_cut_short_is_told_though_nobody_knows_its_hash(tmp_path: Path) -> None:
+    source, card = tmp_path / "image", tmp_path / "card"
+    source.write_bytes(with_table(os.urandom(6 << 20), end=7 << 20))
+    with pytest.raises(ModelError, match=f"cut short: its partitions end at byte {7 << 20}, and it has {6 << 20}"):
+        write(source, card)
+    assert card.read_bytes()[: 1 << 20] == bytes(1 << 20)
+
+
+@pytest.mark.parametrize("what", ["image", "packed image"])
+def test_the_hash_of_the_packed_file_does_as_well(tmp_path: Path, what: str) -> None:
+    content = with_table(os.urandom(6 << 20))
+    source, packed = tmp_path / "image.xz", lzma.compress(content, preset=0)
+    source.write_bytes(packed)
+    wanted = hashlib.sha256(content if what == "image" else packed).hexdigest()
+    assert write(source, tmp_path / "card", wanted) == (hashlib.sha256(content).hexdigest(), len(content))
+
+
+def test_what_is_no_image_at_all_costs_the_card_nothing(tmp_path: Path) -> None:
+    source, disk = tmp_path / "thesis.zip", tmp_path / "disk"
+    source.write_bytes(b"PK" + bytes(4096))
+    disk.write_bytes(b"what was there before")
+    with disk.open("r+b") as card, pytest.raises(ModelError, match=r"accepted: \.img or \.img\.xz"):
+        write_image(source, card, None, None, quiet)
+    assert disk.read_bytes() == b"what was there before"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--sha256", "0" * 64), "--sha256 is that of --image, which was not given"),
+        (("--image", "IMAGE", "--newest"), "say two different things"),
+        (("--image", "IMAGE", "--sha256", "abc"), "has 3 characters; accepted: 64 hexadecimal digits"),
+        (("--image", "none.img"), "none.img is no file; accepted: .img or .img.xz"),
+        (("--image", "IMAGE", "--json"), "with --json, say --yes"),
+        (("--image", "IMAGE", "--setup", "CARD"), "is the setup file itself"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_lost(
+    bundle: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    card, image = tmp_path / "card.toml", tmp_path / "image"
+    card.write_text('hostname = "door"\n')
+    image.write_bytes(with_table(bytes(4096)))
+    paths = {"IMAGE": image, "CARD": card}
+    why = run(card, "--bundle", bundle, *(paths.get(word, word) for word in options)).exception
+    assert isinstance(why, EdgecamError)
+    assert said in str(why)
+    assert card.read_text() == 'hostname = "door"\n'
+
+
+def test_a_file_that_has_something_in_it_is_asked_about(bundle: Path, tmp_path: Path) -> None:
+    card, image = tmp_path / "thesis", tmp_path / "image"
+    card.write_text("three years of work")
+    image.write_bytes(with_table(bytes(4096)))
+    done = CliRunner().invoke(flash, [str(card), "--image", str(image), "--bundle", str(bundle)], input="n\n")
+    assert done.exit_code == 1
+    assert "will be lost. Go on?" in done.output
+    assert card.read_text() == "three years of work"
 
 
 def test_a_card_that_gives_back_other_bytes_is_told(tmp_path: Path) -> None:
     source, card = tmp_path / "image", tmp_path / "card"
-    source.write_bytes(os.urandom(1 << 20))
-    written = write_image(source, card, None, None, quiet)
+    source.write_bytes(with_table(os.urandom(1 << 20)))
+    written = write(source, card)
     with card.open("r+b") as file:
         file.seek(5000)
         file.write(b"worn out")
     with pytest.raises(StorageError, match="the card is broken"):
         read_back(card, *written, quiet)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (b"console=tty1 rootwait", b"console=tty1 rootwait cgroup_enable=memory"),
+        (b"console=tty1 \n", b"console=tty1 cgroup_enable=memory\n"),
+        (b"cgroup_enable=memory quiet\n", b"cgroup_enable=memory quiet\n"),
+        (b"quiet\nleft over\n", b"quiet cgroup_enable=memory\nleft over\n"),
+    ],
+)
+def test_the_kernel_is_asked_once_and_in_its_one_line_to_hold_services_to_their_memory(
+    line: bytes, wanted: bytes
+) -> None:
+    assert with_memory_limits(line) == wanted
+    assert with_memory_limits(wanted) == wanted
 
 
 @needs_tools
@@ -180,6 +329,15 @@ def test_a_setup_file_that_the_device_would_refuse_is_refused_before_anything_is
     why = run(card, "--bundle", bundle, "--image", tmp_path / "none", "--setup", setup).exception
     assert "hostname: is" in str(why)
     assert not card.exists()
+
+
+def test_the_script_finds_files_where_the_caller_is(bundle: Path, tmp_path: Path) -> None:
+    if not (ROOT / ".venv/bin/edgecam-workbench").exists():
+        pytest.skip("needs .venv; do: make setup")
+    (tmp_path / "door.toml").write_text('hostname = "My Door"\n')
+    command = [ROOT / "scripts/flash", "card.img", "--setup", "door.toml", "--bundle", bundle.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "hostname: is" in done.stderr) == (78, True), done.stderr
 
 
 def published(address: str, content: bytes) -> Release:

@@ -1,0 +1,196 @@
+"""What is taken off the card, and what is said on it."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.core.errors import StorageError
+from tests.simulators.new_device import NewDevice
+from tests.simulators.owner import (
+    BROKER,
+    PEM,
+    WHOLE,
+    boot,
+    check_set_up,
+    mode,
+)
+
+
+def test_nothing_with_a_secret_in_it_is_let_go_of_on_the_card(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"
+    asked = WHOLE.replace('ca_file = "ca.pem"', 'ca_file = "ca.pem"\ncert_file = "ca.pem"\nkey_file = "k.pem"')
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    device.write("/boot/firmware/k.pem", key)
+    let_go: list[str] = []
+
+    def watched(act: Callable[..., Any], *, is_target: bool) -> Callable[..., Any]:
+        def watch(*arguments: Any) -> Any:
+            lost = Path(arguments[-1] if is_target else arguments[0])
+            if lost.parent == device.places.boot and lost.exists():
+                let_go.append(lost.read_text())
+            return act(*arguments)
+
+        return watch
+
+    # room that is given back keeps what was in it, until something else happens to be written there
+    monkeypatch.setattr(os, "replace", watched(os.replace, is_target=True))
+    monkeypatch.setattr(os, "unlink", watched(os.unlink, is_target=False))
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert sorted(map(len, let_go)) == sorted([len(asked), len(key)])
+    assert not any(text.strip("\0") for text in let_go)
+
+
+def test_a_card_without_room_keeps_the_file_as_it_is_and_says_that_passwords_are_still_there(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def refuse_the_card(source: str, target: Path) -> None:
+        if Path(target).parent == device.places.boot and "report" not in Path(target).name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_the_card)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "not done"
+    assert device.read("/boot/firmware/edgecam-setup.toml") == WHOLE
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "PASSWORDS ARE STILL ON THE CARD" in text
+    assert "No space left on device" in text
+    monkeypatch.setattr(os, "replace", replace)
+    boot(device)
+    check_set_up(device)
+
+
+def test_other_files_on_the_card_with_a_password_in_them_are_named(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml~", f"of an editor: {BROKER}\n")
+    device.write("/boot/firmware/config.txt", "# of the system\n")
+    boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "PASSWORDS ARE STILL ON THE CARD: edgecam-setup.toml~ has one of them; remove it" in text
+    assert "config.txt" not in text
+    assert BROKER not in text
+
+
+def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device: NewDevice) -> None:
+    address = "rtsp://192.0.2.10/user=admin&password=hunter2"
+    device.write("/boot/firmware/edgecam-setup.toml", f'[cameras.door]\nkind = "rtsp"\nurl = "{address}"\n')
+    boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "cameras.door.url may have a password in it, which stays on the card" in text
+    assert "hunter2" not in text + device.read("/boot/firmware/edgecam-setup-report.json")
+
+
+@pytest.mark.parametrize("content", ["", "\r\n", "# nothing but remarks\n"])
+def test_an_empty_file_changes_nothing_and_says_what_is_missing(device: NewDevice, content: str) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", content)
+    before = {path: device.read(path) for path in ("/etc/hostname", "/etc/hosts")}
+    report = boot(device)
+    assert report is not None
+    assert {path: device.read(path) for path in before} == before
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "asks for nothing" in text
+    assert "without [ssh] keys nobody logs in" in text
+    assert "no camera is named: add [cameras.NAME]" in text
+
+
+def test_who_may_log_in_is_not_missed_once_a_key_is_there(device: NewDevice) -> None:
+    boot(device)
+    device.write("/boot/firmware/edgecam-setup.toml", 'hostname = "gate"\n')
+    report = boot(device)
+    assert report is not None
+    assert "nobody logs in" not in report.as_text()
+
+
+def test_a_camera_module_without_its_software_is_told_with_what_to_do(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", '[cameras.door]\nkind = "picamera2"\n')
+    report = boot(device)
+    assert report is not None
+    assert "the camera door needs picamera2" in report.as_text()
+    assert "python3-picamera2 && sudo systemctl restart edgecam" in report.as_text()
+    device.places.at("/usr/lib/python3/dist-packages/picamera2").mkdir(parents=True)
+    device.write("/boot/firmware/edgecam-setup.toml", '[cameras.yard]\nkind = "picamera2"\n')
+    report = boot(device)
+    assert report is not None
+    assert "needs picamera2" not in report.as_text()
+
+
+def test_a_file_that_windows_has_given_an_ending_is_told(device: NewDevice) -> None:
+    setup = device.places.setup_file
+    hidden = setup.rename(setup.with_name("edgecam-setup.toml.txt"))
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "refused"
+    assert "edgecam-setup.toml.txt is not read: rename it to edgecam-setup.toml" in report.as_text()
+    # beside another one that is right, which was carried out
+    setup.write_text('hostname = "door"\n')
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, "edgecam-setup.toml.txt is not read" in report.as_text()) == ("done", True)
+    hidden.unlink()
+    assert boot(device) is None
+
+
+def test_what_keeps_it_from_even_beginning_is_told_on_the_card(device: NewDevice) -> None:
+    blocked = device.places.at("/var/lib/edgecam-setup")
+    blocked.write_text("a file where a folder has to be")
+    with pytest.raises(StorageError, match="cannot"):
+        boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "NOT wholly set up yet" in text
+    assert str(blocked) in text
+    assert BROKER in device.read("/boot/firmware/edgecam-setup.toml"), "nothing was lost"
+
+
+def test_a_card_that_does_not_answer_is_told_in_words(device: NewDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, exists = device.places.setup_file, Path.exists
+
+    def fail(self: Path) -> bool:
+        if self == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return exists(self)
+
+    monkeypatch.setattr(Path, "exists", fail)
+    with pytest.raises(
+        StorageError, match=r"edgecam-setup\.toml cannot be read: Input/output error; write the card again"
+    ):
+        boot(device)
+    assert "cannot be read" in device.read("/boot/firmware/edgecam-setup-report.txt")
+
+
+def test_of_a_report_that_somebody_has_blown_up_no_more_is_read_than_is_written(device: NewDevice) -> None:
+    with device.places.at("/boot/firmware/edgecam-setup-report.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    boot(device)
+    check_set_up(device)
+
+
+def test_a_device_key_that_lay_on_the_card_is_moved_and_not_left_there(device: NewDevice) -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"
+    named = 'ca_file = "ca.pem"\ncert_file = "c.pem"\nkey_file = "k.pem"\n'
+    device.write("/boot/firmware/edgecam-setup.toml", f'[broker]\nurl = "mqtts://b"\n{named}')
+    device.write("/boot/firmware/c.pem", PEM)
+    device.write("/boot/firmware/k.pem", key)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert not device.places.at("/boot/firmware/k.pem").exists()
+    assert (device.read("/etc/edgecam/tls/device.key"), mode(device, "/etc/edgecam/tls/device.key")) == (key, 0o600)
+    assert key not in device.read("/var/lib/edgecam-setup/plan.json")
+    assert boot(device) is None
+
+
+def test_the_same_file_with_its_passwords_is_cleaned_again(device: NewDevice) -> None:
+    boot(device)
+    device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
+    boot(device)
+    check_set_up(device)
