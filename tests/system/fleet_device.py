@@ -10,6 +10,7 @@ from tests.system.fleet_config import configured
 from tests.system.process import EdgecamProcess, wait_for
 
 FOOTAGE = "footage/people-detection.preview.mp4"
+OFTEN = "first = 1\ninterval = 2"  # seconds between looks at the fleet
 TRIAL = {
     "shadow_frames": 10,
     "shadow_seconds": 60,
@@ -21,7 +22,7 @@ TRIAL = {
 
 
 def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto) -> EdgecamProcess:
-    config = configured(FOOTAGE, fleet.root, web, "first = 1\ninterval = 2")
+    config = configured(FOOTAGE, fleet.root, web, OFTEN)
     return EdgecamProcess(tmp_path, "--broker", broker.url, config=config)
 
 

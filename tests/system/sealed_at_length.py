@@ -11,13 +11,14 @@ import pytest
 pytest.importorskip("pyrage", reason="needs pip install 'edgecam[protect]'")
 
 from appliance.core.sealing import Keys, make_key
-from tests.shared_data import SHARED, needs
+from tests.shared_data import needs
 from tests.simulators.bad_models import WEIGHTS, released, spoilt
 from tests.simulators.broker import Mosquitto
 from tests.simulators.fleet import Fleet, Web
 from tests.simulators.sealed import seal_folder
 from tests.simulators.subscriber import Subscriber
-from tests.system.fleet_device import CONFIG, FOOTAGE, TRIAL, ended, seen_by
+from tests.system.fleet_config import configured
+from tests.system.fleet_device import FOOTAGE, OFTEN, TRIAL, ended, seen_by
 from tests.system.process import EdgecamProcess, wait_for
 
 pytestmark = [needs(FOOTAGE), pytest.mark.timeout(1800)]
@@ -27,7 +28,7 @@ KEY = '[model]\nkey = { credential = "model-key" }\n'
 
 def daemon(tmp_path: Path, fleet: Fleet, web: Web, broker: Mosquitto) -> EdgecamProcess:
     """Give a daemon whose key is a credential, as systemd hands it over."""
-    config = KEY + CONFIG.format(clip=SHARED / FOOTAGE, url=web.url, root=fleet.root)
+    config = KEY + configured(FOOTAGE, fleet.root, web, OFTEN)
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
     return EdgecamProcess(tmp_path, "--broker", broker.url, config=config, environment=environment)
 
