@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
+from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError, UnsupportedError
 from appliance.workbench.flash import bring, flash
 from appliance.workbench.flashing.bootfs import put_files, with_memory_limits
 from appliance.workbench.flashing.released import Release
@@ -250,6 +250,32 @@ def test_what_is_no_image_at_all_costs_the_card_nothing(tmp_path: Path) -> None:
     with disk.open("r+b") as card, pytest.raises(ModelError, match=r"accepted: \.img or \.img\.xz"):
         write_image(source, card, None, None, quiet)
     assert disk.read_bytes() == b"what was there before"
+
+
+def test_an_image_with_nothing_in_it_is_told_and_costs_the_card_nothing(tmp_path: Path) -> None:
+    source, disk = tmp_path / "image", tmp_path / "disk"
+    disk.write_bytes(b"what was there before")
+    for content in (b"", lzma.compress(b"")):
+        source.write_bytes(content)
+        with disk.open("r+b") as card, pytest.raises(ModelError, match=r"has nothing in it; accepted: \.img"):
+            write_image(source, card, None, None, quiet)
+    assert disk.read_bytes() == b"what was there before"
+
+
+def test_an_image_that_cannot_be_read_is_not_held_against_the_card(tmp_path: Path) -> None:
+    for source, size in ((tmp_path / "none.img", None), (tmp_path, 1000)):  # before the first byte, and at it
+        with pytest.raises(StorageError, match=f"{source} cannot be read: .*not the card"):
+            write(source, tmp_path / "card", None, size)
+
+
+def test_without_mtools_nothing_is_written(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, image = tmp_path / "card.img", tmp_path / "image"
+    image.write_bytes(with_table(bytes(4096)))
+    monkeypatch.setenv("PATH", str(bundle))
+    why = run(card, "--image", image, "--bundle", bundle).exception
+    assert isinstance(why, UnsupportedError)
+    assert "apt-get install mtools" in str(why)
+    assert not card.exists()
 
 
 @pytest.mark.parametrize(
