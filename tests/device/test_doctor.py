@@ -128,7 +128,7 @@ def test_over_ssh_the_doctor_names_each_fault_with_what_to_do(
         "camera.gate": "failed: [cameras.gate] device: there is no camera at /dev/video99",
         "runtime": "does so here: provider tensorrt not in ONNX Runtime",
         "broker.tcp": "connection refused -> start the broker",
-        "fleet": "Connection refused -> check clock, network and [fleet] url",
+        "fleet": "cannot be reached: [Errno 111] Connection refused -> mend the clock first",
         "clock": "failed: 1986-",
         "disk": "failed: full: 0 of 1 MB free at /var/lib/edgecam",
         "temperature": "warning: 91 °C (cpu-thermal) -> improve the cooling",

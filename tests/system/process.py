@@ -110,7 +110,10 @@ class EdgecamProcess:
             found = self.status()
             return bool(found and question(found))
 
-        wait_for(ask, within, f"{what}; last: {json.dumps(found)[:2000]}")
+        try:
+            wait_for(ask, within, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; last: {json.dumps(found)[:2000]}") from error
         return found
 
     def peak_memory_mb(self) -> float:
