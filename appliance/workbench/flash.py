@@ -59,7 +59,7 @@ def flash(
     that this system uses is never written to.
 
     Exit status: 0 it can be started, 65 the image is not the one that is meant, 69 it cannot be had, 74 the card does
-    not take it, 78 DEVICE or the setup file is not accepted.
+    not take it or the image cannot be read, 78 DEVICE or the setup file is not accepted.
     """
     asked = _check_setup(setup)
     if not (bundle / "user-data").is_file():
