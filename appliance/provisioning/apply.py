@@ -20,6 +20,7 @@ from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
 _STILL = "PASSWORDS ARE STILL ON THE CARD"
+_IF_YOURS = "remove it if it is a copy of yours; what the system needs may have the same word by chance"
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
@@ -172,7 +173,7 @@ class Provisioner:
             try:
                 scrub(path, plan)
                 others = holding(path, plan.secrets.values())
-                notes += [f"{_STILL}: {name} has one of them; remove it" for name in others]
+                notes += [f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in others]
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:

@@ -10,9 +10,11 @@ from appliance.core.errors import StorageError
 from appliance.core.files import sync_directory, write_atomically
 from appliance.provisioning.plan import Plan
 from appliance.provisioning.reading import digest, read_text
+from appliance.provisioning.report import JSON, TEXT
 
 _MOST = 64 << 10  # bytes
 _ASIDE, _FRESH = "edgecam-setup.old", "edgecam-setup.new"
+_REPORTS = (TEXT, JSON)  # they show no secret, and may have its word by chance: a device's name
 _MOST_FILES = 200  # of the boot partition that are looked into
 _SHORTEST = 6  # characters of a secret that stands in no other file by chance
 
@@ -60,7 +62,8 @@ def holding(path: Path, secrets: Collection[str]) -> list[str]:
     found = []
     try:
         for entry in islice(sorted(path.parent.iterdir()), _MOST_FILES):
-            if entry.is_file() and entry != path and entry.stat().st_size <= _MOST:
+            is_other = entry != path and entry.name not in _REPORTS
+            if is_other and entry.is_file() and entry.stat().st_size <= _MOST:
                 content = entry.read_bytes()[:_MOST]
                 found += [entry.name] if any(secret in content for secret in sought) else []
     except OSError:

@@ -14,7 +14,7 @@ import click
 
 from appliance.core.command import answered, left_in_order
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.workbench.flashing.bootfs import put_files
+from appliance.workbench.flashing.bootfs import check_tools, put_files
 from appliance.workbench.flashing.released import PINNED, Release, newest
 from appliance.workbench.flashing.target import Target, is_another, read_target, refusal
 from appliance.workbench.flashing.writing import claimed, read_back, write_image
@@ -59,7 +59,7 @@ def flash(
     that this system uses is never written to.
 
     Exit status: 0 it can be started, 65 the image is not the one that is meant, 69 it cannot be had, 74 the card does
-    not take it, 78 DEVICE or the setup file is not accepted.
+    not take it or the image cannot be read, 78 DEVICE or the setup file is not accepted.
     """
     asked = _check_setup(setup)
     if not (bundle / "user-data").is_file():
@@ -69,6 +69,7 @@ def flash(
     place = read_target(target)
     needed = release.extract_size if release else max(_LEAST, _size(image))
     _check(place, needed, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
+    check_tools()  # not once the card is written, minutes later
     with left_in_order():
         source = image if release is None else bring(release, is_quiet=as_json)
         assert source is not None  # noqa: S101 - for the types: one of the two is there

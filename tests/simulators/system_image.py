@@ -36,3 +36,9 @@ def read_boot(image: Path, name: str) -> bytes:
     """Give a file of the boot partition."""
     done = subprocess.run(["mtype", "-i", f"{image}@@{BOOT_AT}", f"::/{name}"], capture_output=True, check=True)
     return done.stdout
+
+
+def with_table(content: bytes, end: int | None = None) -> bytes:
+    """Give the content as an image: its table has one partition, with FAT, to its end or to another byte."""
+    entry = struct.pack("<4xB3xII", 0x0C, 1, (end or len(content)) // SECTOR - 1)
+    return bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa" + content[SECTOR:]

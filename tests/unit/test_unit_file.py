@@ -79,6 +79,12 @@ def test_too_much_memory_ends_the_daemon_at_once_and_never_slows_it_down(service
     assert "MemoryHigh" not in service
 
 
+def test_a_setup_file_is_looked_at_wherever_it_lies_and_whatever_ending_windows_gave_it() -> None:
+    looked_for = set(re.findall(r"(?m)^ConditionPathExists=\|(\S+)$", (UNITS / "edgecam-setup.service").read_text()))
+    names = {f"edgecam-setup{ending}" for ending in (".toml", ".toml.txt", ".txt")}
+    assert looked_for >= {f"{folder}/{name}" for folder in ("/bootfs", "/boot/firmware", "/boot") for name in names}
+
+
 def test_no_core_file_holds_pictures_weights_or_secrets(service: dict[str, list[str]]) -> None:
     assert service["LimitCORE"] == ["0"]
 

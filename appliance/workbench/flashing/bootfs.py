@@ -53,6 +53,16 @@ def with_memory_limits(line: bytes) -> bytes:
     return line if _LIMITS in first.split() else first.rstrip() + b" " + _LIMITS + end + rest
 
 
+def check_tools() -> None:
+    """See that what `put_files` needs is installed.
+
+    Raises:
+        UnsupportedError: It is not.
+    """
+    if shutil.which("mcopy") is None:
+        raise UnsupportedError("mtools is missing; do: sudo apt-get install mtools")
+
+
 def put_files(target: Path, folder: Path) -> None:
     """Put all of a folder onto the boot partition, over what is there, and read it back; blocks.
 
@@ -63,8 +73,7 @@ def put_files(target: Path, folder: Path) -> None:
         StorageError: There is no room, or what is read back is something else.
         UnsupportedError: mtools is not installed.
     """
-    if shutil.which("mcopy") is None:
-        raise UnsupportedError("mtools is missing; do: sudo apt-get install mtools")
+    check_tools()
     with target.open("rb") as disk:
         place = f"{target}@@{boot_offset(disk.read(_SECTOR))}"
     entries = sorted(folder.iterdir())

@@ -57,7 +57,7 @@ def write_image(
 
     Raises:
         ModelError: The source is damaged, another image, or none that can start.
-        StorageError: The target cannot be written to.
+        StorageError: The target cannot be written to, or the source not be read.
     """
     try:
         return _write(source, disk, digest, size, progress)
@@ -79,7 +79,7 @@ class _Hashing:
 
 def _write(source: Path, disk: IO[bytes], digest: str | None, size: int | None, progress: Progress) -> tuple[str, int]:
     found, packed, written, first = hashlib.sha256(), hashlib.sha256(), 0, b""
-    whole = size or (None if _is_packed(source) else source.stat().st_size)
+    whole = size or _whole(source)
     for chunk, file in _chunks(source):
         found.update(chunk)
         packed = file.found
@@ -94,6 +94,8 @@ def _write(source: Path, disk: IO[bytes], digest: str | None, size: int | None, 
         if size is not None and written > size:
             raise ModelError(f"{source} has more than {size} bytes in it: another image than the one that is meant")
         progress(written, whole)
+    if not first:
+        raise ModelError(f"{source} has nothing in it; accepted: .img or .img.xz of Raspberry Pi OS")
     if digest is not None and digest not in (found.hexdigest(), packed.hexdigest()):
         raise ModelError(f"{source} is another image than the one that is meant; the card does not start with it")
     if written < (end := partitions_end(first[:_SECTOR])):
@@ -113,9 +115,21 @@ def _put(disk: IO[bytes], offset: int, content: bytes) -> None:
         left, offset = left[count:], offset + count
 
 
+def _whole(source: Path) -> int | None:
+    """Give an image's bytes; None: it is packed, and nobody knows."""
+    try:
+        return None if _is_packed(source) else source.stat().st_size
+    except OSError as error:
+        raise _unreadable(source, error) from error
+
+
 def _is_packed(source: Path) -> bool:
     with source.open("rb") as file:
         return file.read(len(_XZ)) == _XZ
+
+
+def _unreadable(source: Path, error: OSError) -> StorageError:
+    return StorageError(f"{source} cannot be read: {error.strerror}; it is the image and not the card that fails")
 
 
 def _chunks(source: Path) -> Iterator[tuple[bytes, _Hashing]]:
@@ -128,6 +142,8 @@ def _chunks(source: Path) -> Iterator[tuple[bytes, _Hashing]]:
                     yield chunk, read
     except (lzma.LZMAError, EOFError) as error:
         raise ModelError(f"{source} is damaged: {error}; remove it, and have it brought again") from error
+    except OSError as error:
+        raise _unreadable(source, error) from error
 
 
 def read_back(target: Path, digest: str, size: int, progress: Progress) -> None:

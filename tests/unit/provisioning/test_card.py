@@ -76,9 +76,26 @@ def test_other_files_on_the_card_with_a_password_in_them_are_named(device: NewDe
     device.write("/boot/firmware/config.txt", "# of the system\n")
     boot(device)
     text = device.read("/boot/firmware/edgecam-setup-report.txt")
-    assert "PASSWORDS ARE STILL ON THE CARD: edgecam-setup.toml~ has one of them; remove it" in text
+    assert (
+        "PASSWORDS ARE STILL ON THE CARD: edgecam-setup.toml~ has one of them; remove it if it is a copy of yours"
+        in text
+    )
     assert "config.txt" not in text
     assert BROKER not in text
+
+
+def test_what_has_a_passwords_word_by_chance_is_not_to_be_removed_and_our_reports_are_not_named(
+    device: NewDevice,
+) -> None:
+    device.write("/boot/firmware/user-data", "bootcmd: [sh, /boot/firmware/edgecam/begin]\n")
+    for host in ("edgecam", "edgecam-2"):  # the second time a report lies there, with the word in it
+        asked = f'hostname = "{host}"\n[broker]\nurl = "mqtt://192.0.2.7"\nusername = "me"\npassword = "edgecam"\n'
+        device.write("/boot/firmware/edgecam-setup.toml", asked)
+        boot(device)
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert "user-data has one of them; remove it if it is a copy of yours; what the system needs may" in text
+    assert "report.txt has one" not in text
+    assert "report.json has one" not in text
 
 
 def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device: NewDevice) -> None:

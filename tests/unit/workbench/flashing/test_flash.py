@@ -5,7 +5,6 @@ import json
 import lzma
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,13 +14,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError
+from appliance.core.errors import EdgecamError, ModelError, StorageError, UnavailableError, UnsupportedError
 from appliance.workbench.flash import bring, flash
 from appliance.workbench.flashing.bootfs import put_files, with_memory_limits
 from appliance.workbench.flashing.released import Release
-from appliance.workbench.flashing.writing import claimed, read_back, write_image
+from appliance.workbench.flashing.writing import read_back
 from tests.simulators.file_server import Served, serve
-from tests.simulators.system_image import SECTOR, make_image, read_boot
+from tests.simulators.system_image import make_image, read_boot, with_table
+from tests.unit.workbench.flashing.test_writing import quiet, write
 
 NEEDED = [
     tool
@@ -57,21 +57,6 @@ def run(*arguments: object) -> Result:
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write(source: Path, target: Path, wanted: str | None = None, size: int | None = None) -> tuple[str, int]:
-    with claimed(target) as disk:
-        return write_image(source, disk, wanted, size, quiet)
-
-
-def with_table(content: bytes, end: int | None = None) -> bytes:
-    """Give the content as an image: its table has one partition, with FAT, to its end or to another byte."""
-    entry = struct.pack("<4xB3xII", 0x0C, 1, (end or len(content)) // SECTOR - 1)
-    return bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa" + content[SECTOR:]
-
-
-def quiet(_there: int, _whole: int | None) -> None:
-    """Show nothing."""
 
 
 @needs_tools
@@ -191,29 +176,6 @@ def test_a_disk_is_ours_from_the_first_byte_to_the_last_file(
         assert read_boot(disk, "user-data") == b"user-data of the bundle\n"
 
 
-def test_another_image_than_the_one_that_is_meant_leaves_nothing_that_starts(tmp_path: Path) -> None:
-    source, card = tmp_path / "image", tmp_path / "card"
-    source.write_bytes(with_table(os.urandom(6 << 20)))
-    card.write_bytes(b"what was there before" * 100)
-    with pytest.raises(ModelError, match="another image"):
-        write(source, card, "0" * 64)
-    assert card.read_bytes()[: 1 << 20] == bytes(1 << 20)
-
-
-def test_a_damaged_download_is_told(tmp_path: Path) -> None:
-    source = tmp_path / "image.xz"
-    source.write_bytes(lzma.compress(with_table(os.urandom(1 << 20)))[:-1000])
-    with pytest.raises(ModelError, match="is damaged"):
-        write(source, tmp_path / "card")
-
-
-def test_more_in_an_image_than_was_published_is_not_written_on(tmp_path: Path) -> None:
-    source = tmp_path / "image.xz"
-    source.write_bytes(lzma.compress(with_table(bytes(64 << 20))))
-    with pytest.raises(ModelError, match="more than 1000 bytes"):
-        write(source, tmp_path / "card", None, 1000)
-
-
 def test_a_card_that_is_too_small_for_the_image_is_told_before_it_is_written(bundle: Path, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(with_table(bytes(4096), end=3 << 30))
@@ -225,30 +187,14 @@ def test_a_card_that_is_too_small_for_the_image_is_told_before_it_is_written(bun
         assert "has 1.1 GB, and the system needs 3.2" in str(why)
 
 
-def test_an_image_that_was_cut_short_is_told_though_nobody_knows_its_hash(tmp_path: Path) -> None:
-    source, card = tmp_path / "image", tmp_path / "card"
-    source.write_bytes(with_table(os.urandom(6 << 20), end=7 << 20))
-    with pytest.raises(ModelError, match=f"cut short: its partitions end at byte {7 << 20}, and it has {6 << 20}"):
-        write(source, card)
-    assert card.read_bytes()[: 1 << 20] == bytes(1 << 20)
-
-
-@pytest.mark.parametrize("what", ["image", "packed image"])
-def test_the_hash_of_the_packed_file_does_as_well(tmp_path: Path, what: str) -> None:
-    content = with_table(os.urandom(6 << 20))
-    source, packed = tmp_path / "image.xz", lzma.compress(content, preset=0)
-    source.write_bytes(packed)
-    wanted = hashlib.sha256(content if what == "image" else packed).hexdigest()
-    assert write(source, tmp_path / "card", wanted) == (hashlib.sha256(content).hexdigest(), len(content))
-
-
-def test_what_is_no_image_at_all_costs_the_card_nothing(tmp_path: Path) -> None:
-    source, disk = tmp_path / "thesis.zip", tmp_path / "disk"
-    source.write_bytes(b"PK" + bytes(4096))
-    disk.write_bytes(b"what was there before")
-    with disk.open("r+b") as card, pytest.raises(ModelError, match=r"accepted: \.img or \.img\.xz"):
-        write_image(source, card, None, None, quiet)
-    assert disk.read_bytes() == b"what was there before"
+def test_without_mtools_nothing_is_written(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, image = tmp_path / "card.img", tmp_path / "image"
+    image.write_bytes(with_table(bytes(4096)))
+    monkeypatch.setenv("PATH", str(bundle))
+    why = run(card, "--image", image, "--bundle", bundle).exception
+    assert isinstance(why, UnsupportedError)
+    assert "apt-get install mtools" in str(why)
+    assert not card.exists()
 
 
 @pytest.mark.parametrize(
@@ -283,17 +229,6 @@ def test_a_file_that_has_something_in_it_is_asked_about(bundle: Path, tmp_path: 
     assert done.exit_code == 1
     assert "will be lost. Go on?" in done.output
     assert card.read_text() == "three years of work"
-
-
-def test_a_card_that_gives_back_other_bytes_is_told(tmp_path: Path) -> None:
-    source, card = tmp_path / "image", tmp_path / "card"
-    source.write_bytes(with_table(os.urandom(1 << 20)))
-    written = write(source, card)
-    with card.open("r+b") as file:
-        file.seek(5000)
-        file.write(b"worn out")
-    with pytest.raises(StorageError, match="the card is broken"):
-        read_back(card, *written, quiet)
 
 
 @pytest.mark.parametrize(
