@@ -49,7 +49,7 @@ def read_hint(payload: bytes) -> Hint:
     )
 
 
-def until_hinted_look(hint: Hint, spread: float, since: float, source: random.Random) -> float:
+def until_hinted_look(hint: Hint, spread: float, since: float, source: random.Random, *, asked: float = 0.0) -> float:
     """Give the seconds to the look that a hint brings about.
 
     Args:
@@ -57,5 +57,6 @@ def until_hinted_look(hint: Hint, spread: float, since: float, source: random.Ra
         spread: Seconds within which this device looks, if the hint does not name more.
         since: Seconds since the last look that a hint has brought about.
         source: Of where in that time it is.
+        asked: Seconds for which the server still asks to be left alone: the same moment for many devices.
     """
-    return max(0.0, PAUSE - since) + source.uniform(0.0, max(spread, hint.within))
+    return max(0.0, PAUSE - since, asked) + source.uniform(0.0, max(spread, hint.within))

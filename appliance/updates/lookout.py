@@ -97,8 +97,8 @@ class Lookout:
             # one draw for each look: of many the first would come at once, on every device of the fleet
             if hint.timestamp <= state.timestamp or now < self._hinted:
                 continue
-            wait = until_hinted_look(hint, self._fleet.hint_spread, now - self._hinted, self._source)
-            wait = max(wait, self._left_alone - now)
+            since, asked = now - self._hinted, self._left_alone - now
+            wait = until_hinted_look(hint, self._fleet.hint_spread, since, self._source, asked=asked)
             self._hinted, self._retries = now + wait, MOST_RETRIES
             log.info("updates: the fleet is said to have signed something new; looking in %.0f s at the latest", wait)
             self.hasten(wait)
@@ -118,8 +118,7 @@ class Lookout:
         self._hinted = min(self._hinted, self._monotonic())  # this look is as good as the one that was hinted
         now, interval = self._clock.now(), self._fleet.interval
         elapsed = 0.0 if self._seen is None else min(self._monotonic() - self._seen, 2 * interval)
-        device_id = self._fleet.device.whom.device_id
-        self._next = self._monotonic() + until_next_check(device_id, interval, now.time.timestamp(), self._source)
+        self._next = self._monotonic() + self._until_phase(0.0)
         quality = self._clock.quality()
         judged = judged_time(now.time, quality, state.issued)
         order = CheckOrder(
@@ -128,29 +127,37 @@ class Lookout:
             now=text_of(judged),
             is_dated=quality is not ClockQuality.UNSYNCED,
         )
+        retries, self._retries = self._retries, 0  # what is refused would be refused again
         try:
             answer = self._asking.check(order)
         except UnavailableError as error:
-            self._again(error.retry_after)
+            self._again(retries, error.retry_after)
             raise
-        self._retries, self._wait = 0, 0.0
+        self._wait, self._left_alone = 0.0, float("-inf")
         self._seen = self._monotonic()
         seen = stages.seen(state, answer.issued, answer.timestamp, elapsed)
         if quality is not ClockQuality.UNSYNCED:  # its own time tells what has expired
             seen = seen.model_copy(update={"unchanged": 0})
         return Seen(answer, seen, judged)
 
-    def _again(self, asked: float) -> None:
+    def _again(self, retries: int, asked: float) -> None:
         """Look again before the next phase where a hint has brought this about, and never before the server wants it.
 
-        Other looks are left to their phase: a server that was away would have all devices back at once.
+        Other looks are left to their phase: a server that was away would have all devices back at once, as would one
+        that names the same moment to all, whose first phase after it is each device's own.
         """
-        if self._retries:
-            self._retries -= 1
+        if retries:
+            self._retries = retries - 1
             self._wait = until_next_try(self._wait, asked, self._source)
             self.hasten(self._wait)
-        self._left_alone = self._monotonic() + asked
-        self._next = max(self._next, self._left_alone)
+        self._left_alone = max(self._left_alone, self._monotonic() + asked)
+        if self._next < self._left_alone:
+            self._next = self._left_alone + self._until_phase(self._left_alone - self._monotonic())
+
+    def _until_phase(self, later: float) -> float:
+        """Give the seconds from then to this device's next phase."""
+        then = self._clock.now().time.timestamp() + later
+        return until_next_check(self._fleet.device.whom.device_id, self._fleet.interval, then, self._source)
 
 
 def text_of(moment: datetime) -> str:

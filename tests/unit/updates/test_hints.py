@@ -13,7 +13,7 @@ from appliance.updates.choosing import Device
 from appliance.updates.hints import MOST_BYTES, PAUSE, Hint, read_hint, until_hinted_look
 from appliance.updates.lookout import MOST_RETRIES, Lookout
 from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, CheckOrder, Progress, Repository
-from appliance.updates.refusals import Code, UnreachedError
+from appliance.updates.refusals import Code, RefusedError, UnreachedError
 from appliance.updates.rollout import Whom
 from appliance.updates.service import Fleet
 from appliance.updates.state import State
@@ -40,13 +40,16 @@ class Away:
     Attributes:
         asked_for: Seconds for which it asks to be left alone.
         is_back: It can.
+        is_forged: What it has is not signed as it must be.
     """
 
-    asked_for, is_back = 0.0, False
+    asked_for, is_back, is_forged = 0.0, False, False
 
     def check(self, _: CheckOrder) -> CheckAnswer:
         if self.is_back:
             return CheckAnswer(timestamp=8, offers={}, unsigned={})
+        if self.is_forged:
+            raise RefusedError(Code.BAD_SIGNATURE, "signed by nobody")
         raise UnreachedError(Code.SERVER, "503", self.asked_for)
 
     def bring(self, wanted: BringOrder, tell: Callable[[Progress], None]) -> BringAnswer:
@@ -56,13 +59,13 @@ class Away:
 class Heard:
     """A lookout for which it is not time yet, and what it is told."""
 
-    def __init__(self, folder: Path, source: random.Random | None = None) -> None:
+    def __init__(self, folder: Path, source: random.Random | None = None, *, device: str = "door") -> None:
         self.away, self.time = Away(), 1000.0
         self.waiting: deque[bytes] = deque()
         self.source = Draws()
         fleet = Fleet(
             Repository(url="http://127.0.0.1", root=folder, channel="stable", model="persons"),
-            Device(Whom("door"), "9", "x86_64"),
+            Device(Whom(device), "9", "x86_64"),
             first=6 * 3600.0,
             hints=lambda: self.waiting.popleft() if self.waiting else None,
         )
@@ -183,5 +186,50 @@ def test_a_look_that_went_well_ends_the_tries(heard: Heard) -> None:
     heard.away.is_back = True
     heard.lookout.look(State(timestamp=7))
     heard.away.is_back = False
+    heard.lookout.hasten(0.0)
+    assert len(heard.looks(2 * 3600.0)) == 1
+
+
+def test_a_fleet_that_was_asked_away_until_one_moment_does_not_come_back_at_it(tmp_path: Path) -> None:
+    asked, back = 24 * 3600.0, []
+    for number in range(10):
+        heard = Heard(tmp_path, random.Random(number), device=f"cam-{number}")
+        heard.away.asked_for = asked
+        heard.lookout.hasten(0.0)
+        back.append(heard.looks(asked + 12 * 3600.0)[1])
+    assert min(back) >= asked
+    assert max(back) - min(back) > 3600.0, "each has its phase"
+
+
+def test_nor_does_a_hint_gather_it_at_that_moment(tmp_path: Path) -> None:
+    asked, back = 3000.0, []
+    for number in range(10):
+        heard = Heard(tmp_path, random.Random(number))
+        heard.away.asked_for = asked
+        heard.lookout.hasten(0.0)
+        assert len(heard.looks(10.0)) == 1
+        heard.is_due_after(b'{"timestamp": 8, "within": 600}')
+        back.append(heard.looks(2 * 3600.0)[0])
+    assert min(back) >= asked - 10.0
+    assert max(back) - min(back) > 300.0
+
+
+def test_what_was_asked_for_holds_over_a_look_of_the_owner_that_nobody_answers(heard: Heard) -> None:
+    heard.away.asked_for = 5 * 3600.0
+    heard.lookout.hasten(0.0)
+    assert len(heard.looks(10.0)) == 1
+    heard.away.asked_for = 0.0
+    heard.lookout.hasten(0.0)
+    assert len(heard.looks(10.0)) == 1
+    heard.is_due_after(b'{"timestamp": 8}')
+    assert not heard.looks(4 * 3600.0)
+
+
+def test_a_hinted_look_that_is_refused_is_not_tried_again(heard: Heard) -> None:
+    heard.is_due_after(b'{"timestamp": 8}')
+    heard.away.is_forged = True
+    with pytest.raises(RefusedError):
+        heard.lookout.look(State(timestamp=7))
+    heard.away.is_forged = False
     heard.lookout.hasten(0.0)
     assert len(heard.looks(2 * 3600.0)) == 1
