@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from securesystemslib.exceptions import KeyMismatchError, UnsupportedLibraryErro
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
 from appliance.core.command import answered
-from appliance.core.errors import ConfigError, StorageError, UnsupportedError
+from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnsupportedError
 from appliance.core.files import make_folder, write_atomically
 
 FILE: Final = "file2:"
@@ -165,6 +166,8 @@ def open_signer(address: str, key: SSlibKey, ask: AskSecret = ask_secret) -> Sig
         return Signer.from_priv_key_uri(address, key, ask)
     except UnsupportedLibraryError as error:
         raise _not_installed(address.partition(":")[0], error) from error
+    except EdgecamError:  # of whom was asked for the PIN
+        raise
     except Exception as error:  # its documentation says that vendors' errors come through as they are
         raise ConfigError(f"the key {address} cannot be used: {error}") from error
 
@@ -198,15 +201,15 @@ def _given_secret() -> str | None:
 
 
 def _read_own(file: Path) -> bytes:
-    content = _read(file)
-    if file.is_file() and file.stat().st_mode & 0o077:
-        raise ConfigError(f"{file} can be read by others than its owner; do: chmod 600 {file}")
-    return content
+    return _read(file, is_own=True)
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, *, is_own: bool = False) -> bytes:
     try:
         with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode  # of what is read, whatever has the name by then
+            if is_own and stat.S_ISREG(mode) and mode & 0o077:
+                raise ConfigError(f"{file} can be read by others than its owner; do: chmod 600 {file}")
             content = opened.read(_MOST_KEY + 1)
     except OSError as error:
         raise StorageError(f"cannot read {file}: {error.strerror or error}") from error

@@ -1,12 +1,14 @@
 """Keys that sign for a fleet."""
 
 import stat
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, SSlibKey
 
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.workbench.publishing.keys import make_key, open_signer, public_of, read_public
@@ -40,6 +42,21 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.pem").chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
         open_signer(f"file2:{tmp_path / 'one.pem'}", public)
+
+
+def test_a_pin_that_cannot_be_had_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Card:
+        @classmethod
+        def from_priv_key_uri(cls, uri: str, key: SSlibKey, ask: Callable[[str], str]) -> None:
+            ask(f"the PIN of {uri} for {key.keyid}")
+
+    def ask(_: str) -> str:
+        raise StorageError("cannot read pin: Permission denied")
+
+    public = make_key(tmp_path / "one.pem", "")
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "hsm", Card)
+    with pytest.raises(StorageError, match="cannot read pin"):
+        open_signer("hsm:2?label=card", public, ask)
 
 
 def test_a_private_key_of_another_public_one_is_refused(tmp_path: Path) -> None:
