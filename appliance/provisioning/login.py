@@ -3,12 +3,12 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ELOOP, ENOTDIR
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.core.errors import StorageError, UnsupportedError
+from appliance.core.errors import StorageError, UnavailableError, UnsupportedError
 from appliance.core.files import make_folder
 from appliance.provisioning.system import Account, place_file
 
@@ -38,14 +38,27 @@ def set_login(task: "Task") -> str:
     _add_keys(task, account, ssh.keys)
     # only now: with keys in place nobody is locked out
     place_file(task.places.at("/etc/ssh/sshd_config.d/10-edgecam.conf"), _DAEMON.encode(), 0o644)
-    # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
-    task.system.run("ssh-keygen", "-A")
-    # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
-    task.system.run("systemctl", "--no-block", "restart", "ssh.service")
+    restart_ssh(task, "restart")
     # last: where accounts and units are part of a read-only root, the owner gets in nevertheless
     _may_ask(task, account, ssh.user)
     task.system.run("systemctl", "enable", "ssh.service")
     return f"{ssh.user} logs in with {len(ssh.keys)} key{'s' if len(ssh.keys) > 1 else ''}, nobody with a password"
+
+
+def restart_ssh(task: "Task", how: str) -> None:
+    """Have the SSH server begin anew, with keys of the host's own.
+
+    Args:
+        task: Where.
+        how: ``restart``, or ``try-restart``: if it runs.
+    """
+    # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
+    task.system.run("ssh-keygen", "-A")
+    with suppress(UnavailableError):  # where systemd has not loaded it yet it never failed either
+        # it may have been started in vain too often by then for systemd to start it once more
+        task.system.run("systemctl", "reset-failed", "ssh.service")
+    # not reloaded: where a socket listens for it (Debian 13), the daemon cannot bind again and ends
+    task.system.run("systemctl", "--no-block", how, "ssh.service")
 
 
 def _account(task: "Task", user: str) -> Account:

@@ -21,7 +21,7 @@ from appliance.provisioning.identity import (
     read_hardware,
     store_identity,
 )
-from appliance.provisioning.login import set_login
+from appliance.provisioning.login import restart_ssh, set_login
 from appliance.provisioning.reading import camera_secret
 from appliance.provisioning.system import Places, System, is_placed, place_file
 from appliance.provisioning.wireless import WIFI_PASSWORD, join_network
@@ -182,8 +182,7 @@ def _forget_keys(task: Task) -> None:
     if key := task.files.get("broker.key_file"):
         place_file(task.places.at(configuration.KEY), key.encode(), 0o600, task.owner())
     if task.system.has("sshd"):
-        task.system.run("ssh-keygen", "-A")
-        task.system.run("systemctl", "--no-block", "try-restart", "ssh.service")
+        restart_ssh(task, "try-restart")
 
 
 def _make_key(task: Task, device_id: str) -> str:

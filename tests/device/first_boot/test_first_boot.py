@@ -23,6 +23,7 @@ pytestmark = pytest.mark.timeout(900)  # a boot installs 400 MB
 SECRET = "quite secret 42"  # noqa: S105 - of a broker that lives for one test
 CUTS, SEED = int(os.environ.get("CUTS") or "20"), int(os.environ.get("SEED") or "7")
 WITHIN = 240.0  # seconds, of a boot that installs everything
+TRIES = 5  # at a moment that lasts for a fraction of a second
 
 
 @dataclass(frozen=True)
@@ -150,18 +151,26 @@ def test_cut_at_random_moments_it_is_finished_at_the_next_boot(new_card: Callabl
             print(f"{f'cut after {moment:.1f} s, then' if number else 'undisturbed'} {took:.1f} s", flush=True)
 
 
+def _host_keys(folder: Path) -> list[Path]:
+    return list(folder.glob("ssh_host_*_key"))
+
+
 def test_cut_while_host_keys_are_made_it_still_lets_its_owner_in(new_card: Callable[[str], Card], site: Site) -> None:
     account = {"username": "door", "password": SECRET}
-    with new_card(site.asked) as card, Subscriber(site.broker.port, **account) as subscriber:
-        keys = card.root / "etc/ssh"
-        with boot(card, site):
-            # cloud-init removes the image's and makes others, once
-            wait_for(lambda: not list(keys.glob("ssh_host_*_key")), WITHIN, "the removal", every=0.002)
-        assert not list(keys.glob("ssh_host_*_key"))
-        with boot(card, site) as guest:
-            wait_until_it_publishes(guest, card, subscriber)
-            check_set_up(guest, card)
-            assert log_in(site.key, site.network, "hostname").stdout == "gate\n"
+    for number in range(TRIES):
+        with new_card(site.asked) as card, Subscriber(site.broker.port, f"keys-{number}", **account) as subscriber:
+            keys = card.root / "etc/ssh"
+            with boot(card, site):
+                # cloud-init removes the image's and makes others, once
+                wait_for(lambda keys=keys: not _host_keys(keys), WITHIN, "the removal", every=0.002)
+            if _host_keys(keys):
+                continue  # on a busy machine the cut came after they were made
+            with boot(card, site) as guest:
+                wait_until_it_publishes(guest, card, subscriber)
+                check_set_up(guest, card)
+                assert log_in(site.key, site.network, "hostname").stdout == "gate\n"
+            return
+    pytest.fail(f"the moment without keys was missed {TRIES} times: nothing was tried")
 
 
 def test_wrong_input_gives_a_report_that_a_person_understands_and_correcting_it_is_enough(

@@ -69,6 +69,12 @@ def test_where_accounts_cannot_be_changed_the_owner_gets_in_nevertheless(device:
     assert ("systemctl", "--no-block", "restart", "ssh.service") in device.asked
 
 
+def test_an_ssh_server_that_was_started_in_vain_too_often_is_started_once_more(device: NewDevice) -> None:
+    boot(device)
+    asked = [one for one in device.asked if "ssh.service" in one or one[0] == "ssh-keygen"]
+    assert [one[1:3] for one in asked[:3]] == [("-A",), ("reset-failed", "ssh.service"), ("--no-block", "restart")]
+
+
 def test_a_key_that_is_listed_twice_is_there_once(device: NewDevice) -> None:
     device.write("/boot/firmware/edgecam-setup.toml", f'[ssh]\nkeys = ["{KEY}", "{KEY}"]\n')
     boot(device)
