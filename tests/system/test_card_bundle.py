@@ -14,12 +14,16 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWN = ("unshare", "--mount", "--map-root-user", "--propagation", "private")
-UNITS = Path("/etc/systemd/system")
+DEFAULTS = {
+    "systemd/journald.conf": ("systemd/journald.conf.d", "Storage=volatile"),
+    "systemd/system.conf": ("systemd/system.conf.d", "RuntimeWatchdogSec=15"),
+    "rpi/swap.conf": ("rpi/swap.conf.d", "Mechanism=zram"),
+}
 FOREIGN = "armhf"
 
 
 def can_be_had() -> bool:
-    if not UNITS.is_dir() or not all(shutil.which(name) for name in ("unshare", "dpkg-deb", "apt-get")):
+    if not all(shutil.which(name) for name in ("unshare", "dpkg-deb", "apt-get", "systemd-analyze")):
         return False
     return subprocess.run([*OWN, "mount", "--bind", "/tmp", "/var"], capture_output=True, check=False).returncode == 0  # noqa: S108 - only tried
 
@@ -30,10 +34,10 @@ pytestmark = pytest.mark.skipif(
 
 
 class System:
-    """A boot partition, and a system of which only /var and systemd's units are its own."""
+    """A boot partition, and a system of which only /var and /etc are its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.boot, self._var, self.units, self._tools = (folder / name for name in ("boot", "var", "units", "tools"))
+        self.boot, self._var, self.etc, self._tools = (folder / name for name in ("boot", "var", "etc", "tools"))
         shutil.copytree(REPOSITORY / "image/bundle", self.boot)
         for place in (
             "lib/dpkg/info",
@@ -45,7 +49,12 @@ class System:
         ):
             (self._var / place).mkdir(parents=True)
         (self._var / "lib/dpkg/status").touch()
-        self.units.mkdir()
+        self.etc.mkdir()
+        for name in ("alternatives", "apt", "dpkg", "group", "ld.so.cache", "ld.so.conf", "nsswitch.conf", "passwd"):
+            # who is not root here cannot read all of it, nor need to
+            subprocess.run(["cp", "-R", f"/etc/{name}", self.etc], check=False, capture_output=True, timeout=60)
+        self.units = self.etc / "systemd/system"
+        self.units.mkdir(parents=True)
         self._tools.mkdir()
         asked = self._tools / "systemctl"
         asked.write_text(f'#!/bin/sh\necho "$@" >>"{self._tools}/asked"\n')
@@ -83,7 +92,7 @@ class System:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run something there, as root."""
-        enter = f'mount --bind "{self._var}" /var && mount --bind "{self.units}" {UNITS} && exec "$@"'
+        enter = f'mount --bind "{self._var}" /var && mount --bind "{self.etc}" /etc && exec "$@"'
         environment = {"PATH": f"{self._tools}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
         whole = [*OWN, "sh", "-c", enter, "sh", *command]
         return subprocess.run(whole, env=environment, capture_output=True, text=True, check=False, timeout=60)
@@ -96,6 +105,12 @@ class System:
     def install(self) -> int:
         """Do what the unit does, and give its exit status."""
         return self.run("sh", str(self.boot / "edgecam/install")).returncode
+
+    def set(self, name: str, text: str) -> Path:
+        file = self.etc / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
 
     def asked(self) -> list[str]:
         """Give what systemd was asked since the last time."""
@@ -225,3 +240,49 @@ def test_what_waits_for_a_network_is_unpacked_once(system: System) -> None:
     system.put("edgecam-nowhere")  # as a network would have it
     assert system.install() == 0
     assert system.run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "edgecam").stdout == "ii "
+
+
+def test_what_spares_the_card_is_brought_where_nobody_has_said_otherwise(system: System) -> None:
+    for name in DEFAULTS:
+        system.set(name, "[Main]\n#Storage=auto\n#RuntimeWatchdogSec=off\n#Mechanism=auto\n")
+    said = {name for name, (_, line) in DEFAULTS.items() if line.partition("=")[0] + "=" in effective(system, name)}
+    _all_packages(system)
+    assert system.install() == 0
+    for name, (folder, line) in DEFAULTS.items():
+        brought = list((system.etc / folder).glob("*"))
+        if name in said:  # in /usr/lib, by the system that the tests run on
+            assert brought == []
+            continue
+        assert [path.name for path in brought] == ["20-edgecam.conf"]
+        assert line in brought[0].read_text().splitlines()
+        brought[0].unlink()
+    # its owner has taken them away, and they stay away
+    system.begin()
+    assert not list(system.etc.rglob("20-edgecam.conf"))
+
+
+@pytest.mark.parametrize("place", ["{name}", "{name}.d/40-rpi.conf"])
+def test_what_the_system_or_its_owner_has_set_stays(system: System, place: str) -> None:
+    for name, (_, line) in DEFAULTS.items():
+        system.set(name, "")
+        system.set(place.format(name=name), f"[Main]\n {line.partition('=')[0]} = something\n")
+    _all_packages(system)
+    assert system.install() == 0
+    assert not list(system.etc.rglob("20-edgecam.conf"))
+
+
+def test_whoever_has_set_anything_of_the_swap_keeps_its_file(system: System) -> None:
+    system.set("rpi/swap.conf", "[Main]\n#Mechanism=auto\n[File]\nFixedSizeMiB=3072\n")
+    _all_packages(system)
+    assert system.install() == 0
+    assert not (system.etc / "rpi/swap.conf.d").exists()
+
+
+def test_a_system_without_rpi_swap_gets_no_setting_for_it(installed: System) -> None:
+    assert not (installed.etc / "rpi").exists()
+
+
+def effective(system: System, name: str) -> str:
+    """Give what is set, without comments."""
+    told = system.run("systemd-analyze", "cat-config", name).stdout.splitlines()
+    return "\n".join(line for line in told if not line.startswith("#"))
