@@ -91,8 +91,19 @@ def test_a_layer_s_scripts_are_scripts(layer: Path, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout
 
 
+def test_an_image_whose_slots_would_share_nothing_is_not_built(tmp_path: Path) -> None:
+    check = hooks(TREE / "layer/edgecam.yaml")[0]
+    done = subprocess.run(
+        ["sh", "-c", check, "hook", tmp_path], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1
+    assert "slot-shared.d/edgecam.conf is not in the image" in done.stderr
+    assert "git -C ~/rpi-image-gen checkout 262d4df" in (TREE / "README.md").read_text()
+
+
 def test_what_the_hooks_do_to_a_root_is_what_they_say(tmp_path: Path) -> None:
     root = tmp_path / "a root"
+    shutil.copytree(TREE / "layer/edgecam.rootfs-overlay", root)
     (root / "etc/edgecam").mkdir(parents=True)
     (root / "etc/edgecam/edgecam.toml").write_text("# an example\n")
     for hook in hooks(TREE / "layer/edgecam.yaml"):
