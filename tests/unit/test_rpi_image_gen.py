@@ -111,6 +111,8 @@ def test_what_the_hooks_do_to_a_root_is_what_they_say(tmp_path: Path) -> None:
     # it would be copied over the owner's at each boot
     assert not (root / "etc/edgecam/edgecam.toml").exists()
     assert (root / "etc/systemd/system.conf.d/edgecam.conf").read_text() == "[Manager]\nRuntimeWatchdogSec=15\n"
+    assert (root / "etc/rpi/swap.conf.d/edgecam.conf").read_text() == "[Main]\nMechanism=zram\n"
+    assert "rpi-swap" in yaml.safe_load((TREE / "layer/edgecam.yaml").read_text())["mmdebstrap"]["packages"]
     assert "Storage=volatile\n" in (root / "etc/systemd/journald.conf.d/edgecam.conf").read_text()
 
 
