@@ -21,6 +21,7 @@ from appliance.core.latest import Latest
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.core.worker import Pulse
+from appliance.daemon import failures
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.metered import Metered
@@ -91,7 +92,8 @@ class FleetModels:
         self._store = Store(settings.device.state_dir)
         self._keys = known_keys(settings.model, board)
         self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
-        self._begun = find_model(self._store, boot, self._now, self._judge)
+        took_the_memory = partial(failures.took_the_memory, settings.device.state_dir / failures.NAME, boot)
+        self._begun = find_model(self._store, boot, self._now, self._judge, took_the_memory=took_the_memory)
         tell_permit(board, self._begun.permit)
         tell_lost(board, self._store.lost, self._begun.state.active)
         self._folder = self._begun.folder
