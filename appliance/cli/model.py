@@ -61,10 +61,14 @@ def list_models(context: click.Context, *, as_json: bool) -> None:
 
 
 def _tell_lost(settings: "Settings") -> None:
-    from appliance.updates.store import put_aside
+    """Tell that the record of a fleet's releases was damaged, while none is in service."""
+    from appliance.updates.store import glance, how_to_forget, put_aside
 
-    if settings.fleet.url and (lost := put_aside(settings.device.state_dir)):
-        click.echo(f"the fleet's releases: {lost}; see edgecam doctor", err=True)
+    folder = settings.device.state_dir
+    if not settings.fleet.url or not (lost := put_aside(folder)):
+        return
+    if (now := glance(folder)) is None or now.active is None:
+        click.echo(f"the fleet's releases: {lost}; {how_to_forget(folder)}", err=True)
 
 
 def _show_models(models: list[dict[str, Any]]) -> None:

@@ -42,7 +42,7 @@ from appliance.updates.errands import Errands
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
-from appliance.updates.permits import Permits
+from appliance.updates.permits import Permit, Permits
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
@@ -95,7 +95,7 @@ class FleetModels:
         took_the_memory = partial(failures.took_the_memory, settings.device.state_dir / failures.NAME, boot)
         self._begun = find_model(self._store, boot, self._now, self._judge, took_the_memory=took_the_memory)
         tell_permit(board, self._begun.permit)
-        tell_lost(board, self._store.lost, self._begun.state.active)
+        tell_lost(board, self._store, self._begun.state.active)
         self._folder = self._begun.folder
         self._setup = _setup(settings)
         self._chains: Mapping[str, Chain] = {}
@@ -163,10 +163,14 @@ class FleetModels:
 
         def report(ended: Mapping[str, Any]) -> None:
             facts = updater.facts()
-            tell_lost(self._board, self._store.lost, facts["active"])
+            tell_lost(self._board, self._store, facts["active"])
             messaging.publish(model_message(facts | {"factory": factory}))
             if ended:
                 messaging.publish(model_event_message(ended))
+
+        def on_permit(permit: Permit) -> None:  # from time to time, too: what lies aside may be gone
+            tell_permit(self._board, permit)
+            tell_lost(self._board, self._store, updater.facts()["active"])
 
         updater = Updater(
             self._fleet(),
@@ -180,7 +184,7 @@ class FleetModels:
             errands=Errands(breath.ending, breath),
             breath=breath,
             judge=self._judge,
-            on_permit=partial(tell_permit, self._board),
+            on_permit=on_permit,
         )
         routes["GET /v1/model"] = updater.history
         for wish in Wish:

@@ -13,6 +13,8 @@ from appliance.cli import configured
 from appliance.cli.model import model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.inference.golden import Tolerance
+from appliance.updates.state import Held, State
+from appliance.updates.store import Store
 from appliance.workbench.golden_frames import make_golden, own_frames
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
 from tests.simulators.seeing_tasks import released
@@ -53,8 +55,13 @@ def test_a_record_of_releases_that_was_damaged_is_told_where_a_fleet_is_followed
     monkeypatch.setattr(configured, "DEFAULT_PATH", config)
     (tmp_path / "models").mkdir()
     assert "damaged" not in run("list").stderr
-    (tmp_path / "models" / "state.json.broken").write_bytes(b"{")
-    assert "was damaged and is put aside as state.json.broken" in run("list").stderr
+    store, aside = Store(tmp_path), tmp_path / "models" / "state.json.broken"
+    aside.write_bytes(b"{")
+    told = run("list").stderr
+    assert f"was damaged and is put aside as {aside}; " in told
+    assert f"sudo rm {aside}\n" in told
+    store.write(State(active=Held(sha256="2" * 64, name="persons", version="2", counter=2)))
+    assert "damaged" not in run("list").stderr
 
 
 @pytest.fixture

@@ -63,12 +63,21 @@ def test_a_record_of_releases_that_was_damaged_is_on_the_board_until_a_release_i
     assert (found.component, found.state) == ("releases", HealthState.DEGRADED)
     assert "is forgotten" in found.what
     assert found.fix
-    again = HealthBoard()
+    aside = tmp_path / FOLDER / f"{STATE_NAME}.broken"
+    assert str(aside) in found.what
+    assert found.fix.endswith(f"sudo rm {aside}")
+    again, store = HealthBoard(), Store(tmp_path)
     FleetModels(settings, SystemClock(), "a" * 32, again)
+    store.read()
     assert again.findings()[0].component == "releases"
-    tell_lost(again, found.what, active=None)
+    tell_lost(again, store, active=None)
     assert again.state() is HealthState.DEGRADED
-    tell_lost(again, found.what, active="persons 2")
+    tell_lost(again, store, active="persons 2")
+    assert again.state() is HealthState.OK
+    tell_lost(again, store, active=None)
+    assert again.state() is HealthState.DEGRADED
+    aside.unlink()
+    tell_lost(again, store, active=None)
     assert again.state() is HealthState.OK
 
 
