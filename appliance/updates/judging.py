@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from appliance.core.boxes import overlap
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.updates.formats import Trial
@@ -232,22 +232,11 @@ class Watching:
 
 def _matches(first: Detections, second: Detections) -> int:
     """Count pairs of one label that overlap, best overlap first; no object is in two of them."""
-    overlaps = _iou(first.boxes, second.boxes) * (first.class_ids[:, None] == second.class_ids[None, :])
+    overlaps = overlap(first.boxes.astype(np.float64), second.boxes.astype(np.float64))
+    overlaps *= first.class_ids[:, None] == second.class_ids[None, :]
     pairs = 0
     while overlaps.size and overlaps.max() >= MATCH_IOU:
         row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
         overlaps[row, :] = overlaps[:, column] = 0.0
         pairs += 1
     return pairs
-
-
-def _iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the overlap of each box with each, shape (N, M)."""
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b)]
-    both = areas[0][:, None] + areas[1][None, :] - shared
-    overlaps: NDArray[np.float64] = np.divide(shared, both, out=np.zeros_like(shared), where=both > 0.0)
-    return overlaps
