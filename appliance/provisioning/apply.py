@@ -24,6 +24,7 @@ _IF_YOURS = "remove it if it is a copy of yours; what the system needs may have 
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
+_OTHER_CARD = "write the card again, or try another"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -44,16 +45,22 @@ class Provisioner:
         """Tell whether the secret or file of a key path is on the device, in its place or in a plan.
 
         Raises:
-            UnavailableError: It may not be looked for.
+            ConfigError: The plan is damaged.
+            StorageError: The disk does not answer.
+            UnavailableError: Only root may look.
         """
         try:
             plan = load_plan(self._plan_file)
             planned = {**plan.secrets, **plan.files} if plan else {}
             return path in planned or self._places.at(secret_place(path)).is_file()
-        except (StorageError, PermissionError) as error:
-            raise UnavailableError(
-                f"{path}: only root may look whether it is here; do: sudo edgecam setup …"
-            ) from error
+        except (StorageError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            if isinstance(cause, PermissionError):
+                raise UnavailableError(
+                    f"{path}: only root may look whether it is here; do: sudo edgecam setup …"
+                ) from error
+            why = error if isinstance(error, StorageError) else f"cannot read {error.filename}: {error.strerror}"
+            raise StorageError(f"{path}: whether it is on the device is not known: {why}; {_OTHER_CARD}") from error
 
     def at_boot(self, on_step: OnStep) -> Report | None:
         """Do what is to be done at a boot: what is asked anew, what was cut, what a copied card needs.
@@ -71,9 +78,7 @@ class Provisioner:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
         except OSError as error:
-            why = (
-                f"{error.filename or 'the card'} cannot be read: {error.strerror}; write the card again, or try another"
-            )
+            why = f"{error.filename or 'the card'} cannot be read: {error.strerror}; {_OTHER_CARD}"
             write_report(self._places, Report("not done", notes=[why]))
             raise StorageError(why) from error
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from appliance.core.errors import StorageError
+from appliance.core.errors import StorageError, UnavailableError
+from appliance.provisioning import Provisioner
 from tests.simulators.new_device import NewDevice
 from tests.simulators.owner import (
     BROKER,
@@ -182,6 +183,31 @@ def test_a_card_that_does_not_answer_is_told_in_words(device: NewDevice, monkeyp
     ):
         boot(device)
     assert "cannot be read" in device.read("/boot/firmware/edgecam-setup-report.txt")
+
+
+@pytest.mark.parametrize("place", ["/var/lib/edgecam-setup/plan.json", "/etc/credstore/edgecam.broker-password"])
+def test_a_disk_that_does_not_answer_is_not_told_as_a_lack_of_rights(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    failing, provisioner = device.places.at(place), Provisioner(device.places, device)
+    number = errno.EIO
+
+    def fail(act: Callable[..., Any]) -> Callable[..., Any]:
+        def opened_or_told(self: Path, *arguments: Any, **named: Any) -> Any:
+            if self == failing:
+                raise OSError(number, os.strerror(number), str(self))
+            return act(self, *arguments, **named)
+
+        return opened_or_told
+
+    monkeypatch.setattr(Path, "open", fail(Path.open))
+    monkeypatch.setattr(Path, "stat", fail(Path.stat))
+    told = rf"broker\.password: whether it .* cannot read {failing}: Input/output error; write the card again"
+    with pytest.raises(StorageError, match=told):
+        provisioner.is_kept("broker.password")
+    number = errno.EACCES
+    with pytest.raises(UnavailableError, match=r"only root may look .* do: sudo edgecam setup"):
+        provisioner.is_kept("broker.password")
 
 
 def test_of_a_report_that_somebody_has_blown_up_no_more_is_read_than_is_written(device: NewDevice) -> None:
