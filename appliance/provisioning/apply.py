@@ -1,6 +1,7 @@
 """Sets a device up: reads what is asked, keeps it as a plan on disk, and does its steps, however often it is cut."""
 
 import fcntl
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +14,8 @@ from appliance.provisioning.asked import Setup
 from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
-from appliance.provisioning.report import Report, report_of, write_report
-from appliance.provisioning.scrub import holding, is_left, scrub, tidy
+from appliance.provisioning.report import TEXT, Report, report_of, write_report
+from appliance.provisioning.scrub import holding, is_left, put_back, scrub, tidy
 from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
@@ -24,6 +25,7 @@ _IF_YOURS = "remove it if it is a copy of yours; what the system needs may have 
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
+_NEARLY = re.compile(r"edgecam[-_ ]setup.*\.(toml|txt|rtf|md|docx?)")
 _OTHER_CARD = "write the card again, or try another"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
@@ -84,8 +86,11 @@ class Provisioner:
 
     def _at_boot(self, on_step: OnStep) -> Report | None:
         path, misnamed, refused = self._places.setup_file, list(self._misnamed()), None
-        notes = misnamed if path.exists() else []
+        notes: list[str] = []
         plan = self._known_plan(notes)
+        if plan is None:
+            notes += self._put_back()
+        notes += misnamed if path.exists() else []
         try:
             plan = self._take(path, plan, misnamed)
         except ConfigError as error:
@@ -100,11 +105,14 @@ class Provisioner:
         return refused
 
     def _misnamed(self) -> Iterator[str]:
-        """Tell of a setup file that Windows has given an ending which it does not show."""
+        """Tell of setup files by another name, such as one with an ending that Windows does not show."""
         path = self._places.setup_file
-        for name in (f"{path.name}.txt", f"{path.stem}.txt"):
-            if path.with_name(name).exists():
-                yield f"{name} is not read: rename it to {path.name} (Windows hides endings), or remove it"
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        for name in sorted(names):
+            # a partition of the FAT kind has one name for both cases
+            if _NEARLY.fullmatch(name.casefold()) and name.casefold() not in (path.name, TEXT):
+                why = "" if name.endswith(".toml") else " (Windows hides endings)"
+                yield f"{name} is not read: rename it to {path.name}{why}, or remove it"
 
     def _known_plan(self, notes: list[str]) -> Plan | None:
         """Give the plan that was stored; one that is damaged is set aside, and the setup file is carried out again."""
@@ -118,6 +126,18 @@ class Provisioner:
                 raise StorageError(f"cannot set {self._plan_file} aside: {error.strerror}") from error
             notes.append(f"what was done before could not be read any more (now {aside}), so all was done again")
             return None
+
+    def _put_back(self) -> Iterator[str]:
+        """See to a setup file that was set aside by a plan that is lost; tell where that cannot be."""
+        path = self._places.setup_file
+        if not is_left(path):
+            return
+        try:
+            put_back(path)
+        except StorageError as error:
+            if not path.exists():
+                raise
+            yield f"{_STILL}: {error}"
 
     def _go_on(self, plan: Plan | None, on_step: OnStep, notes: Sequence[str]) -> Report | None:
         """Do what is left of a plan, and what a copied card needs."""
@@ -173,7 +193,9 @@ class Provisioner:
     def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
         path = self._places.setup_file
         tidy(path.parent)
-        if plan.redacted_text or is_left(path):
+        if not plan.redacted_text:
+            notes += self._put_back()
+        else:
             notes += [_FLASH] if plan.secrets else []
             try:
                 scrub(path, plan)

@@ -97,6 +97,19 @@ def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> As
     return check_setup(values, text, path, places, is_kept)
 
 
+def without_secrets(text: str) -> str:
+    """Give the text of a setup file as it is left once its secrets have been moved.
+
+    Raises:
+        ConfigError: It is no TOML.
+    """
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("the setup file is no valid TOML") from error
+    return secrets.redact(text, *secrets.without(values))
+
+
 def check_setup(
     values: Mapping[str, Any], text: str, path: Path, places: Places, is_kept: Callable[[str], bool]
 ) -> Asked:

@@ -6,10 +6,10 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from appliance.core.errors import StorageError
+from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import sync_directory, write_atomically
 from appliance.provisioning.plan import Plan
-from appliance.provisioning.reading import digest, read_text
+from appliance.provisioning.reading import digest, read_text, without_secrets
 from appliance.provisioning.report import JSON, TEXT
 
 _MOST = 64 << 10  # bytes
@@ -54,6 +54,42 @@ def scrub(path: Path, plan: Plan) -> None:
             fresh.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot take the passwords out of {path}: {error.strerror or error}") from error
+
+
+def put_back(path: Path) -> None:
+    """Put a setup file that is set aside in its place again, where no plan knows of it any more: it is all there is.
+
+    If the owner has written another one since, that one counts, and what is aside is wiped.
+
+    Raises:
+        StorageError: The partition cannot be written to; what is aside is still there.
+    """
+    aside, fresh = path.with_name(_ASIDE), path.with_name(_FRESH)
+    try:
+        if not path.exists() or _left_of(aside) == _readable(path):
+            os.replace(aside, path)  # noqa: PTH105 - as above; what had the name before holds no secret
+            sync_directory(path.parent)
+        elif _readable(path) is None:
+            return  # it is refused, and its owner told; until it can be read nothing else is taken away
+        _wipe(aside)
+        fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot take {aside} away: {error.strerror or error}") from error
+
+
+def _readable(path: Path) -> str | None:
+    try:
+        return read_text(path)
+    except ConfigError:
+        return None
+
+
+def _left_of(aside: Path) -> str:
+    """Give what the setup file is once it has no secrets; empty: it is written over already."""
+    try:
+        return without_secrets(read_text(aside))
+    except ConfigError:
+        return ""
 
 
 def holding(path: Path, secrets: Collection[str]) -> list[str]:
