@@ -15,13 +15,18 @@ from appliance.provisioning.identity import is_another_machine, load_identity, r
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
 from appliance.provisioning.report import TEXT, Report, report_of, write_report
-from appliance.provisioning.scrub import holding, is_left, put_back, scrub, tidy
+from appliance.provisioning.scrub import holding, is_left, put_back, remarks_with_passwords, scrub, tidy
+from appliance.provisioning.secrets import in_settings
 from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
 _STILL = "PASSWORDS ARE STILL ON THE CARD"
 _IF_YOURS = "remove it if it is a copy of yours; what the system needs may have the same word by chance"
+_REMARKS = 'passwords were taken out of remarks (# password = "…")'
+_TWICE = (
+    "a password of the setup file stands there as another setting, too, where others can read it; choose another one"
+)
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
@@ -187,7 +192,7 @@ class Provisioner:
         self._make_folder()
         with self._alone():
             self._store(plan)
-            more = [*_public(plan.setup), *_missing(plan.setup, self._places)]
+            more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
             return self._carry_out_alone(plan, on_step, [*notes, *more])
 
     def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
@@ -196,11 +201,13 @@ class Provisioner:
         if not plan.redacted_text:
             notes += self._put_back()
         else:
-            notes += [_FLASH] if plan.secrets else []
+            remarks = remarks_with_passwords(path)
+            notes += [_FLASH] if plan.secrets or remarks else []
             try:
                 scrub(path, plan)
                 others = holding(path, plan.secrets.values())
                 notes += [f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in others]
+                notes += [f"{_REMARKS}, of {path.name} in line {', '.join(map(str, remarks))}"] if remarks else []
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:
@@ -259,6 +266,12 @@ def _public(setup: Setup) -> Iterator[str]:
         address = getattr(camera, "url", None)
         if isinstance(address, str) and public_address(address) != address:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
+
+
+def _twice(plan: Plan) -> Iterator[str]:
+    """Tell of a secret that is no secret: settings are never taken out of the file."""
+    if in_settings(plan.setup.model_dump(mode="json", exclude_unset=True), plan.secrets.values()):
+        yield _TWICE
 
 
 def _left_open(setup: Setup, places: Places) -> Iterator[str]:

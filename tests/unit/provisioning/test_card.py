@@ -22,6 +22,7 @@ from tests.simulators.owner import (
     boot,
     check_set_up,
     mode,
+    on_the_card,
 )
 
 
@@ -167,6 +168,29 @@ def test_what_has_a_passwords_word_by_chance_is_not_to_be_removed_and_our_report
     assert "user-data has one of them; remove it if it is a copy of yours; what the system needs may" in text
     assert "report.txt has one" not in text
     assert "report.json has one" not in text
+
+
+def test_a_password_that_was_taken_out_of_a_remark_is_told_by_its_line_and_wiped(device: NewDevice) -> None:
+    asked = 'hostname = "door"\n# password = "hunter2"\n\n# psk = hunter3\n'
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert device.read("/boot/firmware/edgecam-setup.toml") == 'hostname = "door"\n# password = ""\n\n# psk = ""\n'
+    assert "of edgecam-setup.toml in line 2, 4" in report.as_text()
+    assert "cells of its flash" in report.as_text()
+    assert "hunter" not in on_the_card(device)
+    assert {path.name for path in device.places.boot.iterdir()} <= set(ON_THE_CARD)
+    assert boot(device) is None
+
+
+def test_a_password_that_is_another_setting_too_stays_there_and_is_told(device: NewDevice) -> None:
+    asked = '[broker]\nurl = "mqtt://b"\nusername = "hunter22"\npassword = "hunter22" # for the door\n'
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    report = boot(device)
+    assert report is not None
+    assert device.read("/boot/firmware/edgecam-setup.toml") == asked.replace('= "hunter22" #', "= { moved = true } #")
+    assert "stands there as another setting, too" in report.as_text()
 
 
 def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device: NewDevice) -> None:
