@@ -54,6 +54,16 @@ def device(tmp_path: Path) -> NewDevice:
         ('[cameras.door]\nkind = "picam"', 'cameras.door.kind: is "picam"; known: file, imx500, picamera2'),
         ("hostname = door", "text stands in quotation marks"),
         ("hostname = \u201cdoor\u201d", "curly quotation marks"),
+        ("hostname = \u00bbdoor\u00ab", "curly quotation marks"),
+        ("hostname = \u2033door\u2033", "curly quotation marks"),
+        ("Hostname = 'door'", "Hostname: unknown setting; did you mean hostname?"),
+        ("[WiFi]\nssid = 'home'", "WiFi: unknown setting; did you mean wifi?"),
+        ('hostname = "door\ntime_zone = "UTC"', "line 1, column 17); a quotation mark at the end of a text is missing"),
+        ("[wifi\nssid = 'home'", "the name of a table stands in square brackets: [wifi]"),
+        ("[ssh]\nkeys = ['a',\n", "a list does not end with ]"),
+        ('network={\n ssid="home"\n}', "a setting is written NAME = VALUE"),
+        ("{\\rtf1\\ansi hostname}", "it is rich text, as TextEdit and WordPad save it; save it as plain text"),
+        ("<!DOCTYPE html>\n<html>", "it is a web page; bring the file itself"),
         ("hostname\u00a0= 'door'", "a character that is not seen: type the line anew"),
         ('hostname: "door"', "a setting is written NAME = VALUE"),
         (r'[wifi]\nssid = "my\home"'.replace(r"\n", "\n"), "a \\ is written"),
@@ -150,7 +160,11 @@ def test_a_file_that_is_too_large_or_no_text_is_not_read_on(device: NewDevice) -
     with pytest.raises(ConfigError, match="larger than 65536 bytes"):
         read_setup(device.places.setup_file, device.places, lambda _: False)
     device.places.setup_file.write_bytes(b"hostname = 't\xfcr'")
-    with pytest.raises(ConfigError, match="byte 13 is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"byte 13 is not UTF-8 \(in line 1\)"):
+        read_setup(device.places.setup_file, device.places, lambda _: False)
+    device.places.setup_file.unlink()
+    device.places.setup_file.mkdir()
+    with pytest.raises(ConfigError, match="is a folder; accepted: a text file"):
         read_setup(device.places.setup_file, device.places, lambda _: False)
 
 
