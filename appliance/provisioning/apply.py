@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from errno import EROFS
+from errno import ENOSPC, EROFS
 from pathlib import Path
 
 from appliance.config import public_address
@@ -27,9 +27,13 @@ _REMARKS = 'passwords were taken out of remarks (# password = "…")'
 _TWICE = (
     "a password of the setup file stands there as another setting, too, where others can read it; choose another one"
 )
+_WRITE_ONE = (
+    "write one beside this report, or copy the one of the bundle again; docs/provisioning.md shows what it may ask"
+)
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
+_BUNDLE = "edgecam/install"  # on a card that was made for this device
 _NEARLY = re.compile(r"edgecam[-_ ]setup.*\.(toml|txt|rtf|md|docx?)")
 _OTHER_CARD = "write the card again, or try another"
 OnStep = Callable[[str, Outcome], None]
@@ -142,7 +146,7 @@ class Provisioner:
         except StorageError as error:
             if not path.exists():
                 raise
-            yield f"{_STILL}: {error}"
+            yield f"{_STILL}: {error}{_mended(error)}"
 
     def _go_on(self, plan: Plan | None, on_step: OnStep, notes: Sequence[str]) -> Report | None:
         """Do what is left of a plan, and what a copied card needs."""
@@ -175,8 +179,8 @@ class Provisioner:
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
         if not path.exists():
-            if plan is None and misnamed:
-                raise ConfigError(f"{path.name} is not there; {misnamed[0]}")
+            if plan is None and (misnamed or (path.parent / _BUNDLE).exists()):
+                raise ConfigError(f"{path.name} is not there; {misnamed[0] if misnamed else _WRITE_ONE}")
             return plan
         now = digest(read_text(path))
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
@@ -211,7 +215,7 @@ class Provisioner:
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:
-                notes = [*notes, f"{_STILL}: {error}"]
+                notes = [*notes, f"{_STILL}: {error}{_mended(error)}"]
         for step in plan.to_do():
             outcome = self._do(step, plan)
             on_step(step, outcome)
@@ -266,6 +270,16 @@ def _public(setup: Setup) -> Iterator[str]:
         address = getattr(camera, "url", None)
         if isinstance(address, str) and public_address(address) != address:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
+
+
+def _mended(error: StorageError) -> str:
+    """Give what is to be done about a card that does not take what is written."""
+    number = getattr(error.__cause__, "errno", None)
+    known = {
+        ENOSPC: "; take files off it that you do not need, and start the device again",
+        EROFS: "; a card that is damaged is made so: `journalctl -k` tells",
+    }
+    return known.get(number, "") if isinstance(number, int) else ""
 
 
 def _twice(plan: Plan) -> Iterator[str]:

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.core.errors import StorageError, UnavailableError
-from appliance.provisioning import Provisioner, read_setup
-from appliance.provisioning.reading import camera_secret, without_secrets
-from appliance.provisioning.steps import BROKER_PASSWORD
-from appliance.provisioning.wireless import WIFI_PASSWORD
+from appliance.provisioning import Provisioner
 from tests.simulators.new_device import NewDevice
 from tests.simulators.owner import (
     BROKER,
@@ -77,70 +74,21 @@ def test_a_card_without_room_keeps_the_file_as_it_is_and_says_that_passwords_are
     check_set_up(device)
 
 
-def set_aside(device: NewDevice) -> Path:
-    """A card as a cut has left it, of a device whose plan is lost."""
-    setup = device.places.setup_file
-    return setup.rename(setup.with_name("edgecam-setup.old"))
-
-
-def test_a_file_that_was_set_aside_is_carried_out_though_its_plan_is_lost(device: NewDevice) -> None:
-    set_aside(device)
-    device.write("/boot/firmware/edgecam-setup.new", "")
-    boot(device)
-    check_set_up(device)
-    assert {path.name for path in device.places.boot.iterdir()} == set(ON_THE_CARD)
-
-
-@pytest.mark.parametrize("given", ['hostname = "gate"\n', "hostname = 7\n"], ids=["accepted", "refused"])
-def test_what_the_owner_has_written_since_counts_and_what_was_aside_is_wiped(device: NewDevice, given: str) -> None:
-    aside = set_aside(device)
-    device.write("/boot/firmware/edgecam-setup.toml", given)
-    boot(device)
-    assert not aside.exists()
-    assert device.read("/boot/firmware/edgecam-setup.toml") == given
-
-
-def test_while_what_the_owner_has_written_cannot_be_read_nothing_else_is_taken_away(device: NewDevice) -> None:
-    aside = set_aside(device)
-    device.places.setup_file.write_bytes('hostname = "gate"\n'.encode("utf-16"))
+def test_a_card_without_a_setup_file_says_that_there_has_to_be_one(device: NewDevice) -> None:
+    device.places.setup_file.unlink()
+    assert boot(device) is None, "a system that no bundle was put on, and of which nothing was asked"
+    device.write("/boot/firmware/edgecam/install", "of the bundle")
     report = boot(device)
     assert report is not None
     assert report.verdict == "refused"
-    assert aside.read_text() == WHOLE
-    device.write("/boot/firmware/edgecam-setup.toml", 'hostname = "gate"\n')
-    boot(device)
-    assert not aside.exists()
-
-
-def test_over_ssh_a_file_that_was_set_aside_is_not_lost(device: NewDevice, tmp_path: Path) -> None:
-    set_aside(device)
-    said, provisioner = tmp_path / "said.toml", Provisioner(device.places, device)
-    said.write_text('hostname = "gate"\n')
-    provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
-    assert device.read("/boot/firmware/edgecam-setup.toml") == WHOLE
+    assert "edgecam-setup.toml is not there; write one beside this report" in device.read(
+        "/boot/firmware/edgecam-setup-report.txt"
+    )
+    device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
     boot(device)
     check_set_up(device)
-
-
-def test_where_what_is_aside_cannot_be_taken_away_it_is_told(
-    device: NewDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aside, replace = set_aside(device), os.replace
-
-    def refuse(source: Path, target: Path) -> None:
-        if source == aside:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(StorageError, match=r"edgecam-setup\.old away: Read-only file system"):
-        boot(device)  # nothing else is there to go by
-    device.write("/boot/firmware/edgecam-setup.toml", without_secrets(WHOLE))
-    for place in (WIFI_PASSWORD, BROKER_PASSWORD, camera_secret("door")):
-        device.write(place, "kept")
-    report = boot(device)
-    assert report is not None
-    assert any(note.startswith("PASSWORDS ARE STILL ON THE CARD: cannot take") for note in report.notes)
+    device.places.setup_file.unlink()
+    assert boot(device) is None, "it was carried out, and may go"
 
 
 def test_other_files_on_the_card_with_a_password_in_them_are_named(device: NewDevice) -> None:
