@@ -14,7 +14,7 @@ from appliance.provisioning.asked import Setup
 from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
-from appliance.provisioning.report import TEXT, Report, report_of, write_report
+from appliance.provisioning.report import Report, report_of, write_report
 from appliance.provisioning.scrub import holding, is_left, put_back, remarks_with_passwords, scrub, tidy
 from appliance.provisioning.secrets import in_settings
 from appliance.provisioning.steps import STEPS, Task, secret_place
@@ -34,7 +34,7 @@ _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
 _BUNDLE = "edgecam/install"  # on a card that was made for this device
-_NEARLY = re.compile(r"edgecam[-_ ]setup.*\.(toml|txt|rtf|md|docx?)")
+_NEARLY = re.compile(r"edgecam[-_ ]setup(?!-report).*\.(toml|txt|rtf|md|docx?)")
 _OTHER_CARD = "write the card again, or try another"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
@@ -119,7 +119,7 @@ class Provisioner:
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         for name in sorted(names):
             # a partition of the FAT kind has one name for both cases
-            if _NEARLY.fullmatch(name.casefold()) and name.casefold() not in (path.name, TEXT):
+            if _NEARLY.fullmatch(name.casefold()) and name.casefold() != path.name:
                 why = "" if name.endswith(".toml") else " (Windows hides endings)"
                 yield f"{name} is not read: rename it to {path.name}{why}, or remove it"
 
