@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance.config import Settings, explain_toml, not_accepted, parse_table
 from appliance.core.errors import ConfigError
+from appliance.core.files import read_bounded
 from appliance.provisioning import secrets
 from appliance.provisioning.asked import Setup, is_file_name, is_zone_name
 from appliance.provisioning.configuration import merged, read_current
@@ -65,14 +66,11 @@ def read_text(path: Path) -> str:
         ConfigError: It is missing, too large, or no text.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path} is a folder; accepted: a text file of this name") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise ConfigError(f"{path} is larger than {MOST_BYTES} bytes; is it the right file?")
+        content = read_bounded(path, MOST_BYTES, ConfigError, "the right file")
+    except ConfigError as error:
+        if isinstance(error.__cause__, IsADirectoryError):
+            raise ConfigError(f"{path} is a folder; accepted: a text file of this name") from error
+        raise
     if content.startswith(_WIDE):
         raise ConfigError(f'{path} is saved as UTF-16, which Notepad calls "Unicode"; save it as UTF-8')
     if (zero := content.find(b"\0")) >= 0:
