@@ -48,7 +48,7 @@ def first_camera(found: "Sequence[Found]") -> dict[str, Any]:
 
 
 def _show(found: "Sequence[Found]", usable: "Sequence[Found]") -> None:
-    click.echo("  0  none now", err=True)
+    click.echo("Cameras:\n  0  none now", err=True)
     for number, one in enumerate(usable, 1):
         click.echo(f"  {number}  {one.title}" + (f" ({one.address})" if one.address != one.kind else ""), err=True)
     click.echo(f"  {len(usable) + 1}  a network camera, by its RTSP address", err=True)
