@@ -290,7 +290,7 @@ def _twice(plan: Plan) -> Iterator[str]:
 
 def _left_open(setup: Setup, places: Places) -> Iterator[str]:
     """Tell of what a new device's owner has most likely meant to ask."""
-    if not setup.model_fields_set:
+    if not setup.model_fields_set and places.setup_file.exists():
         yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
     if not any(places.at("/home").glob("*/.ssh/authorized_keys")):
         yield "no account here has an SSH key: without [ssh] keys nobody logs in, unless by a password"
