@@ -6,17 +6,17 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from appliance.core.errors import StorageError
+from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import sync_directory, write_atomically
 from appliance.provisioning.plan import Plan
-from appliance.provisioning.reading import digest, read_text
+from appliance.provisioning.reading import digest, read_text, without_secrets
 from appliance.provisioning.report import JSON, TEXT
+from appliance.provisioning.secrets import SHORTEST, in_remarks
 
 _MOST = 64 << 10  # bytes
 _ASIDE, _FRESH = "edgecam-setup.old", "edgecam-setup.new"
 _REPORTS = (TEXT, JSON)  # they show no secret, and may have its word by chance: a device's name
 _MOST_FILES = 200  # of the boot partition that are looked into
-_SHORTEST = 6  # characters of a secret that stands in no other file by chance
 
 
 def is_left(path: Path) -> bool:
@@ -56,9 +56,53 @@ def scrub(path: Path, plan: Plan) -> None:
         raise StorageError(f"cannot take the passwords out of {path}: {error.strerror or error}") from error
 
 
+def remarks_with_passwords(path: Path) -> list[int]:
+    """Give the lines of the setup file, as its owner wrote it, whose remarks have passwords that `scrub` takes out."""
+    for one in (path, path.with_name(_ASIDE)):
+        if one.exists() and (lines := in_remarks(_readable(one) or "")):
+            return lines
+    return []
+
+
+def put_back(path: Path) -> None:
+    """Put a setup file that is set aside in its place again, where no plan knows of it any more: it is all there is.
+
+    If the owner has written another one since, that one counts, and what is aside is wiped.
+
+    Raises:
+        StorageError: The partition cannot be written to; what is aside is still there.
+    """
+    aside, fresh = path.with_name(_ASIDE), path.with_name(_FRESH)
+    try:
+        if not path.exists() or _left_of(aside) == _readable(path):
+            os.replace(aside, path)  # noqa: PTH105 - as above; what had the name before holds no secret
+            sync_directory(path.parent)
+        elif _readable(path) is None:
+            return  # it is refused, and its owner told; until it can be read nothing else is taken away
+        _wipe(aside)
+        fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot take {aside} away: {error.strerror or error}") from error
+
+
+def _readable(path: Path) -> str | None:
+    try:
+        return read_text(path)
+    except ConfigError:
+        return None
+
+
+def _left_of(aside: Path) -> str:
+    """Give what the setup file is once it has no secrets; empty: it is written over already."""
+    try:
+        return without_secrets(read_text(aside))
+    except ConfigError:
+        return ""
+
+
 def holding(path: Path, secrets: Collection[str]) -> list[str]:
     """Give the names of other files beside the setup file that hold one of its secrets, such as an editor's copies."""
-    sought = [secret.encode() for secret in secrets if len(secret) >= _SHORTEST]
+    sought = [secret.encode() for secret in secrets if len(secret) >= SHORTEST]
     found = []
     try:
         for entry in islice(sorted(path.parent.iterdir()), _MOST_FILES):

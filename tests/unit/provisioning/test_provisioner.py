@@ -81,6 +81,36 @@ def test_interrupted_at_any_moment_it_finishes_at_the_next_boot(
     assert number > 60  # moments that were tried
 
 
+def test_interrupted_at_any_moment_with_its_plan_damaged_besides_no_password_stays_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments, number, verdicts = Moments(monkeypatch), 0, set()
+    while True:
+        number += 1
+        device = new_device(tmp_path / str(number))
+        moments.arm(device, number)
+        try:
+            boot(device)
+        except Cut:
+            moments.disarm()
+        else:
+            break
+        if (plan := device.places.state / "plan.json").exists():
+            plan.write_bytes(bytes(4096))
+        again = boot(device)
+        left = {path.name for path in device.places.boot.iterdir()} - set(ON_THE_CARD)
+        assert (again is not None, left) == (True, set()), number
+        assert again is not None
+        verdicts.add(again.verdict)
+        if again.verdict == "refused":
+            # the plan was all that had them: they are asked for, and nothing else is
+            assert all(line.endswith("write the password here again") for line in again.mistakes), again
+            device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
+            boot(device)
+        check_set_up(device)
+    assert verdicts == {"done", "refused"}
+
+
 class Moments:
     """Cuts the power before or after a file gets its name, is removed, or a program runs."""
 
