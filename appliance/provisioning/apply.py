@@ -148,7 +148,9 @@ class Provisioner:
         return self._carry_out(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
-        """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.
+        """Do what was asked over SSH, and what was asked before and is not done.
+
+        What lies on the boot partition has its turn at a boot, if that is another file, and was not begun.
 
         Args:
             asked: It.
@@ -160,12 +162,8 @@ class Provisioner:
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
-        before = load_plan(self._plan_file)
-        plan = Plan.of(asked, tuple(STEPS), before)
-        if path.resolve() != self._places.setup_file.resolve():
-            # the file on the card, if it was carried out, is not to undo this at the next boot
-            plan = plan.beside(before)
-        return self._carry_out(plan, on_step)
+        is_said = path.resolve() != self._places.setup_file.resolve()
+        return self._carry_out(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step)
 
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
@@ -177,7 +175,7 @@ class Provisioner:
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
             return plan
         asked = read_setup(path, self._places, self.is_kept)
-        return Plan.of(asked, tuple(STEPS), plan)
+        return Plan.of(asked, STEPS, plan)
 
     def _is_copied(self) -> bool:
         known = load_identity(self._places.state / "identity.json")

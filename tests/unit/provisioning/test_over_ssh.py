@@ -1,0 +1,130 @@
+"""What is asked over SSH comes to what the card has asked, and takes nothing of it away that is not done yet."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.config import load_settings
+from appliance.core.errors import UnavailableError
+from appliance.provisioning import Provisioner, Report, read_setup
+from tests.simulators.new_device import Cut, NewDevice
+from tests.simulators.owner import KEY, boot, check_set_up
+
+BROKER_ALONE = '[broker]\nurl = "mqtt://other.example.org"\n'
+CARD = "/boot/firmware/edgecam-setup.toml"
+
+
+def say(device: NewDevice, folder: Path, text: str) -> Report:
+    said, provisioner = folder / "said.toml", Provisioner(device.places, device)
+    said.write_text(text)
+    return provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
+
+
+def states(report: Report | None) -> dict[str, str]:
+    assert report is not None
+    return {name: one.state for name, one in report.steps}
+
+
+def refuse(device: NewDevice, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a program fail, until `monkeypatch` is undone."""
+    run = device.run
+
+    def run_or_fail(*command: str) -> str:
+        if command[0] == program:
+            raise UnavailableError(f"`{program}` failed with 1: it says nothing")
+        return run(*command)
+
+    monkeypatch.setattr(device, "run", run_or_fail)
+
+
+def test_what_has_failed_of_the_card_is_tried_again_after_something_else_was_asked_over_ssh(
+    device: NewDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(device, "useradd", monkeypatch)
+    assert states(boot(device))["ssh"] == "failed"
+    said = say(device, tmp_path, BROKER_ALONE)
+    assert (said.verdict, states(said)["ssh"]) == ("not done", "failed")
+    monkeypatch.undo()
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, report.user) == ("done", "admin")
+    assert device.read("/home/admin/.ssh/authorized_keys").splitlines() == [KEY]
+    assert load_settings(device.places.configuration).messaging.broker == "mqtt://other.example.org"
+    assert boot(device) is None
+
+
+@pytest.mark.parametrize("step", ["hostname", "raspi-config", "systemctl"])
+def test_what_the_power_was_cut_at_is_done_though_something_else_is_asked_over_ssh(
+    device: NewDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    run = device.run
+
+    def cut(*command: str) -> str:
+        if command[0] == step:
+            raise Cut
+        return run(*command)
+
+    monkeypatch.setattr(device, "run", cut)
+    with pytest.raises(Cut):
+        boot(device)
+    monkeypatch.undo()
+    assert say(device, tmp_path, 'time_zone = "Europe/London"\n').verdict == "done"
+    check_set_up(device)
+    assert boot(device) is None
+
+
+def test_what_is_asked_over_ssh_takes_the_place_of_the_same_section_that_is_not_done(
+    device: NewDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.places.at("/etc/credstore").write_text("a file where a folder has to be")
+    refuse(device, "raspi-config", monkeypatch)
+    boot(device)
+    device.places.at("/etc/credstore").unlink()
+    asked = BROKER_ALONE + '[wifi]\nssid = "away"\ncountry = "FR"\n'
+    assert states(say(device, tmp_path, asked))["wifi"] == "failed"
+    monkeypatch.undo()
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    joined = device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
+    assert ("id=edgecam" in joined, "psk=" in joined) == (True, False)
+    assert not device.places.at("/etc/credstore/edgecam.broker-password").exists(), "the password of another broker"
+
+
+def test_what_is_taken_out_of_the_cards_file_is_not_tried_any_more(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(device, "raspi-config", monkeypatch)
+    assert states(boot(device))["wifi"] == "failed"
+    device.write(CARD, 'hostname = "gate"\n')
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, dict(report.steps)["wifi"].said) == ("done", "stays as it is")
+
+
+def test_what_has_failed_of_what_was_asked_over_ssh_outlives_a_change_of_the_cards_file(
+    device: NewDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.write(CARD, 'hostname = "door"\n')
+    boot(device)
+    refuse(device, "useradd", monkeypatch)
+    assert states(say(device, tmp_path, f'[ssh]\nkeys = ["{KEY}"]\n'))["ssh"] == "failed"
+    for name in ("gate", "yard"):
+        device.write(CARD, f'hostname = "{name}"\n')
+        assert states(boot(device))["ssh"] == "failed"
+    monkeypatch.undo()
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, report.user, report.hostname) == ("done", "admin", "yard")
+
+
+def test_secrets_of_the_card_that_are_in_no_place_yet_outlive_what_is_asked_over_ssh(
+    device: NewDevice, tmp_path: Path
+) -> None:
+    blocked = device.places.at("/etc/credstore")
+    blocked.write_text("a file where a folder has to be")
+    assert states(boot(device))["configuration"] == "done"
+    assert states(say(device, tmp_path, 'hostname = "door"\n'))["secrets"] == "failed"
+    blocked.unlink()
+    assert states(boot(device))["secrets"] == "done"
+    check_set_up(device)
