@@ -235,6 +235,9 @@ def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
     """Tell what the daemon would refuse of the configuration that this makes."""
     try:
         current = read_current(places.configuration)
+    except ConfigError:
+        current = {}  # its own step fails then and tells it; network and login are not to wait for another file
+    try:
         parse_table(Settings, merged(current, setup, setup.device_id or "to-be-made"), "edgecam.toml")
     except ConfigError as error:
         return [f"would not be accepted with the configuration that is there: {error}"]

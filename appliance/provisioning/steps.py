@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from appliance.config import Settings, parse_table
-from appliance.core.errors import StorageError, UnsupportedError
+from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import make_folder, sync_directory
 from appliance.provisioning import configuration
 from appliance.provisioning.asked import Setup
@@ -29,6 +29,7 @@ from appliance.provisioning.wireless import WIFI_PASSWORD, join_network
 BROKER_PASSWORD = "/etc/credstore/edgecam.broker-password"  # noqa: S105 - where it lies
 _USER = "edgecam"
 _OWN_FILES = {"broker.ca_file": configuration.CA, "broker.cert_file": configuration.CERTIFICATE}
+_MEND = "Correct it there (edgecam config check), or move it away; then: sudo edgecam setup --boot"
 _CLOUD = "/etc/cloud/cloud.cfg.d"
 
 
@@ -212,7 +213,10 @@ def _configure(task: Task) -> str:
     if identity is None:
         raise StorageError("the identity is not stored; it is tried again")
     path, owner = task.places.configuration, task.owner()
-    current = read_current(path)
+    try:
+        current = read_current(path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}. {_MEND}") from error
     wanted = merged(current, task.setup, identity.device_id)
     settings = parse_table(Settings, wanted, str(path))
     owners = (0, owner[1]) if owner is not None else None
@@ -229,7 +233,11 @@ def _configure(task: Task) -> str:
 
 def _start(task: Task) -> str:
     """Have the daemon run with it, now and at each boot."""
-    if not read_current(task.places.configuration).get("cameras"):
+    try:
+        current = read_current(task.places.configuration)
+    except ConfigError as error:
+        raise ConfigError("waits for the configuration, see above") from error
+    if not current.get("cameras"):
         raise UnsupportedError("no camera is named: add [cameras.NAME] to the setup file, or see `edgecam camera list`")
     task.system.run("systemctl", "enable", "edgecam.service")
     # not waited for: at a boot it waits for us

@@ -253,3 +253,19 @@ def test_a_file_on_the_card_that_was_never_carried_out_has_its_turn_at_the_next_
     provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
     boot(device)
     check_set_up(device)
+
+
+@pytest.mark.parametrize("there", ["[cameras.door]\nkind = picamera2\n", "\0" * 512], ids=["not TOML", "zeros"])
+def test_a_damaged_configuration_keeps_neither_network_nor_login_and_is_told(device: NewDevice, there: str) -> None:
+    device.places.configuration.write_text(there)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "not done"
+    assert [name for name, one in report.steps if one.state != "done"] == ["configuration", "service"]
+    told = dict(report.steps)["configuration"].said
+    assert f"{device.places.configuration} is no valid TOML: " in told
+    assert "move it away; then: sudo edgecam setup --boot" in told
+    assert device.places.configuration.read_text() == there
+    device.places.configuration.unlink()
+    boot(device)
+    check_set_up(device)
