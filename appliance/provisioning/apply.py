@@ -76,7 +76,7 @@ class Provisioner:
         """
         try:
             return self._at_boot(on_step)
-        except StorageError as error:
+        except (ConfigError, StorageError) as error:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
         except OSError as error:

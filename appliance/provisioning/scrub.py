@@ -39,7 +39,8 @@ def scrub(path: Path, plan: Plan) -> None:
     try:
         if plan.private_file:
             _wipe(path.with_name(plan.private_file))
-        if plan.redacted_text and path.exists() and digest(read_text(path)) == plan.original != plan.redacted:
+        there = _readable(path)  # one that cannot be read is not what was carried out: its owner is told of it
+        if plan.redacted_text and there is not None and digest(there) == plan.original != plan.redacted:
             # first: a card without room for it keeps the file as it is
             write_atomically(fresh, plan.redacted_text.encode())
             _wipe(aside)
