@@ -99,8 +99,9 @@ class Provisioner:
         if refused is None:
             return report
         # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
-        device_id = report.device_id if report else ""
-        refused = replace(refused, device_id=device_id, notes=[*notes, *([_BEFORE] if report else [])])
+        known = report or (self._report(plan, notes) if plan else Report("refused", notes=notes))
+        gone_on = [_BEFORE] if report else []
+        refused = replace(known, verdict="refused", mistakes=refused.mistakes, notes=[*known.notes, *gone_on])
         write_report(self._places, refused)
         return refused
 

@@ -72,7 +72,14 @@ def test_a_copied_card_becomes_its_own_device_though_its_file_has_a_mistake(devi
     assert first is not None
     assert report is not None
     assert report.verdict == "refused"
-    assert "hostname: is 7" in device.read("/boot/firmware/edgecam-setup-report.txt")
+    for _ in range(2):  # the file is as it was at the boot after it, and the id is as new
+        text = device.read("/boot/firmware/edgecam-setup-report.txt")
+        assert "Nothing was changed" not in text
+        assert "Nothing of the changed edgecam-setup.toml was carried out" in text
+        assert "hostname: is 7" in text
+        assert f"set up on another machine as {first.device_id}, so id and keys are new" in text
+        assert f"edgecam/{report.device_id}/#" in text
+        boot(device)
     assert load_settings(device.places.configuration).device.id == report.device_id != first.device_id
 
 

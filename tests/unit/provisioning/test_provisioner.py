@@ -224,6 +224,28 @@ def test_a_step_that_fails_is_tried_again_at_the_next_boot_with_its_secrets(devi
     check_set_up(device)
 
 
+def test_what_has_failed_before_is_told_beside_the_mistakes_of_the_file_as_it_is_now(device: NewDevice) -> None:
+    device.places.at("/etc/credstore").write_text("a file where a folder has to be")
+    device.write("/boot/firmware/edgecam-setup.toml~", f"of an editor: {BROKER}\n")
+    boot(device)
+    device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, dict(report.steps)["secrets"].state) == ("refused", "failed")
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert text.index("hostname: is 7") < text.index("secrets        FAILED") < text.index("was gone on with")
+    told = json.loads(device.read("/boot/firmware/edgecam-setup-report.json"))
+    assert (told["verdict"], told["steps"][0]["state"]) == ("refused", "failed")
+
+
+def test_a_first_file_that_is_refused_has_changed_nothing_and_says_so(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, report.steps) == ("refused", ())
+    assert device.read("/boot/firmware/edgecam-setup-report.txt").startswith("Nothing was changed: ")
+
+
 def test_over_ssh_the_file_on_the_card_does_not_undo_what_was_said(device: NewDevice, tmp_path: Path) -> None:
     boot(device)
     said = tmp_path / "said.toml"
