@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,50 @@ def test_a_file_that_is_changed_later_is_carried_out_with_the_secrets_that_are_t
     assert (report.verdict, report.hostname) == ("done", "gate")
     assert device.read("/etc/credstore/edgecam.broker-password") == f"{BROKER}\n"
     assert f"psk={WIFI}\n" in device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
+
+
+def asked_for(device: NewDevice) -> list[str]:
+    """In whose names certificates were asked for, one request after the other."""
+    return [one[one.index("-subj") + 1] for one in device.asked if "-subj" in one]
+
+
+@pytest.mark.parametrize("moment", [None, "openssl", "systemctl"])
+def test_a_device_that_gets_another_id_asks_for_a_certificate_in_that_name(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch, moment: str | None
+) -> None:
+    first = boot(device)
+    assert first is not None
+    key, before = device.read("/etc/edgecam/tls/device.key"), device.read("/etc/edgecam/tls/device.csr")
+    left = device.read("/boot/firmware/edgecam-setup.toml")
+    device.write("/boot/firmware/edgecam-setup.toml", f'device_id = "thing-7"\n{left}')
+    run = device.run
+
+    def cut(*command: str) -> str:
+        said = run(*command)
+        if command[0] == moment:
+            raise Cut
+        return said
+
+    monkeypatch.setattr(device, "run", cut)
+    with nullcontext() if moment is None else pytest.raises(Cut):
+        boot(device)
+    monkeypatch.undo()
+    boot(device)
+    assert load_settings(device.places.configuration).device.id == "thing-7"
+    assert (asked_for(device)[0], asked_for(device)[-1]) == (f"/CN={first.device_id}", "/CN=thing-7")
+    assert device.read("/etc/edgecam/tls/device.csr") != before
+    assert device.read("/etc/edgecam/tls/device.key") == key
+
+
+def test_a_request_is_never_one_of_the_key_before(device: NewDevice) -> None:
+    boot(device)
+    before = device.read("/etc/edgecam/tls/device.csr")
+    named = 'ca_file = "ca.pem"\ncert_file = "ca.pem"\nkey_file = "k.pem"\n'
+    device.write("/boot/firmware/edgecam-setup.toml", f'[broker]\nurl = "mqtts://b"\n{named}')
+    device.write("/boot/firmware/k.pem", "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n")
+    boot(device)
+    assert len(asked_for(device)) == 2
+    assert device.read("/etc/edgecam/tls/device.csr") != before
 
 
 def test_a_card_whose_system_was_replaced_asks_for_the_passwords_again(device: NewDevice, tmp_path: Path) -> None:
