@@ -209,7 +209,7 @@ class Provisioner:
             on_step(step, outcome)
             plan = plan.after(step, outcome)
             self._store(plan)
-        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places)])
+        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places, self._system)])
         write_report(self._places, report)
         return report
 
@@ -260,11 +260,13 @@ def _public(setup: Setup) -> Iterator[str]:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
 
 
-def _left_open(setup: Setup, places: Places) -> Iterator[str]:
+def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:
     """Tell of what a new device's owner has most likely meant to ask."""
     if not setup.model_fields_set:
         yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
-    if not any(places.at("/home").glob("*/.ssh/authorized_keys")):
+    accounts = [system.account(name) for name in {"root", *([setup.ssh.user] if setup.ssh else [])}]
+    homes = [*places.at("/home").glob("*"), *(places.at(one.home) for one in accounts if one)]
+    if not any((home / ".ssh/authorized_keys").exists() for home in homes):
         yield "no account here has an SSH key: without [ssh] keys nobody logs in, unless by a password"
 
 
