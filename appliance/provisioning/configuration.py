@@ -16,7 +16,7 @@ CA, CERTIFICATE, KEY, REQUEST, FLEET_ROOT = (
     "/etc/edgecam/tls/device.csr",
     "/etc/edgecam/fleet-root.json",
 )
-_CREDENTIAL = "broker-password"  # LoadCredential= of the unit
+CREDENTIAL = "broker-password"  # LoadCredential= of the unit
 _HEAD = """\
 # Written by `edgecam setup`; the file before it is beside it, with the ending .before-setup. Yours to change.
 # Every setting, with its default, limits and meaning: edgecam config default
@@ -87,7 +87,7 @@ def _messaging(current: Mapping[str, Any], broker: BrokerSetup) -> dict[str, Any
     if broker.username is not None:
         values["username"] = broker.username
     if broker.password is not None:
-        values["password"] = {"credential": _CREDENTIAL}
+        values["password"] = {"credential": CREDENTIAL}
     tls = {key: value for key, value in _table(current, "tls").items() if not key.endswith("_file")}
     if broker.ca_file is not None:
         tls["ca_file"] = CA

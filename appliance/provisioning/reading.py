@@ -178,7 +178,10 @@ def _not_kept(
     for place in secrets.places(values):
         path = ".".join(place)
         if place not in found and secrets.at(values, place) == secrets.MOVED and not is_kept(path):
-            yield f"{path}: was moved to another device or system; write the password here again"
+            yield (
+                f"{path}: is not on this device: it was moved to another one, or removed when what it was for was "
+                "replaced; write the password here again"
+            )
 
 
 def _unknown_fleet(values: Mapping[str, Any]) -> Iterator[str]:

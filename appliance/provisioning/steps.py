@@ -2,10 +2,11 @@
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from appliance.config import Settings, parse_table
 from appliance.core.errors import ConfigError, StorageError, UnsupportedError
@@ -232,8 +233,34 @@ def _configure(task: Task) -> str:
         place_file(path, document(wanted), 0o640, owners)
     elif path.exists() and not is_placed(path, path.read_bytes(), 0o640, owners):
         place_file(path, path.read_bytes(), 0o640, owners)
+    # only now: until then the configuration before may be the one that counts, and needs them
+    removed = "; passwords that it has no use for any more were removed" if _forget_secrets(task, wanted) else ""
     cameras = ", ".join(f"{name} ({camera.kind})" for name, camera in settings.cameras.items())
-    return f"broker {settings.messaging.broker}; cameras: {cameras or 'none yet, so nothing runs: name one'}"
+    return f"broker {settings.messaging.broker}; cameras: {cameras or 'none yet, so nothing runs: name one'}{removed}"
+
+
+def _forget_secrets(task: Task, configured: Mapping[str, Any]) -> bool:
+    """Remove passwords of the broker and the cameras whose place others have taken; give whether there were any."""
+    used = set(_texts(configured))
+    left = [BROKER_PASSWORD] if task.setup.broker is not None and configuration.CREDENTIAL not in used else []
+    if task.setup.cameras:
+        folder = Path(camera_secret("")).parent
+        left += [str(folder / path.name) for path in task.places.at(folder).glob(f"{Path(camera_secret('')).name}*")]
+    there = [path for name in left if name not in used and (path := task.places.at(name)).is_file()]
+    for path in there:
+        path.unlink()
+        sync_directory(path.parent)
+    return bool(there)
+
+
+def _texts(values: Any) -> Iterator[str]:
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, list):
+        for value in values:
+            yield from _texts(value)
+    elif isinstance(values, str):
+        yield values
 
 
 def _start(task: Task) -> str:

@@ -1,5 +1,7 @@
 """What is asked over SSH comes to what the card has asked, and takes nothing of it away that is not done yet."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from appliance.config import load_settings
 from appliance.core.errors import UnavailableError
 from appliance.provisioning import Provisioner, Report, read_setup
+from appliance.provisioning.wireless import WIFI_PASSWORD
 from tests.simulators.new_device import Cut, NewDevice
 from tests.simulators.owner import KEY, boot, check_set_up
 
@@ -128,3 +131,75 @@ def test_secrets_of_the_card_that_are_in_no_place_yet_outlive_what_is_asked_over
     blocked.unlink()
     assert states(boot(device))["secrets"] == "done"
     check_set_up(device)
+
+
+BROKER_FILE = "/etc/credstore/edgecam.broker-password"
+CAMERA_FILE = "/etc/edgecam/secrets/camera-door"
+YARD = '[cameras.yard]\nkind = "rtsp"\nurl = "rtsp://192.0.2.11/s"\nusername = "watch"\npassword = "another secret"\n'
+
+
+@pytest.mark.parametrize(
+    ("asked", "gone"),
+    [
+        (BROKER_ALONE, {BROKER_FILE}),
+        (YARD, {CAMERA_FILE}),
+        ('[cameras.door]\nkind = "synthetic"\n', {CAMERA_FILE}),
+        ('[wifi]\nssid = "open"\ncountry = "GB"\n', {WIFI_PASSWORD}),
+        ('hostname = "gate"\n', set()),
+        (f"{BROKER_ALONE}password = {{ moved = true }}\nusername = 'me'\n", set()),
+    ],
+    ids=["broker", "another camera", "a camera without", "open network", "name alone", "password kept"],
+)
+def test_a_password_whose_place_something_else_has_taken_does_not_stay(
+    device: NewDevice, tmp_path: Path, asked: str, gone: set[str]
+) -> None:
+    boot(device)
+    assert say(device, tmp_path, asked).verdict == "done"
+    kept = {path for path in (BROKER_FILE, CAMERA_FILE, WIFI_PASSWORD) if device.places.at(path).exists()}
+    assert kept == {BROKER_FILE, CAMERA_FILE, WIFI_PASSWORD} - gone
+    assert device.places.at("/etc/edgecam/secrets/camera-yard").exists() is (asked == YARD)
+
+
+def test_a_password_that_the_configuration_still_has_a_use_for_stays(device: NewDevice, tmp_path: Path) -> None:
+    boot(device)
+    edited = device.read("/etc/edgecam/edgecam.toml").replace(
+        "[messaging]", f'[model]\nkey = {{ file = "{CAMERA_FILE}" }}\n\n[messaging]'
+    )
+    device.places.configuration.write_text(edited)
+    assert say(device, tmp_path, YARD).verdict == "done"
+    assert device.places.at(CAMERA_FILE).exists()
+
+
+def test_passwords_of_before_stay_until_the_configuration_is_another_one(
+    device: NewDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot(device)
+    replace, configured = os.replace, device.places.configuration
+
+    def refuse_configuration(source: str, target: Path) -> None:
+        if target == configured:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_configuration)
+    assert states(say(device, tmp_path, BROKER_ALONE + YARD))["configuration"] == "failed"
+    assert device.places.at(BROKER_FILE).exists()
+    assert device.places.at(CAMERA_FILE).exists()
+    monkeypatch.undo()
+    unlink = os.unlink
+
+    def cut(path: str | Path, **named: int) -> None:
+        if path == device.places.at(BROKER_FILE):
+            raise Cut
+        unlink(path, **named)
+
+    monkeypatch.setattr(os, "unlink", cut)
+    with pytest.raises(Cut):
+        boot(device)
+    monkeypatch.undo()
+    report = boot(device)
+    assert report is not None
+    assert "passwords that it has no use for any more were removed" in dict(report.steps)["configuration"].said
+    assert not device.places.at(BROKER_FILE).exists()
+    assert not device.places.at(CAMERA_FILE).exists()
+    assert device.read("/etc/edgecam/secrets/camera-yard") == "another secret\n"
