@@ -198,8 +198,7 @@ class Provisioner:
             notes += [_FLASH] if plan.secrets else []
             try:
                 scrub(path, plan)
-                others = holding(path, plan.secrets.values())
-                notes += [f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in others]
+                notes += _others(path, plan)
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:
@@ -258,6 +257,18 @@ def _public(setup: Setup) -> Iterator[str]:
         address = getattr(camera, "url", None)
         if isinstance(address, str) and public_address(address) != address:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
+
+
+def _others(path: Path, plan: Plan) -> Iterator[str]:
+    """Tell of files beside the setup file that have one of its passwords, or may have."""
+    found, unseen = holding(path, plan.secrets.values())
+    yield from (f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in found)
+    if unseen:
+        files = "1 file was" if len(unseen) == 1 else f"{len(unseen)} files were"
+        yield (
+            f"{files} not looked into for passwords, {unseen[0]} for one: there are too many, or they cannot be read; "
+            "look for copies of the setup file yourself"
+        )
 
 
 def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:
