@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from errno import EROFS
+from errno import ENOSPC, EROFS
 from pathlib import Path
 
 from appliance.config import public_address
@@ -14,18 +14,27 @@ from appliance.provisioning.asked import Setup
 from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
-from appliance.provisioning.report import TEXT, Report, report_of, write_report
-from appliance.provisioning.scrub import holding, is_left, put_back, scrub, tidy
+from appliance.provisioning.report import Report, report_of, write_report
+from appliance.provisioning.scrub import holding, is_left, put_back, remarks_with_passwords, scrub, tidy
+from appliance.provisioning.secrets import in_settings
 from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
 _STILL = "PASSWORDS ARE STILL ON THE CARD"
 _IF_YOURS = "remove it if it is a copy of yours; what the system needs may have the same word by chance"
+_REMARKS = 'passwords were taken out of remarks (# password = "…")'
+_TWICE = (
+    "a password of the setup file stands there as another setting, too, where others can read it; choose another one"
+)
+_WRITE_ONE = (
+    "write one beside this report, or copy the one of the bundle again; docs/provisioning.md shows what it may ask"
+)
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
-_NEARLY = re.compile(r"edgecam[-_ ]setup.*\.(toml|txt|rtf|md|docx?)")
+_BUNDLE = "edgecam/install"  # on a card that was made for this device
+_NEARLY = re.compile(r"edgecam[-_ ]setup(?!-report).*\.(toml|txt|rtf|md|docx?)")
 _OTHER_CARD = "write the card again, or try another"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
@@ -111,7 +120,7 @@ class Provisioner:
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         for name in sorted(names):
             # a partition of the FAT kind has one name for both cases
-            if _NEARLY.fullmatch(name.casefold()) and name.casefold() not in (path.name, TEXT):
+            if _NEARLY.fullmatch(name.casefold()) and name.casefold() != path.name:
                 why = "" if name.endswith(".toml") else " (Windows hides endings)"
                 yield f"{name} is not read: rename it to {path.name}{why}, or remove it"
 
@@ -138,7 +147,7 @@ class Provisioner:
         except StorageError as error:
             if not path.exists():
                 raise
-            yield f"{_STILL}: {error}"
+            yield f"{_STILL}: {error}{_mended(error)}"
 
     def _go_on(self, plan: Plan | None, on_step: OnStep, notes: Sequence[str]) -> Report | None:
         """Do what is left of a plan, and what a copied card needs."""
@@ -169,8 +178,8 @@ class Provisioner:
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
         if not path.exists():
-            if plan is None and misnamed:
-                raise ConfigError(f"{path.name} is not there; {misnamed[0]}")
+            if plan is None and (misnamed or (path.parent / _BUNDLE).exists()):
+                raise ConfigError(f"{path.name} is not there; {misnamed[0] if misnamed else _WRITE_ONE}")
             return plan
         now = digest(read_text(path))
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
@@ -186,7 +195,7 @@ class Provisioner:
         self._make_folder()
         with self._alone():
             self._store(plan)
-            more = [*_public(plan.setup), *_missing(plan.setup, self._places)]
+            more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
             return self._carry_out_alone(plan, on_step, [*notes, *more])
 
     def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
@@ -195,14 +204,16 @@ class Provisioner:
         if not plan.redacted_text:
             notes += self._put_back()
         else:
-            notes += [_FLASH] if plan.secrets else []
+            remarks = remarks_with_passwords(path)
+            notes += [_FLASH] if plan.secrets or remarks else []
             try:
                 scrub(path, plan)
                 notes += _others(path, plan)
+                notes += [f"{_REMARKS}, of {path.name} in line {', '.join(map(str, remarks))}"] if remarks else []
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:
-                notes = [*notes, f"{_STILL}: {error}"]
+                notes = [*notes, f"{_STILL}: {error}{_mended(error)}"]
         for step in plan.to_do():
             outcome = self._do(step, plan)
             on_step(step, outcome)
@@ -269,6 +280,22 @@ def _others(path: Path, plan: Plan) -> Iterator[str]:
             f"{files} not looked into for passwords, {unseen[0]} for one: there are too many, or they cannot be read; "
             "look for copies of the setup file yourself"
         )
+
+
+def _mended(error: StorageError) -> str:
+    """Give what is to be done about a card that does not take what is written."""
+    number = getattr(error.__cause__, "errno", None)
+    known = {
+        ENOSPC: "; take files off it that you do not need, and start the device again",
+        EROFS: "; a card that is damaged is made so: `journalctl -k` tells",
+    }
+    return known.get(number, "") if isinstance(number, int) else ""
+
+
+def _twice(plan: Plan) -> Iterator[str]:
+    """Tell of a secret that is no secret: settings are never taken out of the file."""
+    if in_settings(plan.setup.model_dump(mode="json", exclude_unset=True), plan.secrets.values()):
+        yield _TWICE
 
 
 def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:

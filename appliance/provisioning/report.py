@@ -102,14 +102,28 @@ def write_report(places: Places, report: Report) -> bool:
 
     A boot partition that cannot be written to stops nothing: the journal has the same.
     """
+    texts = {TEXT: report.as_text(), JSON: json.dumps(report.as_json(), indent=1) + "\n"}
+    # each for itself, and that for people first: there may be room for one of them
+    written = [_write(places.boot / name, content.encode()) for name, content in texts.items()]
+    return all(written)
+
+
+def _write(path: Path, content: bytes) -> bool:
     try:
-        for name, content in ((JSON, json.dumps(report.as_json(), indent=1) + "\n"), (TEXT, report.as_text())):
-            path = places.boot / name
-            if not _is_there(path, content.encode()):
-                write_atomically(path, content.encode())
+        if not _is_there(path, content):
+            _replace(path, content)
     except (StorageError, OSError):
         return False
     return True
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except StorageError:
+        # what the one before says is not so any more, and on a full card this one gets its room
+        path.unlink(missing_ok=True)
+        write_atomically(path, content)
 
 
 def _is_there(path: Path, content: bytes) -> bool:

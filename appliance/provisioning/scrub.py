@@ -10,12 +10,12 @@ from appliance.core.files import sync_directory, write_atomically
 from appliance.provisioning.plan import Plan
 from appliance.provisioning.reading import digest, read_text, without_secrets
 from appliance.provisioning.report import JSON, TEXT
+from appliance.provisioning.secrets import SHORTEST, in_remarks
 
 _MOST = 64 << 10  # bytes
 _ASIDE, _FRESH = "edgecam-setup.old", "edgecam-setup.new"
 _REPORTS = (TEXT, JSON)  # they show no secret, and may have its word by chance: a device's name
 _MOST_FILES = 200  # of the boot partition that are looked into
-_SHORTEST = 6  # characters of a secret that stands in no other file by chance
 
 
 def is_left(path: Path) -> bool:
@@ -54,6 +54,14 @@ def scrub(path: Path, plan: Plan) -> None:
             fresh.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot take the passwords out of {path}: {error.strerror or error}") from error
+
+
+def remarks_with_passwords(path: Path) -> list[int]:
+    """Give the lines of the setup file, as its owner wrote it, whose remarks have passwords that `scrub` takes out."""
+    for one in (path, path.with_name(_ASIDE)):
+        if one.exists() and (lines := in_remarks(_readable(one) or "")):
+            return lines
+    return []
 
 
 def put_back(path: Path) -> None:
@@ -102,7 +110,7 @@ def holding(path: Path, secrets: Collection[str]) -> tuple[list[str], list[str]]
     Raises:
         StorageError: The folder cannot be read.
     """
-    sought = [secret.encode() for secret in secrets if len(secret) >= _SHORTEST]
+    sought = [secret.encode() for secret in secrets if len(secret) >= SHORTEST]
     found: list[str] = []
     unseen: list[str] = []
     looked = 0

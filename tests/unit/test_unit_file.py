@@ -41,6 +41,11 @@ def test_a_commanded_restart_is_no_failure_and_systemd_does_it(service: dict[str
     assert service["RestartForceExitStatus"] == service["SuccessExitStatus"] == [str(RESTART)]
 
 
+def test_the_next_start_waits_for_the_record_of_why_the_last_one_ended_and_not_for_long() -> None:
+    lines = (UNITS / "edgecam-failure@.service").read_text().splitlines()
+    assert {"Before=edgecam.service", "Type=oneshot", "TimeoutStartSec=20"} <= set(lines)
+
+
 def test_systemd_waits_longer_than_stopping_takes(service: dict[str, list[str]]) -> None:
     assert float(service["TimeoutStopSec"][-1]) > STOP_WITHIN + 2.0
 

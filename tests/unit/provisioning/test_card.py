@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 
 from appliance.core.errors import StorageError, UnavailableError
-from appliance.provisioning import Provisioner, read_setup
-from appliance.provisioning.reading import camera_secret, without_secrets
-from appliance.provisioning.steps import BROKER_PASSWORD
+from appliance.provisioning import Provisioner
 from appliance.provisioning.system import Account
-from appliance.provisioning.wireless import WIFI_PASSWORD
-from tests.simulators.new_device import Cut, NewDevice
+from tests.simulators.new_device import NewDevice
 from tests.simulators.owner import (
     BROKER,
     KEY,
@@ -24,6 +21,7 @@ from tests.simulators.owner import (
     boot,
     check_set_up,
     mode,
+    on_the_card,
 )
 
 
@@ -78,99 +76,21 @@ def test_a_card_without_room_keeps_the_file_as_it_is_and_says_that_passwords_are
     check_set_up(device)
 
 
-def set_aside(device: NewDevice) -> Path:
-    """A card as a cut has left it, of a device whose plan is lost."""
-    setup = device.places.setup_file
-    return setup.rename(setup.with_name("edgecam-setup.old"))
-
-
-def test_a_file_that_was_set_aside_is_carried_out_though_its_plan_is_lost(device: NewDevice) -> None:
-    set_aside(device)
-    device.write("/boot/firmware/edgecam-setup.new", "")
-    boot(device)
-    check_set_up(device)
-    assert {path.name for path in device.places.boot.iterdir()} == set(ON_THE_CARD)
-
-
-@pytest.mark.parametrize("given", ['hostname = "gate"\n', "hostname = 7\n"], ids=["accepted", "refused"])
-def test_what_the_owner_has_written_since_counts_and_what_was_aside_is_wiped(device: NewDevice, given: str) -> None:
-    aside = set_aside(device)
-    device.write("/boot/firmware/edgecam-setup.toml", given)
-    boot(device)
-    assert not aside.exists()
-    assert device.read("/boot/firmware/edgecam-setup.toml") == given
-
-
-def test_while_what_the_owner_has_written_cannot_be_read_nothing_else_is_taken_away(device: NewDevice) -> None:
-    aside = set_aside(device)
-    device.places.setup_file.write_bytes('hostname = "gate"\n'.encode("utf-16"))
+def test_a_card_without_a_setup_file_says_that_there_has_to_be_one(device: NewDevice) -> None:
+    device.places.setup_file.unlink()
+    assert boot(device) is None, "a system that no bundle was put on, and of which nothing was asked"
+    device.write("/boot/firmware/edgecam/install", "of the bundle")
     report = boot(device)
     assert report is not None
     assert report.verdict == "refused"
-    assert aside.read_text() == WHOLE
-    device.write("/boot/firmware/edgecam-setup.toml", 'hostname = "gate"\n')
-    boot(device)
-    assert not aside.exists()
-
-
-@pytest.mark.parametrize("moment", ["before it is set aside", "while it is aside"])
-def test_what_was_accepted_goes_on_though_its_file_was_saved_since_as_what_cannot_be_read(
-    device: NewDevice, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    setup, replace = device.places.setup_file, os.replace
-    aside = setup.with_name("edgecam-setup.old")
-
-    def cut(source: str | Path, target: Path) -> None:
-        if target == aside and moment == "before it is set aside":
-            raise Cut
-        replace(source, target)
-        if target == aside:
-            raise Cut
-
-    monkeypatch.setattr(os, "replace", cut)
-    with pytest.raises(Cut):
-        boot(device)
-    monkeypatch.undo()
-    setup.write_bytes(WHOLE.encode("utf-16"))
-    report = boot(device)
-    assert report is not None
-    assert (report.verdict, aside.exists()) == ("refused", False)
-    assert "UTF-16" in device.read("/boot/firmware/edgecam-setup-report.txt")
-    assert device.read("/etc/credstore/edgecam.broker-password") == f"{BROKER}\n"
+    assert "edgecam-setup.toml is not there; write one beside this report" in device.read(
+        "/boot/firmware/edgecam-setup-report.txt"
+    )
     device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
     boot(device)
     check_set_up(device)
-
-
-def test_over_ssh_a_file_that_was_set_aside_is_not_lost(device: NewDevice, tmp_path: Path) -> None:
-    set_aside(device)
-    said, provisioner = tmp_path / "said.toml", Provisioner(device.places, device)
-    said.write_text('hostname = "gate"\n')
-    provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
-    assert device.read("/boot/firmware/edgecam-setup.toml") == WHOLE
-    boot(device)
-    check_set_up(device)
-
-
-def test_where_what_is_aside_cannot_be_taken_away_it_is_told(
-    device: NewDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aside, replace = set_aside(device), os.replace
-
-    def refuse(source: Path, target: Path) -> None:
-        if source == aside:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(StorageError, match=r"edgecam-setup\.old away: Read-only file system"):
-        boot(device)  # nothing else is there to go by
-    device.write("/boot/firmware/edgecam-setup.toml", without_secrets(WHOLE))
-    for place in (WIFI_PASSWORD, BROKER_PASSWORD, camera_secret("door")):
-        device.write(place, "kept")
-    report = boot(device)
-    assert report is not None
-    assert any(note.startswith("PASSWORDS ARE STILL ON THE CARD: cannot take") for note in report.notes)
+    device.places.setup_file.unlink()
+    assert boot(device) is None, "it was carried out, and may go"
 
 
 def test_other_files_on_the_card_with_a_password_in_them_are_named(device: NewDevice) -> None:
@@ -198,6 +118,29 @@ def test_what_has_a_passwords_word_by_chance_is_not_to_be_removed_and_our_report
     assert "user-data has one of them; remove it if it is a copy of yours; what the system needs may" in text
     assert "report.txt has one" not in text
     assert "report.json has one" not in text
+
+
+def test_a_password_that_was_taken_out_of_a_remark_is_told_by_its_line_and_wiped(device: NewDevice) -> None:
+    asked = 'hostname = "door"\n# password = "hunter2"\n\n# psk = hunter3\n'
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "done"
+    assert device.read("/boot/firmware/edgecam-setup.toml") == 'hostname = "door"\n# password = ""\n\n# psk = ""\n'
+    assert "of edgecam-setup.toml in line 2, 4" in report.as_text()
+    assert "cells of its flash" in report.as_text()
+    assert "hunter" not in on_the_card(device)
+    assert {path.name for path in device.places.boot.iterdir()} <= set(ON_THE_CARD)
+    assert boot(device) is None
+
+
+def test_a_password_that_is_another_setting_too_stays_there_and_is_told(device: NewDevice) -> None:
+    asked = '[broker]\nurl = "mqtt://b"\nusername = "hunter22"\npassword = "hunter22" # for the door\n'
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    report = boot(device)
+    assert report is not None
+    assert device.read("/boot/firmware/edgecam-setup.toml") == asked.replace('= "hunter22" #', "= { moved = true } #")
+    assert "stands there as another setting, too" in report.as_text()
 
 
 def test_an_address_that_may_have_a_password_in_it_is_named_and_not_shown(device: NewDevice) -> None:
@@ -293,7 +236,8 @@ def test_a_file_that_windows_has_given_an_ending_is_told(device: NewDevice) -> N
 def test_a_file_that_is_not_quite_called_as_it_has_to_be_is_told(device: NewDevice, name: str) -> None:
     setup = device.places.setup_file
     setup.rename(setup.with_name(name))
-    for _ in range(2):  # the second time reports lie there, too
+    device.write("/boot/firmware/edgecam-setup-report (1).txt", "kept by its owner")
+    for _ in range(2):  # the second time reports of ours lie there, too
         report = boot(device)
         assert report is not None
         assert report.verdict == "refused"
