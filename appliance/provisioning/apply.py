@@ -300,7 +300,7 @@ def _twice(plan: Plan) -> Iterator[str]:
 
 def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:
     """Tell of what a new device's owner has most likely meant to ask."""
-    if not setup.model_fields_set:
+    if not setup.model_fields_set and places.setup_file.exists():
         yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
     accounts = [system.account(name) for name in {"root", *([setup.ssh.user] if setup.ssh else [])}]
     homes = [*places.at("/home").glob("*"), *(places.at(one.home) for one in accounts if one)]
