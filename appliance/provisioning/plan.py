@@ -113,6 +113,8 @@ class Plan:
         """Give the sections that go on beside what is asked anew, over SSH or by the card's file."""
         to_do = self.to_do()
         names = {name for step in to_do for name in SECTIONS.get(step, ())}
+        if is_said:
+            names.add("device_id")  # or it could not be told, once the card is copied, from one that is meant
         if "secrets" in to_do:
             names |= {path.partition(".")[0] for path in (*self.secrets, *self.files)}
         return names.intersection(self.setup.model_fields_set if is_said else self.said)
