@@ -10,8 +10,8 @@ from appliance.config import load_settings
 from appliance.core.errors import UnavailableError
 from appliance.provisioning import Provisioner, Report, read_setup
 from appliance.provisioning.wireless import WIFI_PASSWORD
-from tests.simulators.new_device import Cut, NewDevice
-from tests.simulators.owner import KEY, boot, check_set_up
+from tests.simulators.new_device import Cut, Moments, NewDevice
+from tests.simulators.owner import KEY, boot, check_set_up, new_device
 
 BROKER_ALONE = '[broker]\nurl = "mqtt://other.example.org"\n'
 CARD = "/boot/firmware/edgecam-setup.toml"
@@ -74,6 +74,27 @@ def test_what_the_power_was_cut_at_is_done_though_something_else_is_asked_over_s
     assert say(device, tmp_path, 'time_zone = "Europe/London"\n').verdict == "done"
     check_set_up(device)
     assert boot(device) is None
+
+
+def test_what_the_power_was_cut_at_outlives_what_is_asked_over_ssh_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments, number = Moments(monkeypatch), 0
+    while True:
+        number += 3
+        device = new_device(tmp_path / str(number))
+        moments.arm(device, number)
+        try:
+            boot(device)
+        except Cut:
+            moments.disarm()
+        else:
+            break
+        assert say(device, tmp_path, 'time_zone = "Europe/London"\n').verdict == "done"
+        boot(device)
+        check_set_up(device)
+        assert boot(device) is None
+    assert number > 60  # of which each third was tried
 
 
 def test_what_is_asked_over_ssh_takes_the_place_of_the_same_section_that_is_not_done(
@@ -203,3 +224,28 @@ def test_passwords_of_before_stay_until_the_configuration_is_another_one(
     assert not device.places.at(BROKER_FILE).exists()
     assert not device.places.at(CAMERA_FILE).exists()
     assert device.read("/etc/edgecam/secrets/camera-yard") == "another secret\n"
+
+
+def test_interrupted_at_any_moment_the_passwords_of_before_are_gone_at_the_next_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments, number, asked = Moments(monkeypatch), 0, f'{BROKER_ALONE}[wifi]\nssid = "open"\ncountry = "GB"\n{YARD}'
+    while True:
+        number += 1
+        device = new_device(tmp_path / str(number))
+        boot(device)
+        moments.arm(device, number)
+        try:
+            say(device, tmp_path, asked)
+        except Cut:
+            moments.disarm()
+        else:
+            break
+        again = boot(device)
+        if again is None and number == 1:
+            continue  # before the plan had its name nothing was asked
+        assert again is None or again.verdict == "done", (number, again)
+        left = [path for path in (BROKER_FILE, CAMERA_FILE, WIFI_PASSWORD) if device.places.at(path).exists()]
+        assert left == [], number
+        assert "psk=" not in device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
+    assert number > 30  # moments that were tried

@@ -4,16 +4,14 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from appliance.config import load_settings
 from appliance.provisioning import Provisioner, read_setup
-from tests.simulators.new_device import Cut, NewDevice
+from tests.simulators.new_device import Cut, Moments, NewDevice
 from tests.simulators.owner import (
     BROKER,
     ON_THE_CARD,
@@ -110,38 +108,6 @@ def test_interrupted_at_any_moment_with_its_plan_damaged_besides_no_password_sta
             boot(device)
         check_set_up(device)
     assert verdicts == {"done", "refused"}
-
-
-class Moments:
-    """Cuts the power before or after a file gets its name, is removed, or a program runs."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._left: int | None = None
-        monkeypatch.setattr(os, "fsync", lambda _: None)  # a hundred devices: what was written is read by this machine
-        for name in ("replace", "unlink", "chown", "pwrite"):
-            monkeypatch.setattr(os, name, self._around(getattr(os, name)))
-
-    def arm(self, device: NewDevice, number: int) -> None:
-        self._left = number
-        device.run = self._around(device.run)  # type: ignore[method-assign]
-
-    def disarm(self) -> None:
-        self._left = None
-
-    def _around(self, act: Callable[..., Any]) -> Callable[..., Any]:
-        def cut_or_act(*arguments: Any, **named: Any) -> Any:
-            self._tick()
-            result = act(*arguments, **named)
-            self._tick()
-            return result
-
-        return cut_or_act
-
-    def _tick(self) -> None:
-        if self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                raise Cut
 
 
 def test_a_file_that_is_changed_later_is_carried_out_with_the_secrets_that_are_there(device: NewDevice) -> None:
