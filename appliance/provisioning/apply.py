@@ -85,7 +85,7 @@ class Provisioner:
         """
         try:
             return self._at_boot(on_step)
-        except StorageError as error:
+        except (ConfigError, StorageError) as error:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
         except OSError as error:
@@ -108,8 +108,9 @@ class Provisioner:
         if refused is None:
             return report
         # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
-        device_id = report.device_id if report else ""
-        refused = replace(refused, device_id=device_id, notes=[*notes, *([_BEFORE] if report else [])])
+        known = report or (self._report(plan, notes) if plan else Report("refused", notes=notes))
+        gone_on = [_BEFORE] if report else []
+        refused = replace(known, verdict="refused", mistakes=refused.mistakes, notes=[*known.notes, *gone_on])
         write_report(self._places, refused)
         return refused
 
@@ -154,10 +155,13 @@ class Provisioner:
         if plan is None or (plan.is_done and not is_copied):
             return None
         plan = plan.again("identity", "configuration", "service") if is_copied else plan
-        return self._carry_out(plan, on_step, notes)
+        with self._alone():
+            return self._begin(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
-        """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.
+        """Do what was asked over SSH, and what was asked before and is not done.
+
+        What lies on the boot partition has its turn at a boot, if that is another file, and was not begun.
 
         Args:
             asked: It.
@@ -169,12 +173,9 @@ class Provisioner:
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
-        before = load_plan(self._plan_file)
-        plan = Plan.of(asked, tuple(STEPS), before)
-        if path.resolve() != self._places.setup_file.resolve():
-            # the file on the card, if it was carried out, is not to undo this at the next boot
-            plan = plan.beside(before)
-        return self._carry_out(plan, on_step)
+        is_said = path.resolve() != self._places.setup_file.resolve()
+        with self._alone():  # nobody stores another plan meanwhile
+            return self._begin(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step, [])
 
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
@@ -186,20 +187,18 @@ class Provisioner:
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
             return plan
         asked = read_setup(path, self._places, self.is_kept)
-        return Plan.of(asked, tuple(STEPS), plan)
+        return Plan.of(asked, STEPS, plan)
 
     def _is_copied(self) -> bool:
         known = load_identity(self._places.state / "identity.json")
         return known is not None and is_another_machine(known.hardware, read_hardware(self._places))
 
-    def _carry_out(self, plan: Plan, on_step: OnStep, notes: Sequence[str] = ()) -> Report:
-        self._make_folder()
-        with self._alone():
-            self._store(plan)
-            more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
-            return self._carry_out_alone(plan, on_step, [*notes, *more])
+    def _begin(self, plan: Plan, on_step: OnStep, notes: Sequence[str]) -> Report:
+        self._store(plan)
+        more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
+        return self._carry_out(plan, on_step, [*notes, *more])
 
-    def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
+    def _carry_out(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
         path = self._places.setup_file
         tidy(path.parent)
         if not plan.redacted_text:
@@ -209,8 +208,7 @@ class Provisioner:
             notes += [_FLASH] if plan.secrets or remarks else []
             try:
                 scrub(path, plan)
-                others = holding(path, plan.secrets.values())
-                notes += [f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in others]
+                notes += _others(path, plan)
                 notes += [f"{_REMARKS}, of {path.name} in line {', '.join(map(str, remarks))}"] if remarks else []
                 plan = plan.scrubbed()
                 self._store(plan)
@@ -221,7 +219,7 @@ class Provisioner:
             on_step(step, outcome)
             plan = plan.after(step, outcome)
             self._store(plan)
-        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places)])
+        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places, self._system)])
         write_report(self._places, report)
         return report
 
@@ -239,6 +237,7 @@ class Provisioner:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep others away: a boot and somebody over SSH must not do the steps at once."""
+        self._make_folder()
         with (self._plan_file.parent / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -272,6 +271,18 @@ def _public(setup: Setup) -> Iterator[str]:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
 
 
+def _others(path: Path, plan: Plan) -> Iterator[str]:
+    """Tell of files beside the setup file that have one of its passwords, or may have."""
+    found, unseen = holding(path, plan.secrets.values())
+    yield from (f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in found)
+    if unseen:
+        files = "1 file was" if len(unseen) == 1 else f"{len(unseen)} files were"
+        yield (
+            f"{files} not looked into for passwords, {unseen[0]} for one: there are too many, or they cannot be read; "
+            "look for copies of the setup file yourself"
+        )
+
+
 def _mended(error: StorageError) -> str:
     """Give what is to be done about a card that does not take what is written."""
     number = getattr(error.__cause__, "errno", None)
@@ -288,11 +299,13 @@ def _twice(plan: Plan) -> Iterator[str]:
         yield _TWICE
 
 
-def _left_open(setup: Setup, places: Places) -> Iterator[str]:
+def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:
     """Tell of what a new device's owner has most likely meant to ask."""
     if not setup.model_fields_set and places.setup_file.exists():
         yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
-    if not any(places.at("/home").glob("*/.ssh/authorized_keys")):
+    accounts = [system.account(name) for name in {"root", *([setup.ssh.user] if setup.ssh else [])}]
+    homes = [*places.at("/home").glob("*"), *(places.at(one.home) for one in accounts if one)]
+    if not any((home / ".ssh/authorized_keys").exists() for home in homes):
         yield "no account here has an SSH key: without [ssh] keys nobody logs in, unless by a password"
 
 

@@ -187,7 +187,10 @@ def _not_kept(
     for place in secrets.places(values):
         path = ".".join(place)
         if place not in found and secrets.at(values, place) == secrets.MOVED and not is_kept(path):
-            yield f"{path}: was moved to another device or system; write the password here again"
+            yield (
+                f"{path}: is not on this device: it was moved to another one, or removed when what it was for was "
+                "replaced; write the password here again"
+            )
 
 
 def _unknown_fleet(values: Mapping[str, Any]) -> Iterator[str]:
@@ -244,6 +247,9 @@ def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
     """Tell what the daemon would refuse of the configuration that this makes."""
     try:
         current = read_current(places.configuration)
+    except ConfigError:
+        current = {}  # its own step fails then and tells it; network and login are not to wait for another file
+    try:
         parse_table(Settings, merged(current, setup, setup.device_id or "to-be-made"), "edgecam.toml")
     except ConfigError as error:
         return [f"would not be accepted with the configuration that is there: {error}"]

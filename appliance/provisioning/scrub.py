@@ -3,7 +3,6 @@
 import os
 from collections.abc import Collection
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 from appliance.core.errors import ConfigError, StorageError
@@ -39,7 +38,8 @@ def scrub(path: Path, plan: Plan) -> None:
     try:
         if plan.private_file:
             _wipe(path.with_name(plan.private_file))
-        if plan.redacted_text and path.exists() and digest(read_text(path)) == plan.original != plan.redacted:
+        there = _readable(path)  # one that cannot be read is not what was carried out: its owner is told of it
+        if plan.redacted_text and there is not None and digest(there) == plan.original != plan.redacted:
             # first: a card without room for it keeps the file as it is
             write_atomically(fresh, plan.redacted_text.encode())
             _wipe(aside)
@@ -100,19 +100,47 @@ def _left_of(aside: Path) -> str:
         return ""
 
 
-def holding(path: Path, secrets: Collection[str]) -> list[str]:
-    """Give the names of other files beside the setup file that hold one of its secrets, such as an editor's copies."""
+def holding(path: Path, secrets: Collection[str]) -> tuple[list[str], list[str]]:
+    """Look for a setup file's secrets in other files beside it, such as an editor's copies.
+
+    Returns:
+        Names of files that hold one; names of those that were not looked into, for there are too many or they cannot be
+        read.
+
+    Raises:
+        StorageError: The folder cannot be read.
+    """
     sought = [secret.encode() for secret in secrets if len(secret) >= SHORTEST]
-    found = []
+    found: list[str] = []
+    unseen: list[str] = []
+    looked = 0
+    for entry in _beside(path) if sought else ():
+        try:
+            if not entry.is_file() or entry.stat().st_size > _MOST:
+                continue
+            if looked == _MOST_FILES:
+                unseen.append(entry.name)
+                continue
+            looked += 1
+            with entry.open("rb") as file:
+                content = file.read(_MOST)
+            found += [entry.name] if any(secret in content for secret in sought) else []
+        except OSError:
+            unseen.append(entry.name)
+    return found, unseen
+
+
+def _beside(path: Path) -> list[Path]:
+    """Give the other files, those first whose names speak for a copy.
+
+    Raises:
+        StorageError: The folder cannot be read.
+    """
     try:
-        for entry in islice(sorted(path.parent.iterdir()), _MOST_FILES):
-            is_other = entry != path and entry.name not in _REPORTS
-            if is_other and entry.is_file() and entry.stat().st_size <= _MOST:
-                content = entry.read_bytes()[:_MOST]
-                found += [entry.name] if any(secret in content for secret in sought) else []
-    except OSError:
-        return found  # what could be looked at is told
-    return found
+        others = [entry for entry in path.parent.iterdir() if entry != path and entry.name not in _REPORTS]
+    except OSError as error:
+        raise StorageError(f"cannot look into {path.parent}: {error.strerror}") from error
+    return sorted(others, key=lambda entry: ("edgecam" not in entry.name.casefold(), entry.name))
 
 
 def tidy(folder: Path) -> None:

@@ -11,8 +11,8 @@ from appliance.provisioning import Provisioner, read_setup
 from appliance.provisioning.reading import camera_secret, without_secrets
 from appliance.provisioning.steps import BROKER_PASSWORD
 from appliance.provisioning.wireless import WIFI_PASSWORD
-from tests.simulators.new_device import NewDevice
-from tests.simulators.owner import ON_THE_CARD, WHOLE, boot, check_set_up
+from tests.simulators.new_device import Cut, NewDevice
+from tests.simulators.owner import BROKER, ON_THE_CARD, WHOLE, boot, check_set_up
 
 
 def set_aside(device: NewDevice) -> Path:
@@ -48,6 +48,35 @@ def test_while_what_the_owner_has_written_cannot_be_read_nothing_else_is_taken_a
     device.write("/boot/firmware/edgecam-setup.toml", 'hostname = "gate"\n')
     boot(device)
     assert not aside.exists()
+
+
+@pytest.mark.parametrize("moment", ["before it is set aside", "while it is aside"])
+def test_what_was_accepted_goes_on_though_its_file_was_saved_since_as_what_cannot_be_read(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    setup, replace = device.places.setup_file, os.replace
+    aside = setup.with_name("edgecam-setup.old")
+
+    def cut(source: str | Path, target: Path) -> None:
+        if target == aside and moment == "before it is set aside":
+            raise Cut
+        replace(source, target)
+        if target == aside:
+            raise Cut
+
+    monkeypatch.setattr(os, "replace", cut)
+    with pytest.raises(Cut):
+        boot(device)
+    monkeypatch.undo()
+    setup.write_bytes(WHOLE.encode("utf-16"))
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, aside.exists()) == ("refused", False)
+    assert "UTF-16" in device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert device.read("/etc/credstore/edgecam.broker-password") == f"{BROKER}\n"
+    device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
+    boot(device)
+    check_set_up(device)
 
 
 def test_over_ssh_a_file_that_was_set_aside_is_not_lost(device: NewDevice, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from appliance.core.errors import StorageError, UnavailableError
 from appliance.provisioning import Provisioner
+from appliance.provisioning.system import Account
 from tests.simulators.new_device import NewDevice
 from tests.simulators.owner import (
     BROKER,
+    KEY,
     ON_THE_CARD,
     PEM,
     WHOLE,
@@ -169,6 +171,26 @@ def test_who_may_log_in_is_not_missed_once_a_key_is_there(device: NewDevice) -> 
     report = boot(device)
     assert report is not None
     assert "nobody logs in" not in report.as_text()
+
+
+@pytest.mark.parametrize(("user", "home"), [("root", "/root"), ("keeper", "/srv/keeper")])
+def test_who_logs_in_with_a_home_elsewhere_is_not_said_to_have_no_key(device: NewDevice, user: str, home: str) -> None:
+    device.accounts[user] = Account(0 if user == "root" else 1001, 0 if user == "root" else 1001, Path(home))
+    asked = f'[ssh]\nuser = "{user}"\nkeys = ["{KEY}"]\n'
+    device.write("/boot/firmware/edgecam-setup.toml", asked)
+    report = boot(device)
+    assert report is not None
+    assert f"{user} logs in with 1 key" in report.as_text()
+    assert "has an SSH key" not in report.as_text()
+
+
+def test_an_account_that_was_named_and_got_no_key_is_missed(device: NewDevice) -> None:
+    device.accounts["root"] = Account(0, 0, Path("/root"))
+    device.programs.discard("sshd")
+    device.write("/boot/firmware/edgecam-setup.toml", f'[ssh]\nuser = "root"\nkeys = ["{KEY}"]\n')
+    report = boot(device)
+    assert report is not None
+    assert "no account here has an SSH key" in report.as_text()
 
 
 def test_a_camera_module_without_its_software_is_told_with_what_to_do(device: NewDevice) -> None:
