@@ -1,10 +1,12 @@
 """The packages: what is in them, and that the same sources give the same bytes."""
 
 import gzip
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,24 @@ pytestmark = [
 ]
 
 
-def build(out: Path) -> Path:
+def run(out: Path, tree: Path = REPOSITORY, **changed: str) -> subprocess.CompletedProcess[str]:
     """Build the application's package, which needs no network."""
-    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable, "APPLICATION_ONLY": "1"}
-    done = subprocess.run(
-        [REPOSITORY / "scripts/deb"], env=environment, capture_output=True, text=True, check=False, timeout=110
-    )
+    own = {"OUT": str(out), "PYTHON": sys.executable, "APPLICATION_ONLY": "1"}
+    command = [tree / "scripts/deb"]
+    environment = {**os.environ, **own, **changed}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=110)
+
+
+def build(out: Path, tree: Path = REPOSITORY) -> Path:
+    done = run(out, tree)
     assert done.returncode == 0, done.stderr
     return out / f"edgecam_{__version__}_all.deb"
+
+
+def names(package: Path) -> list[str]:
+    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=True, timeout=60)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        return sorted(archive.getnames())
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +59,28 @@ def test_the_same_sources_give_the_same_bytes(package: Path, tmp_path: Path) -> 
     finally:
         os.umask(old)
     assert package.read_bytes() == again.read_bytes()
+
+
+def test_a_checkout_that_git_may_not_read_gives_no_package_but_what_to_do(tmp_path: Path) -> None:
+    # as root in another user's clone; whoever runs this may have allowed it
+    done = run(
+        tmp_path, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null", GIT_TEST_ASSUME_DIFFERENT_OWNER="1"
+    )
+    assert done.returncode == 1
+    assert "safe.directory" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sources_without_git_give_the_same_files(package: Path, tmp_path: Path) -> None:
+    listed = subprocess.check_output(["git", "ls-files"], cwd=REPOSITORY, text=True, timeout=60)
+    for name in listed.splitlines():
+        if (REPOSITORY / name).is_file() and not name.startswith("tests/"):
+            (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, tmp_path / "tree" / name)
+    compiled = tmp_path / "tree/appliance/__pycache__/remains.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.touch()
+    assert names(build(tmp_path / "out", tmp_path / "tree")) == names(package)
 
 
 def test_the_owner_s_configuration_is_the_only_file_that_dpkg_asks_about(contents: Path) -> None:

@@ -94,6 +94,16 @@ def test_a_layer_s_scripts_are_scripts(layer: Path, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout
 
 
+def test_an_image_whose_slots_would_share_nothing_is_not_built(tmp_path: Path) -> None:
+    check = hooks(TREE / "layer/edgecam.yaml")[0]
+    done = subprocess.run(
+        ["sh", "-c", check, "hook", tmp_path], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1
+    assert "slot-shared.d/edgecam.conf is not in the image" in done.stderr
+    assert "git -C ~/rpi-image-gen checkout 262d4df" in (TREE / "README.md").read_text()
+
+
 def run_hooks(root: Path) -> bool:
     """Run the hooks of the layer as mmdebstrap does; give whether all went well."""
     return all(
@@ -106,6 +116,7 @@ def run_hooks(root: Path) -> bool:
 def root(tmp_path: Path) -> Path:
     """What the layers before have made."""
     folder = tmp_path / "a root"
+    shutil.copytree(TREE / "layer/edgecam.rootfs-overlay", folder)
     for name in ("etc/edgecam", "boot/firmware"):
         (folder / name).mkdir(parents=True)
     (folder / "etc/edgecam/edgecam.toml").write_text("# an example\n")
@@ -118,6 +129,8 @@ def test_what_the_hooks_do_to_a_root_is_what_they_say(root: Path) -> None:
     # it would be copied over the owner's at each boot
     assert not (root / "etc/edgecam/edgecam.toml").exists()
     assert (root / "etc/systemd/system.conf.d/edgecam.conf").read_text() == "[Manager]\nRuntimeWatchdogSec=15\n"
+    assert (root / "etc/rpi/swap.conf.d/edgecam.conf").read_text() == "[Main]\nMechanism=zram\n"
+    assert "rpi-swap" in yaml.safe_load((TREE / "layer/edgecam.yaml").read_text())["mmdebstrap"]["packages"]
     assert "Storage=volatile\n" in (root / "etc/systemd/journald.conf.d/edgecam.conf").read_text()
 
 

@@ -110,6 +110,12 @@ def check_set_up(guest: Guest, card: Card, user: str = "admin") -> None:
     assert "password = { moved = true } # of the broker" in card.read("edgecam-setup.toml")
 
 
+def check_card_is_spared(guest: Guest) -> None:
+    """The bundle has brought what Debian, other than Raspberry Pi OS, does not bring."""
+    assert guest.run("sh", "-c", "ls /run/log/journal/*/system.journal").returncode == 0
+    assert guest.run("systemctl", "show", "-P", "RuntimeWatchdogUSec").stdout == "15s\n"
+
+
 def test_a_card_with_the_bundle_ends_with_messages_at_the_broker(new_card: Callable[[str], Card], site: Site) -> None:
     account = {"username": "door", "password": SECRET}
     with new_card(site.asked) as card, Subscriber(site.broker.port, **account) as subscriber:
@@ -127,6 +133,7 @@ def test_a_card_with_the_bundle_ends_with_messages_at_the_broker(new_card: Calla
         with boot(card, site, within=60.0) as guest:
             assert wait_until_it_publishes(guest, card, subscriber) == device
             assert "nothing to set up" in guest.journal("edgecam-setup.service")
+            check_card_is_spared(guest)
             assert guest.run("hostname").stdout == "gate\n"
 
 
