@@ -35,8 +35,8 @@ _ADDRESSES: Final = ("broker", "url")
 def report(*, output: Path | None, config: Path | None, place: Path | None) -> None:
     """Write a .tar.gz for those who help: what `edgecam doctor` sees, status, configuration, versions, logs.
 
-    Passwords, keys, tokens and user names are taken out, and what is in it is listed first: look through it before you
-    send it on. Without root it lacks what others may not read.
+    Passwords, keys, tokens and user names that it knows or that look like one are taken out, and what is in it is
+    listed first: look through it before you send it on. Without root it lacks what others may not read.
 
     Exit status: 0 it is written, 74 it cannot be.
     """
@@ -54,7 +54,7 @@ def report(*, output: Path | None, config: Path | None, place: Path | None) -> N
         situation = find_situation(config, place)
         with credentials_at_hand(situation):
             outcomes = examine(checks_of(situation), tell)
-            scrubber = Scrubber(_secrets(situation.settings))
+            scrubber = Scrubber(_secrets(situation.settings), _user_names(situation.settings))
         tell(["the journal"])
         members = list(_members(situation, outcomes, scrubber))
     click.echo("in the report:")
@@ -156,6 +156,14 @@ def _secrets(settings: "Settings | None") -> Iterator[str]:
                 yield secret.read("")
             except ConfigError:
                 continue  # what this user cannot read is not in what this user collects, or is found by its looks
+
+
+def _user_names(settings: "Settings | None") -> set[str]:
+    """Give the user names to hide; one that is also what a device, a camera or the service is called stays."""
+    if settings is None:
+        return set()
+    given = {settings.messaging.username, *(getattr(one, "username", None) for one in settings.cameras.values())}
+    return {name for name in given if name} - {settings.device.resolved_id(), *settings.cameras, "edgecam"}
 
 
 def _name(situation: "Situation") -> str:

@@ -44,6 +44,7 @@ SECRETS = {
     "wifi": "PlantedWifi7",
     "token": "PlantedToken8",
     "failure": "PlantedFailure9",
+    "viewer": "planted-viewer-10",
 }
 
 
@@ -193,7 +194,7 @@ def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
     messaging = f'password = {{ file = "{tmp_path}/password" }}\nusername_from = {{ file = "{tmp_path}/username" }}'
     more = (
         f'[cameras.gate]\nkind = "rtsp"\nurl = "rtsp://127.0.0.1:1/user=x&password={SECRETS["query"]}"\n'
-        f'password = {{ file = "{tmp_path}/camera" }}\nopen_timeout = 0.5\n'
+        f'username = "{SECRETS["viewer"]}"\npassword = {{ file = "{tmp_path}/camera" }}\nopen_timeout = 0.5\n'
         f'[cameras.yard]\nkind = "rtsp"\nurl = "rtsp://127.0.0.1:1/s?token={SECRETS["query"]}"\nopen_timeout = 0.5\n'
     )
     write_config(tmp_path, broker="mqtt://127.0.0.1:1", messaging=messaging, more=more)
@@ -201,6 +202,7 @@ def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
         "2026-11-22T20:00:00.000000+0000 porch edgecam[7]: the broker does not answer",
         f"connecting to mqtt://door:{SECRETS['journal']}@broker.local",
         f"said {SECRETS['password']} and {SECRETS['camera']} for {SECRETS['username']}",
+        f"user {SECRETS['viewer']} was not let in",
         f'wpa_supplicant: psk="{SECRETS["wifi"]}"',
         f"Authorization: Bearer {SECRETS['token']}",
     ]
