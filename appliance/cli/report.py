@@ -1,7 +1,9 @@
 """`edgecam report`: a file for those who help, without secrets."""
 
 import json
+import os
 import platform
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from appliance import __version__
-from appliance.core.errors import ConfigError, UnavailableError
+from appliance.core.errors import ConfigError, StorageError, UnavailableError
 
 if TYPE_CHECKING:
     from appliance.cli.situation import Situation
@@ -61,8 +63,19 @@ def report(*, output: Path | None, config: Path | None, place: Path | None) -> N
     for member in members:
         click.echo(f"  {member.name:<20} {len(member.data):>9,} bytes  {member.what}")
     path = output or Path(_name(situation))
-    size = write_report(path, members)
+    try:
+        size = write_report(path, members, asked_by())
+    except StorageError:
+        size = write_report(path, members)  # a FAT has no owners: there it stays root's
     click.echo(f"{path}: {size:,} bytes; look through it before you send it on: tar xzf {path}")
+
+
+def asked_by() -> tuple[int, int] | None:
+    """Give the numbers of the user and group that sudo runs this for; None: it is nobody else's."""
+    given = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() != 0 or not all(re.fullmatch("[0-9]{1,10}", number) for number in given):
+        return None
+    return int(given[0]), int(given[1])
 
 
 def _members(situation: "Situation", outcomes: "list[Outcome]", scrubber: "Scrubber") -> "Iterator[Member]":

@@ -231,3 +231,16 @@ def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
     again = run("report", "--output", str(report), *places)
     assert again.returncode == 2
     assert "is there already" in again.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sudo runs it as root: needs root")
+def test_a_report_that_sudo_has_written_is_for_the_user_who_asked(tmp_path: Path) -> None:
+    report, nobodys = tmp_path / "report.tar.gz", tmp_path / "other.tar.gz"
+    write_config(tmp_path, broker="none")
+    places = ["--config", str(tmp_path / "edgecam.toml"), "--socket", str(tmp_path / "edgecam.sock")]
+    for file, user in ((report, "1234"), (nobodys, "-1")):
+        done = run("report", "--output", str(file), *places, environment={"SUDO_UID": user, "SUDO_GID": "1235"})
+        assert done.returncode == 0, done.stderr
+    found = report.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 1235, 0o600)
+    assert nobodys.stat().st_uid == 0
