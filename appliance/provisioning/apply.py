@@ -155,7 +155,8 @@ class Provisioner:
         if plan is None or (plan.is_done and not is_copied):
             return None
         plan = plan.again("identity", "configuration", "service") if is_copied else plan
-        return self._carry_out(plan, on_step, notes)
+        with self._alone():
+            return self._begin(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
         """Do what was asked over SSH, and what was asked before and is not done.
@@ -173,7 +174,8 @@ class Provisioner:
             UnavailableError: Another one is at it.
         """
         is_said = path.resolve() != self._places.setup_file.resolve()
-        return self._carry_out(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step)
+        with self._alone():  # nobody stores another plan meanwhile
+            return self._begin(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step, [])
 
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
@@ -191,14 +193,12 @@ class Provisioner:
         known = load_identity(self._places.state / "identity.json")
         return known is not None and is_another_machine(known.hardware, read_hardware(self._places))
 
-    def _carry_out(self, plan: Plan, on_step: OnStep, notes: Sequence[str] = ()) -> Report:
-        self._make_folder()
-        with self._alone():
-            self._store(plan)
-            more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
-            return self._carry_out_alone(plan, on_step, [*notes, *more])
+    def _begin(self, plan: Plan, on_step: OnStep, notes: Sequence[str]) -> Report:
+        self._store(plan)
+        more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
+        return self._carry_out(plan, on_step, [*notes, *more])
 
-    def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
+    def _carry_out(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
         path = self._places.setup_file
         tidy(path.parent)
         if not plan.redacted_text:
@@ -237,6 +237,7 @@ class Provisioner:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep others away: a boot and somebody over SSH must not do the steps at once."""
+        self._make_folder()
         with (self._plan_file.parent / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
 """What is asked over SSH comes to what the card has asked, and takes nothing of it away that is not done yet."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -249,3 +250,15 @@ def test_interrupted_at_any_moment_the_passwords_of_before_are_gone_at_the_next_
         assert left == [], number
         assert "psk=" not in device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
     assert number > 30  # moments that were tried
+
+
+def test_nothing_is_read_or_done_while_somebody_else_sets_the_device_up(device: NewDevice, tmp_path: Path) -> None:
+    assert boot(device) is not None
+    folder = device.places.at("/var/lib/edgecam-setup")
+    (folder / "plan.json").write_text("half of a pl")
+    configured = device.places.configuration.read_bytes()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match="being set up just now; wait a minute"):
+            say(device, tmp_path, BROKER_ALONE)
+    assert device.places.configuration.read_bytes() == configured
