@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 export CAMERA MODEL MODELS BROKER CONFIG STATE_DIR DEVICE_ID ONCE CLIP JSON ARGS MINUTES DATA CUTS SEED KILLS \
   PICTURES TUF_CONFORMANCE ARCHITECTURES SYSTEM PACKAGES LONG SCENE
 
-.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb check-deb image lint format bench prove accuracy link powercut \
+.PHONY: help setup run test test-system test-picamera2 test-vm test-firstboot test-arm64 image-test deb lint-deb check-deb image lint format bench prove accuracy link powercut \
   powercut-update wear wear-system kills month delivery fleet fleet-cost conformance \
   docs lock clean
 
@@ -110,6 +110,9 @@ docs: .venv/.dev ## Write docs/configuration.md, docs/asyncapi.yaml and docs/sch
 
 deb: .venv/.runtime ## Build the Debian packages into dist/, no root (ARCHITECTURES="amd64 arm64")
 	@scripts/deb $$ARCHITECTURES
+
+lint-deb: .venv/.runtime ## Have lintian judge the application's package: an error fails; seconds, no root
+	@scripts/lint-deb
 
 check-deb: .venv/.dev ## Build them twice: the same bytes, and lintian finds no error; minutes, no root (ARCHITECTURES="amd64")
 	@scripts/check-packages $$ARCHITECTURES

@@ -10,6 +10,7 @@ import click
 from appliance.core.errors import UnavailableError
 from appliance.diagnostics.journal import LEVELS, MOST_LINE_BYTES, journal_command, parse_entry
 
+NEWEST: Final = 200  # lines that are shown where nothing else is asked for
 _COLOURS: Final = {3: "red", 4: "yellow", 5: "yellow"}
 _SPAN: Final = re.compile(r"\s*\d+\s*[a-zA-Z]+\s*")
 
@@ -18,13 +19,13 @@ _SPAN: Final = re.compile(r"\s*\d+\s*[a-zA-Z]+\s*")
 @click.option("--follow", "-f", is_flag=True, help="Wait for more, until Ctrl-C.")
 @click.option("--since", help='From when on: "10min", "2h", "2026-11-22 20:00", "yesterday".')
 @click.option("--level", type=click.Choice(list(LEVELS)), default="debug", help="Only from this one on.")
-@click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=200, show_default=True, help="How many.")
-def logs(*, follow: bool, since: str | None, level: str, lines: int) -> None:
+@click.option("--lines", "-n", type=click.IntRange(1, 100_000), help=f"How many; else {NEWEST}, with --since all.")
+def logs(*, follow: bool, since: str | None, level: str, lines: int | None) -> None:
     """Show what the service wrote to the journal, oldest first, systemd's own words about it included.
 
     Exit status: 0 it was shown; 69 there is no journal here, or it cannot be read.
     """
-    shown = _show(journal_command(lines=lines, since=_since(since), level=level, is_followed=follow))
+    shown = _show(journal_command(lines=_lines(lines, since), since=_since(since), level=level, is_followed=follow))
     if not shown:
         _explain_nothing()
 
@@ -52,6 +53,11 @@ def _explain_nothing() -> None:
         click.echo("edgecam: nothing, or nothing that this user may read; sudo edgecam logs shows all", err=True)
     else:
         click.echo("edgecam: nothing was written; systemctl status edgecam tells whether it ever ran", err=True)
+
+
+def _lines(given: int | None, since: str | None) -> int | None:
+    """Give how many of the newest are asked for; None: all."""
+    return NEWEST if given is None and since is None else given
 
 
 def _since(given: str | None) -> str | None:

@@ -1,7 +1,9 @@
 """`edgecam report`: a file for those who help, without secrets."""
 
 import json
+import os
 import platform
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from appliance import __version__
-from appliance.core.errors import ConfigError, UnavailableError
+from appliance.core.errors import ConfigError, StorageError, UnavailableError
 
 if TYPE_CHECKING:
     from appliance.cli.situation import Situation
@@ -35,8 +37,8 @@ _ADDRESSES: Final = ("broker", "url")
 def report(*, output: Path | None, config: Path | None, place: Path | None) -> None:
     """Write a .tar.gz for those who help: what `edgecam doctor` sees, status, configuration, versions, logs.
 
-    Passwords, keys, tokens and user names are taken out, and what is in it is listed first: look through it before you
-    send it on. Without root it lacks what others may not read.
+    Passwords, keys, tokens and user names that it knows or that look like one are taken out, and what is in it is
+    listed first: look through it before you send it on. Without root it lacks what others may not read.
 
     Exit status: 0 it is written, 74 it cannot be.
     """
@@ -54,15 +56,26 @@ def report(*, output: Path | None, config: Path | None, place: Path | None) -> N
         situation = find_situation(config, place)
         with credentials_at_hand(situation):
             outcomes = examine(checks_of(situation), tell)
-            scrubber = Scrubber(_secrets(situation.settings))
+            scrubber = Scrubber(_secrets(situation.settings), _user_names(situation.settings))
         tell(["the journal"])
         members = list(_members(situation, outcomes, scrubber))
     click.echo("in the report:")
     for member in members:
         click.echo(f"  {member.name:<20} {len(member.data):>9,} bytes  {member.what}")
     path = output or Path(_name(situation))
-    size = write_report(path, members)
+    try:
+        size = write_report(path, members, asked_by())
+    except StorageError:
+        size = write_report(path, members)  # a FAT has no owners: there it stays root's
     click.echo(f"{path}: {size:,} bytes; look through it before you send it on: tar xzf {path}")
+
+
+def asked_by() -> tuple[int, int] | None:
+    """Give the numbers of the user and group that sudo runs this for; None: it is nobody else's."""
+    given = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() != 0 or not all(re.fullmatch("[0-9]{1,10}", number) for number in given):
+        return None
+    return int(given[0]), int(given[1])
 
 
 def _members(situation: "Situation", outcomes: "list[Outcome]", scrubber: "Scrubber") -> "Iterator[Member]":
@@ -156,6 +169,14 @@ def _secrets(settings: "Settings | None") -> Iterator[str]:
                 yield secret.read("")
             except ConfigError:
                 continue  # what this user cannot read is not in what this user collects, or is found by its looks
+
+
+def _user_names(settings: "Settings | None") -> set[str]:
+    """Give the user names to hide; one that is also what a device, a camera or the service is called stays."""
+    if settings is None:
+        return set()
+    given = {settings.messaging.username, *(getattr(one, "username", None) for one in settings.cameras.values())}
+    return {name for name in given if name} - {settings.device.resolved_id(), *settings.cameras, "edgecam"}
 
 
 def _name(situation: "Situation") -> str:

@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from appliance.cli.situation import Situation
 from appliance.config import AnyCamera, Secret, Settings, check_labels, public_address
 from appliance.core.checkup import CheckState, Outcome
 from appliance.core.clock import Clock, ClockQuality
 from appliance.core.errors import ConfigError, EdgecamError, ModelError, UnavailableError
-
-if TYPE_CHECKING:
-    from appliance.config import MessagingSettings
 
 SERVICE_USER: Final = "edgecam"  # systemd/edgecam.service
 FRAME_TIMEOUT: Final = 10.0  # seconds for the first frame of a camera that is open
@@ -231,7 +228,7 @@ def _files(settings: Settings, config: Path) -> Iterator[tuple[Path, bool]]:
     use = Path(given if equals and "/" not in name else settings.model.use)
     if use.is_absolute():
         yield use, False
-    for secret in _secrets(settings.messaging):
+    for secret in _secrets(settings):
         yield secret, True
     tls = settings.messaging.tls
     yield from ((file, False) for file in (tls.ca_file, tls.cert_file, settings.fleet.root) if file is not None)
@@ -241,11 +238,12 @@ def _files(settings: Settings, config: Path) -> Iterator[tuple[Path, bool]]:
             yield password.file, True
 
 
-def _secrets(settings: "MessagingSettings") -> Iterator[Path]:
-    given = (settings.username_from, settings.password)
+def _secrets(settings: Settings) -> Iterator[Path]:
+    messaging = settings.messaging
+    given = (messaging.username_from, messaging.password, settings.model.key)
     yield from (secret.file for secret in given if secret is not None and secret.file is not None)
-    if settings.tls.key_file is not None:
-        yield settings.tls.key_file
+    if messaging.tls.key_file is not None:
+        yield messaging.tls.key_file
 
 
 def _closed_to(file: Path, uid: int, groups: frozenset[int]) -> Path | None:

@@ -91,7 +91,7 @@ def watch(folder: Path = FOLDER) -> None:
             _end(folder)
             return
         failed = _installed()[PACKAGES[-1]][1]
-    _go_back(folder, failed, why)
+    go_back(folder, failed, why)
 
 
 def interrupted(folder: Path) -> str | None:
@@ -165,8 +165,19 @@ def _is_dpkg_running() -> bool:
     return False
 
 
-def _go_back(folder: Path, failed: str, why: str) -> None:
-    """Install what was kept. Interrupted, it begins again after the boot."""
+def go_back(folder: Path, failed: str, why: str, *, state: Path = STATE, within: float = _INSTALL_WITHIN) -> None:
+    """Install what was kept. Interrupted, it begins again after the boot.
+
+    Args:
+        folder: Where it is kept.
+        failed: The version that is taken back; empty: not known.
+        why: The verdict, for the log.
+        state: The daemon's folder.
+        within: Seconds that dpkg may take.
+
+    Raises:
+        EdgecamError: It cannot be installed; the version that was to go is started again.
+    """
     installed, kept = _installed(), {name: version_of(folder / name) for name in PACKAGES}
     version = kept[PACKAGES[-1]]
     log.error("version %s is taken back, %s is installed again: %s", failed or "(none)", version, why)
@@ -175,43 +186,54 @@ def _go_back(folder: Path, failed: str, why: str) -> None:
         _refuse(failed)  # first: interrupted after the installation, apt would bring it once more
     _run("systemctl", "stop", UNIT, within=_STOP_WITHIN)
     try:
-        _bring_back(folder, installed, kept)
-    except EdgecamError:
+        set_newer_outbox_aside(folder / PACKAGES[-1], state)
+        _install(_packages(folder, installed, kept), within)
+    except (EdgecamError, OSError, subprocess.SubprocessError):
+        _write_down("not-rolled-back", failed)
         # better the version that was to go than none, until it is tried again
         _run("systemctl", "start", "--no-block", UNIT)
         raise
     if failed not in {"", version}:
-        # the journal of an appliance is volatile; units have no + or ~ in their names
-        cause = f"upgrade:rolled-back:{re.sub('[^A-Za-z0-9.]', '_', failed)}"
-        _run("systemctl", "start", "--no-block", f"edgecam-failure@{cause}.service")
+        _write_down("rolled-back", failed)
     _run("systemctl", "reset-failed", UNIT)
     _run("systemctl", "start", "--no-block", UNIT)
     log.info("version %s is started again", version)
     _end(folder)
 
 
-def _bring_back(folder: Path, installed: dict[str, tuple[str, str]], kept: dict[str, str]) -> None:
-    set_newer_outbox_aside(folder / PACKAGES[-1], STATE)
+def _write_down(what: str, failed: str) -> None:
+    """Have it kept beyond the boot: the journal of an appliance is volatile."""
+    cause = f"upgrade:{what}:{re.sub('[^A-Za-z0-9.]', '_', failed)}"  # units have no + or ~ in their names
+    _run("systemctl", "start", "--no-block", f"edgecam-failure@{cause}.service")
+
+
+def _packages(folder: Path, installed: dict[str, tuple[str, str]], kept: dict[str, str]) -> list[Path]:
+    """Make the packages that have to be installed again, in their order."""
     packages = []
     for name in PACKAGES:
         if installed[name] != ("installed", kept[name]):
             packages.append(folder / f"{name}.deb")
             build(folder / name, packages[-1])
-    _install(packages)
+    return packages
 
 
-def _install(packages: list[Path]) -> None:
+def _install(packages: list[Path], within: float) -> None:
     if not packages:  # interrupted after it
         return
-    done = subprocess.run(  # noqa: S603 - dpkg's own
-        ["/usr/bin/dpkg", "--force-downgrade", "--force-confdef", "--force-confold", "--install", *map(str, packages)],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_WITHIN,
-        check=False,
-    )
+    command = ["dpkg", "--force-downgrade", "--force-confdef", "--force-confold", "--install", *map(str, packages)]
+    try:
+        done = subprocess.run(  # noqa: S603 - dpkg's own
+            command,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=within,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StorageError(f"the version before cannot be installed: {error}") from error
     if done.returncode != 0:
         raise StorageError(f"the version before cannot be installed: {(done.stdout + done.stderr).strip()[-1000:]}")
 
@@ -222,16 +244,22 @@ def set_newer_outbox_aside(application: Path, state: Path) -> None:
     Args:
         application: The kept package of that version.
         state: The daemon's folder.
+
+    Raises:
+        StorageError: It cannot be moved.
     """
     known = len(list((application / SCHEMAS).glob("*.sql")))
     path = state / "outbox.db"
-    schema = _schema_of(path, state.stat()) if os.path.lexists(path) else 0
-    if schema > known:
-        # one that was set aside before has messages, too
-        aside = next(name for number in count(1) if not list(state.glob((name := _aside(number)) + "*")))
-        log.error("%s is of schema %d, and %d is known: it is set aside as %s", path, schema, known, aside)
-        for each in sorted(state.glob(f"{path.name}*")):
-            each.replace(each.with_name(aside + each.name.removeprefix(path.name)))
+    try:
+        schema = _schema_of(path, state.stat()) if os.path.lexists(path) else 0
+        if schema > known:
+            # one that was set aside before has messages, too
+            aside = next(name for number in count(1) if not list(state.glob((name := _aside(number)) + "*")))
+            log.error("%s is of schema %d, and %d is known: it is set aside as %s", path, schema, known, aside)
+            for each in sorted(state.glob(f"{path.name}*")):
+                each.replace(each.with_name(aside + each.name.removeprefix(path.name)))
+    except OSError as error:
+        raise StorageError(f"{path} cannot be set aside: {error}") from error
 
 
 def _aside(number: int) -> str:
@@ -288,7 +316,7 @@ def main(what: str) -> int:
     os.umask(0o022)  # of what is kept, packages are made
     try:
         {"begin": begin, "watch": watch}[what]()
-    except (EdgecamError, OSError, ValueError) as error:
+    except (EdgecamError, OSError, ValueError, subprocess.SubprocessError) as error:
         log.critical("%s", error)
         return error.exit_code if isinstance(error, EdgecamError) else 70
     return 0

@@ -46,12 +46,17 @@ class Entry:
 
 
 def journal_command(
-    *, lines: int, since: str | None = None, level: str = "debug", is_followed: bool = False, booted: Path = BOOTED
+    *,
+    lines: int | None,
+    since: str | None = None,
+    level: str = "debug",
+    is_followed: bool = False,
+    booted: Path = BOOTED,
 ) -> list[str]:
     """Give the command whose output is an entry a line, as JSON.
 
     Args:
-        lines: How many of the newest.
+        lines: How many of the newest; None: all.
         since: From when on, as journalctl takes it; None: from the beginning.
         level: From which of `LEVELS` on.
         is_followed: Wait for more.
@@ -68,7 +73,8 @@ def journal_command(
         )
     asked = [program, f"--unit={UNIT}", "--output=json", "--no-pager", "--quiet", f"--priority={LEVELS[level]}"]
     asked += [f"--since={since}"] if since is not None else []
-    return [*asked, f"--lines={lines}", *(["--follow"] if is_followed else [])]
+    # left out, it would be 10 with --follow
+    return [*asked, f"--lines={'all' if lines is None else lines}", *(["--follow"] if is_followed else [])]
 
 
 def parse_entry(line: bytes) -> Entry | None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from tests.powercut.cuts import cuts
 from tests.powercut.judge import judge
 from tests.powercut.recording import after, missing, move_to_own_mounts, record
-from tests.powercut.report import UNAVAILABLE, outcome, parser_of, report
+from tests.powercut.report import outcome, parser_of, report, unavailable
 from tests.powercut.scenarios import POWER_CUTS, SCENARIOS
 from tests.powercut.stage import Stage
 
@@ -36,8 +36,7 @@ def main() -> int:
             SCENARIOS[name].run(stage)
         return 0
     if reason := missing():
-        print(f"power cuts cannot be tried here: {reason}", file=sys.stderr)
-        return 0 if options.may_skip else UNAVAILABLE
+        return unavailable(reason, may_skip=options.may_skip)
     move_to_own_mounts("tests.powercut")
     tried = _outcomes(options.scenario or POWER_CUTS, options.cuts, options.seed)
     return report(tried, options.cuts, options.seed, is_json=options.json)

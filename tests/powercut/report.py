@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from tests.powercut.recording import Recording
@@ -28,6 +30,16 @@ def parser_of(program: str, purpose: str, cuts: int, scenarios: Iterable[str]) -
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--may-skip", action="store_true", help="end with 0 where cuts cannot be tried, and say so")
     return parser
+
+
+def unavailable(reason: str, *, may_skip: bool) -> int:
+    """Tell that cuts cannot be tried here, to CI's list of what was passed over, too; give the exit status."""
+    said = f"power cuts cannot be tried here: {reason}"
+    print(said, file=sys.stderr)
+    if may_skip and (listed := os.environ.get("SKIPPED")):
+        with Path(listed).open("a", encoding="utf-8") as file:
+            file.write(f"{said}\n")
+    return 0 if may_skip else UNAVAILABLE
 
 
 def outcome(

@@ -19,7 +19,7 @@ from appliance.workbench.publishing.serving import RepositoryServer, serving
 from tests.powercut.cuts import cuts
 from tests.powercut.recorder import MARK, WRITE
 from tests.powercut.recording import Recording, after, left_by, missing, move_to_own_mounts, record_program
-from tests.powercut.report import UNAVAILABLE, outcome, parser_of, report
+from tests.powercut.report import outcome, parser_of, report, unavailable
 from tests.powercut.update_device import Place
 from tests.powercut.update_judge import judge
 from tests.powercut.update_scenarios import SCENARIOS, World
@@ -39,8 +39,7 @@ def main() -> int:
         _play(*options.stage)
         return 0
     if reason := missing():
-        print(f"power cuts cannot be tried here: {reason}", file=sys.stderr)
-        return 0 if options.may_skip else UNAVAILABLE
+        return unavailable(reason, may_skip=options.may_skip)
     move_to_own_mounts("tests.powercut.updates")
     tried = _outcomes(options.scenario or list(SCENARIOS), options.cuts, options.seed)
     return report(tried, options.cuts, options.seed, is_json=options.json)

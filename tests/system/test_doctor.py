@@ -44,6 +44,7 @@ SECRETS = {
     "wifi": "PlantedWifi7",
     "token": "PlantedToken8",
     "failure": "PlantedFailure9",
+    "viewer": "planted-viewer-10",
 }
 
 
@@ -193,7 +194,7 @@ def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
     messaging = f'password = {{ file = "{tmp_path}/password" }}\nusername_from = {{ file = "{tmp_path}/username" }}'
     more = (
         f'[cameras.gate]\nkind = "rtsp"\nurl = "rtsp://127.0.0.1:1/user=x&password={SECRETS["query"]}"\n'
-        f'password = {{ file = "{tmp_path}/camera" }}\nopen_timeout = 0.5\n'
+        f'username = "{SECRETS["viewer"]}"\npassword = {{ file = "{tmp_path}/camera" }}\nopen_timeout = 0.5\n'
         f'[cameras.yard]\nkind = "rtsp"\nurl = "rtsp://127.0.0.1:1/s?token={SECRETS["query"]}"\nopen_timeout = 0.5\n'
     )
     write_config(tmp_path, broker="mqtt://127.0.0.1:1", messaging=messaging, more=more)
@@ -201,6 +202,7 @@ def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
         "2026-11-22T20:00:00.000000+0000 porch edgecam[7]: the broker does not answer",
         f"connecting to mqtt://door:{SECRETS['journal']}@broker.local",
         f"said {SECRETS['password']} and {SECRETS['camera']} for {SECRETS['username']}",
+        f"user {SECRETS['viewer']} was not let in",
         f'wpa_supplicant: psk="{SECRETS["wifi"]}"',
         f"Authorization: Bearer {SECRETS['token']}",
     ]
@@ -229,3 +231,16 @@ def test_a_report_holds_what_helps_and_none_of_the_secrets_that_lie_about(
     again = run("report", "--output", str(report), *places)
     assert again.returncode == 2
     assert "is there already" in again.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sudo runs it as root: needs root")
+def test_a_report_that_sudo_has_written_is_for_the_user_who_asked(tmp_path: Path) -> None:
+    report, nobodys = tmp_path / "report.tar.gz", tmp_path / "other.tar.gz"
+    write_config(tmp_path, broker="none")
+    places = ["--config", str(tmp_path / "edgecam.toml"), "--socket", str(tmp_path / "edgecam.sock")]
+    for file, user in ((report, "1234"), (nobodys, "-1")):
+        done = run("report", "--output", str(file), *places, environment={"SUDO_UID": user, "SUDO_GID": "1235"})
+        assert done.returncode == 0, done.stderr
+    found = report.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 1235, 0o600)
+    assert nobodys.stat().st_uid == 0

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Disk:
         written_gb: In its life, GB (ext4).
         worn: Steps of ten per cent of its life that are used up, 1 to 11 (eMMC).
         near_end: 1 normal, 2 warning, 3 urgent (eMMC).
+        mount_point: Where its file system is mounted.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Disk:
     written_gb: float | None = None
     worn: int | None = None
     near_end: int | None = None
+    mount_point: Path = Path("/")
 
 
 def read_disk(state_dir: Path, system: Path = Path("/sys")) -> Disk:
@@ -74,6 +77,7 @@ def read_disk(state_dir: Path, system: Path = Path("/sys")) -> Disk:
         written_gb=None if written is None else written * 1024 / 1e9,
         worn=_number(chip / "life_time") if chip else None,
         near_end=_number(chip / "pre_eol_info") if chip else None,
+        mount_point=next(one for one in (folder, *folder.parents) if os.path.ismount(one) or one == one.parent),
     )
 
 
@@ -85,7 +89,8 @@ def judge_disk(disk: Disk) -> list[Outcome]:
 def _judge_room(disk: Disk) -> Outcome:
     seen = f"{disk.free_mb:,.0f} of {disk.size_mb:,.0f} MB free at {disk.folder}"
     if disk.is_read_only:
-        fix = "sudo mount -o remount,rw it; where it comes back so, look into dmesg: the card may be broken"
+        mount = f"sudo mount -o remount,rw {shlex.quote(str(disk.mount_point))}"
+        fix = f"{mount}; where it comes back so, look into dmesg: the card may be broken"
         return Outcome("disk", CheckState.FAILED, f"{disk.folder} is mounted read-only: no message can be kept", fix)
     if disk.free_mb < FULL_MB:
         return Outcome("disk", CheckState.FAILED, f"full: {seen}", "free some space: sudo journalctl --vacuum-size=50M")

@@ -60,14 +60,19 @@ def pack(members: Sequence[Member], folder: str) -> bytes:
     return packed.getvalue()
 
 
-def write_report(path: Path, members: Sequence[Member]) -> int:
+def write_report(path: Path, members: Sequence[Member], owner: tuple[int, int] | None = None) -> int:
     """Write the report with mode 0600; give its size in bytes.
+
+    Args:
+        path: Where.
+        members: The most important first.
+        owner: Numbers of the user and group it is for; None: whoever calls.
 
     Raises:
         StorageError: It cannot be written there.
     """
     content = pack(members, path.name.removesuffix(".gz").removesuffix(".tar"))
-    write_atomically(path, content, mode=0o600)
+    write_atomically(path, content, mode=0o600, owner=owner)
     return len(content)
 
 

@@ -9,7 +9,7 @@ LEAST_SECRET: Final = 4  # characters: a shorter one would be found everywhere, 
 
 _WORDS: Final = (
     r"(?:pass(?:word|wd|phrase|code)?|secret|token|api[_-]?key|private[_-]?key|access[_-]?key|psk|"
-    r"credentials?|authorization|cookie|wep[_-]?key|user[_-]?name)"
+    r"credentials?|authorization|cookie|wep[_-]?key|user[_-]?name|(?<![a-z])(?:pwd|pw|pin)(?![a-z]))"
 )
 _WHOLE: Final = re.compile(rf"(?i)[\w.-]*{_WORDS}[\w.-]*")
 _POINTERS: Final = frozenset({"credential", "file", "username_from"})
@@ -42,11 +42,13 @@ class Scrubber:
 
     Args:
         secrets: Those that are known: each is hidden wherever it stands, in any text.
+        names: User names: each is hidden where it is a word of its own.
     """
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({secret for secret in secrets if len(secret) >= LEAST_SECRET}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+    def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
+        given = {(one, re.escape(one)) for one in secrets} | {(one, rf"(?<!\w){re.escape(one)}(?!\w)") for one in names}
+        known = sorted(((one, form) for one, form in given if len(one) >= LEAST_SECRET), key=lambda each: -len(each[0]))
+        self._known = re.compile("|".join(form for _, form in known)) if known else None
 
     def text(self, text: str) -> str:
         """Give a text without them."""
@@ -73,11 +75,11 @@ class Scrubber:
 
 
 def _public(found: re.Match[str]) -> str:
-    """Give an address without user and password, without what is behind a question mark, and of a camera's its path."""
+    """Give an address without user, password and what is behind a question mark; a camera's without its path, too."""
     scheme, rest = found.groups()
     _, at, server = rest.rpartition("@")  # the last: there may be one in a password
     place, mark, _ = re.sub("[?#]", "?", server, count=1).partition("?")
     host, slash, path = place.partition("/")
-    if scheme.lower().startswith("rtsp") and re.search("[=&]", path):  # where cameras take a password
+    if scheme.lower().startswith("rtsp") and path:  # where cameras take a password, or a word that nobody guesses
         place = f"{host}{slash}{HIDDEN}"
     return f"{scheme}://{HIDDEN + at if at else ''}{place}{mark + HIDDEN if mark else ''}"

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.logs import _show, _since, logs
+from appliance.cli.logs import NEWEST, _lines, _show, _since, logs
 from appliance.core.errors import UnavailableError
 from tests.simulators.programs import put_program
 
@@ -59,3 +59,12 @@ def test_without_systemd_it_says_where_the_logs_are() -> None:
 )
 def test_a_span_of_time_is_one_that_has_just_passed(given: str | None, asked: str | None) -> None:
     assert _since(given) == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "since", "asked"), [(None, None, NEWEST), (None, "2h", None), (5, "2h", 5), (5, None, 5)]
+)
+def test_of_a_time_all_is_shown_unless_a_number_is_asked_for(
+    given: int | None, since: str | None, asked: int | None
+) -> None:
+    assert _lines(given, since) == asked

@@ -33,8 +33,8 @@ NOBODY = "nobody"
 CLOCK = TurnedClock(datetime.now(UTC))
 
 
-def settings_with(password: Path) -> Settings:
-    return parse_settings({"messaging": {"password": {"file": str(password)}}}, "test")
+def settings_with(secret: Path, section: str = "messaging", name: str = "password") -> Settings:
+    return parse_settings({section: {name: {"file": str(secret)}}}, "test")
 
 
 @pytest.fixture
@@ -56,6 +56,15 @@ def test_a_file_that_the_daemons_user_may_not_read_is_named_with_its_fix(open_pa
     assert told.fix == f"sudo chown {NOBODY} {password}"
     os.chown(password, pwd.getpwnam(NOBODY).pw_uid, 0)
     assert check_access(settings_with(password), config, NOBODY)[0].state is CheckState.OK
+
+
+@root
+def test_a_models_key_that_the_daemons_user_may_not_read_is_named(open_path: Path) -> None:
+    config, key = open_path / "edgecam.toml", open_path / "key"
+    config.touch(0o644)
+    key.touch(0o600)
+    told = check_access(settings_with(key, "model", "key"), config, NOBODY)[0]
+    assert f"{NOBODY} may not read {key}" in told.seen
 
 
 @root

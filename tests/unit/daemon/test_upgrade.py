@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.daemon.upgrade import SCHEMAS, interrupted, set_newer_outbox_aside
+from appliance.core.errors import StorageError
+from appliance.daemon.upgrade import SCHEMAS, go_back, interrupted, set_newer_outbox_aside
 
 SAYS = """#!/bin/sh
 for package; do :; done
@@ -62,6 +63,45 @@ def test_a_way_back_goes_on_after_a_cut_unless_its_owner_has_installed_something
     dpkg_says(application, runtime)
     assert interrupted(kept) == ("2" if goes_on else None)
     assert (kept / "rolling-back").exists() == goes_on
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder in which programs are found; its systemctl writes down in `asked` what it is asked for."""
+    folder = tmp_path / "system"
+    folder.mkdir()
+    for name, script in (("systemctl", f'echo "$*" >>{folder}/asked'), ("dpkg-query", ":"), ("dpkg-deb", ":")):
+        program(folder / name, script)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("trouble", ["dpkg is not there", "dpkg refuses", "dpkg hangs", "the outbox cannot be moved"])
+def test_a_way_back_that_fails_starts_the_daemon_again_and_is_written_down(
+    kept: Path, system: Path, tmp_path: Path, trouble: str
+) -> None:
+    state = tmp_path / "state"
+    if trouble == "dpkg refuses":
+        program(system / "dpkg", "printf '\\377'; exit 1")  # what it says may be no text
+    elif trouble == "dpkg hangs":
+        program(system / "dpkg", "exec /bin/sleep 60")
+    elif trouble == "the outbox cannot be moved":
+        outbox(state, 3, "first")
+        (state / ("outbox.db-" + "n" * 245)).touch()  # with a longer name there can be none
+    with pytest.raises(StorageError, match="cannot be"):
+        go_back(kept, "", "no detector works", state=state, within=0.5)
+    asked = (system / "asked").read_text().splitlines()
+    assert asked == [
+        "stop edgecam.service",
+        "start --no-block edgecam-failure@upgrade:not-rolled-back:.service",
+        "start --no-block edgecam.service",
+    ]
+    assert (kept / "rolling-back").exists()  # it is tried again
 
 
 def outbox(state: Path, schema: int, row: str) -> None:

@@ -86,3 +86,4 @@ def test_what_is_asked_for_is_asked_of_journalctl(monkeypatch: pytest.MonkeyPatc
         "--lines=5",
         "--follow",
     ]
+    assert "--lines=all" in journal_command(lines=None, booted=tmp_path)

@@ -68,6 +68,13 @@ def test_a_disk_without_room_is_told(disk: Disk, state: CheckState, words: str) 
     assert bool(told.fix) is (state is not CheckState.OK)
 
 
+def test_the_fix_of_a_read_only_disk_can_be_pasted(tmp_path: Path) -> None:
+    disk = replace(WELL, is_read_only=True, mount_point=Path("/mnt/a card"))
+    assert room(disk).fix.startswith("sudo mount -o remount,rw '/mnt/a card'; ")
+    assert read_disk(Path("/proc/self/nothing")).mount_point == Path("/proc")
+    assert os.path.ismount(read_disk(tmp_path).mount_point)
+
+
 @pytest.mark.parametrize(
     ("disk", "state", "words"),
     [

@@ -14,7 +14,13 @@ PLANTED = [
     f"rtsp://10.0.0.7/user=admin&password={SECRET}&channel=1",
     f"rtsp://10.0.0.7/stream?token={SECRET}",
     f"https://fleet.example/models?sig={SECRET}#x",
+    "rtsp://10.0.0.7/live/Tr0ub4dor3/ch1",
     f"password={SECRET}",
+    f"pwd={SECRET}",
+    f"user_pwd: {SECRET}",
+    f"pw: {SECRET}",
+    f"pin={SECRET}",
+    f"sim_pin_code: {SECRET}",
     f"password = '{SECRET} with blanks'",
     f'wpa_passphrase="{SECRET} two"',
     f"psk={SECRET}",
@@ -44,6 +50,15 @@ def test_a_known_secret_is_hidden_wherever_it_stands() -> None:
     assert Scrubber([SECRET, "abc"]).text(f"it said x{SECRET}x, abc") == f"it said x{HIDDEN}x, abc"
 
 
+def test_a_user_name_is_hidden_where_it_is_a_word_of_its_own() -> None:
+    scrubber = Scrubber([SECRET], ["doorkeeper", "door+1", "abc"])
+    assert (
+        scrubber.text("user doorkeeper, 'door+1' not authorised; abc")
+        == f"user {HIDDEN}, '{HIDDEN}' not authorised; abc"
+    )
+    assert scrubber.text("doorkeepers_door door+10") == "doorkeepers_door door+10"
+
+
 def test_of_two_secrets_one_within_the_other_both_are_hidden_whole() -> None:
     assert Scrubber(["hunter", "hunter2000"]).text("hunter2000 hunter") == f"{HIDDEN} {HIDDEN}"
 
@@ -66,6 +81,7 @@ def test_values_are_hidden_by_their_names_and_where_a_secret_is_kept_is_told() -
     [
         "user name or password is wrong; check [messaging] username and password, and the broker's own list of users",
         "mqtts://broker.local:8883: connection refused",
+        "the owner has pinned the model: edgecam model pin --off lets go of it; typing: fast, mapping=none",
         "sha256 69c0ef813ca6aa, 725 nodes on cpu",
         "cannot read /etc/edgecam/tls/device.key",
         "messaging.password: cannot read the secret /etc/edgecam/broker-password: Permission denied",
