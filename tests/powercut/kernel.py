@@ -10,7 +10,8 @@ import fcntl
 import os
 import struct
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -63,18 +64,17 @@ def unmount_when_free(target: Path, within: float = 10.0) -> None:
             return
 
 
-def mount_image(
-    file: int, target: Path, options: str = "", *, kind: str = "ext4", begin: int = 0, size: int = 0
-) -> None:
-    """Mount the image in an open file through a loop device, which goes when that is unmounted.
+@contextmanager
+def attached(file: int, begin: int = 0, size: int = 0) -> Iterator[str]:
+    """Give a loop device of an open file, which goes after this block, or with what was mounted from it in it.
 
     Args:
         file: Opened for reading and writing.
-        target: A folder.
-        options: Of the file system.
-        kind: Of file system.
         begin: Where a partition begins, in bytes.
         size: Of the partition, in bytes; 0: all that follows.
+
+    Raises:
+        OSError: The kernel has none to give.
     """
     with ExitStack() as stack:
         control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
@@ -93,9 +93,21 @@ def mount_image(
                     raise
                 continue
             stack.callback(os.close, loop)
-            mount(f"/dev/loop{number}", target, kind, options)
+            yield f"/dev/loop{number}"
             return
         raise OSError(errno.EBUSY, "no free loop device")
+
+
+def mount_image(
+    file: int, target: Path, options: str = "", *, kind: str = "ext4", begin: int = 0, size: int = 0
+) -> None:
+    """Mount the image in an open file, or the partition of it that `attached` gives, until it is unmounted.
+
+    Raises:
+        OSError: The kernel will not.
+    """
+    with attached(file, begin, size) as device:
+        mount(device, target, kind, options)
 
 
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 14, 15, 16, 17, 18

@@ -100,9 +100,13 @@ class Card:
     def come_back(self) -> None:
         """Have the card as the cut has left it, checked as Raspberry Pi OS does when it starts (`fsck.repair=yes`)."""
         self._in_use.close()
-        for partition in (str(self._image), f"{self._image}?offset={BOOT_BYTES}"):
-            done = subprocess.run(["e2fsck", "-y", partition], capture_output=True, text=True, check=False, timeout=60)
-            assert done.returncode <= _MOST_CORRECTED, f"{partition}: {done.stdout}{done.stderr}"
+        with self._image.open("r+b") as file:
+            for partition in ((0, BOOT_BYTES), (BOOT_BYTES, SYSTEM_BYTES)):
+                with kernel.attached(file.fileno(), *partition) as device:
+                    done = subprocess.run(
+                        ["e2fsck", "-y", device], capture_output=True, text=True, check=False, timeout=60
+                    )
+                assert done.returncode <= _MOST_CORRECTED, done.stdout + done.stderr
         self.__enter__()
 
     def read(self, name: str) -> str:
