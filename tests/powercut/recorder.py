@@ -8,6 +8,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -68,7 +69,9 @@ def serve(file: int, image: int, note: Callable[[Operation], None]) -> None:
             raise
         request = kernel.Request(raw)
         if request.opcode not in kernel.UNANSWERED:
-            os.write(file, disk.answer(request))
+            answer = disk.answer(request)
+            with suppress(FileNotFoundError):  # who asked was killed, and waits no more
+                os.write(file, answer)
         if request.opcode == kernel.DESTROY:
             return
 

@@ -151,7 +151,7 @@ def test_its_power_cut_at_random_moments_it_is_finished_at_the_next_boot(
 ) -> None:
     account = {"username": "door", "password": SECRET}
     chance = random.Random(SEED)
-    whole = 0.0
+    whole, forgotten = 0.0, 0
     for number in range(CUTS + 1):
         # the first one is not cut, and tells how long there is to cut in
         with new_card(site.asked) as card, Subscriber(site.broker.port, f"cut-{number}", **account) as subscriber:
@@ -161,9 +161,8 @@ def test_its_power_cut_at_random_moments_it_is_finished_at_the_next_boot(
                     time.sleep(moment)  # the moment is what is tried
                     lost = cut_power(card, guest, chance)
                 card.come_back()
-                # or no power was cut
                 assert all(is_whole(card, name) for name in FLUSHED), number
-                assert not any(is_whole(card, name) for name in UNFLUSHED), number
+                forgotten += sum(not is_whole(card, name) for name in UNFLUSHED)
             began = time.monotonic()
             with boot(card, site) as guest:
                 wait_until_it_publishes(guest, card, subscriber)
@@ -172,6 +171,10 @@ def test_its_power_cut_at_random_moments_it_is_finished_at_the_next_boot(
             whole = whole or took
             before = f"cut {number} after {moment:.1f} s, {lost}, then" if number else "undisturbed"
             print(f"{before} {took:.1f} s", flush=True)
+    # not all: somebody in the guest may flush everything in that moment
+    assert forgotten >= CUTS, (
+        f"{forgotten} of {CUTS * len(UNFLUSHED)} files that nobody flushed are gone: no power was cut"
+    )
 
 
 def _host_keys(folder: Path) -> list[Path]:
