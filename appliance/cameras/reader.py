@@ -135,6 +135,43 @@ class Reader:
         return UnavailableError(f"{self._where}: {what}; {self._fix}")
 
 
+class ReaderCamera:
+    """What cameras are that a `Reader` reads; how one is opened is its kind's.
+
+    Args:
+        reader: Its own.
+
+    Attributes:
+        waits: It cannot wait for its consumer.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.waits = False
+        self._reader = reader
+
+    @property
+    def dropped(self) -> int:
+        """Pictures since opening that a newer one replaced before they were read."""
+        return self._reader.dropped
+
+    @property
+    def wedged(self) -> int:
+        """Abandoned threads that still hang inside the vendor's library or the driver."""
+        return self._reader.wedged
+
+    def read(self, timeout: float) -> Frame | None:
+        """Wait up to `timeout` seconds for a picture; never None, as neither cameras nor streams end for good.
+
+        Raises:
+            UnavailableError: None came in time, the camera has gone, or it is not open.
+        """
+        return self._reader.read(timeout)
+
+    def close(self) -> None:
+        """Let go of it; a thread that hangs is left behind and counted."""
+        self._reader.close()
+
+
 class _Run:
     """One thread's life: connect, read until told to stop or the end, release."""
 

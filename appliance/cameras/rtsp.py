@@ -6,12 +6,11 @@ from urllib.parse import quote, urlsplit
 import cv2
 
 from appliance.cameras.capture import FFMPEG_OPTIONS, open_capture
-from appliance.cameras.reader import Reader
+from appliance.cameras.reader import Reader, ReaderCamera
 from appliance.cameras.rtsp_probe import Credentials, Finding, Verdict, find_out
 from appliance.config import RtspCameraSettings, public_address
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, EdgecamError, UnavailableError
-from appliance.core.frame import Frame
 
 _MARGIN = 0.5  # seconds that FFmpeg's own time limits are given before the ones outside take over
 _FIXES = {
@@ -25,33 +24,19 @@ _FIXES = {
 }
 
 
-class RtspCamera:
+class RtspCamera(ReaderCamera):
     """Gives the newest picture of a network stream; what came in while nobody read is skipped.
 
     A thread reads the stream without pause, so that its server never has to hold pictures back. User name and
     password are put into the address only for FFmpeg's ears, and appear in no message.
-
-    Attributes:
-        waits: It cannot wait for its consumer.
     """
 
     def __init__(self, name: str, settings: RtspCameraSettings, clock: Clock) -> None:
-        self.waits = False
         self._name = name
         self._settings = settings
         self._has_streamed = False
         self._where = f"[cameras.{name}] {public_address(settings.url)}"
-        self._reader = Reader(name, clock, where=self._where, fix="check the camera and the network")
-
-    @property
-    def dropped(self) -> int:
-        """Pictures since opening that a newer one replaced before they were read."""
-        return self._reader.dropped
-
-    @property
-    def wedged(self) -> int:
-        """Abandoned threads that still hang inside FFmpeg."""
-        return self._reader.wedged
+        super().__init__(Reader(name, clock, where=self._where, fix="check the camera and the network"))
 
     def open(self) -> None:
         """Connect and wait for the first picture: up to the open timeout and the read timeout together.
@@ -65,18 +50,6 @@ class RtspCamera:
         credentials = self._credentials()
         self._reader.open(lambda: self._connect(credentials), chosen.open_timeout + _MARGIN, chosen.read_timeout)
         self._has_streamed = True
-
-    def read(self, timeout: float) -> Frame | None:
-        """Wait up to `timeout` seconds for a picture; never None, as a stream has no end that is for good.
-
-        Raises:
-            UnavailableError: None came in time, the server has gone, or the camera is not open.
-        """
-        return self._reader.read(timeout)
-
-    def close(self) -> None:
-        """Hang up; a thread that hangs in FFmpeg is left behind and counted."""
-        self._reader.close()
 
     def _credentials(self) -> Credentials | None:
         name = self._settings.username

@@ -7,11 +7,10 @@ import cv2
 
 from appliance.cameras.capture import open_capture
 from appliance.cameras.nodes import query_node
-from appliance.cameras.reader import Reader
+from appliance.cameras.reader import Reader, ReaderCamera
 from appliance.config import V4l2CameraSettings
 from appliance.core.clock import Clock
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.core.frame import Frame
 
 OPENING = 5.0  # seconds: a USB camera may take two to power up
 FIRST_FRAME = 5.0
@@ -20,33 +19,19 @@ _RAW_UP_TO = 640 * 480  # above, uncompressed pictures do not fit through USB 2 
 _log = logging.getLogger(__name__)
 
 
-class V4l2Camera:
+class V4l2Camera(ReaderCamera):
     """Gives the newest picture of a local camera, in BGR.
 
     OpenCV calls a camera opened even after it was unplugged, so that only frames count here: `open` has succeeded
     when the first one is there.
-
-    Attributes:
-        waits: It cannot wait for its consumer.
     """
 
     def __init__(self, name: str, settings: V4l2CameraSettings, clock: Clock) -> None:
-        self.waits = False
         self._name = name
         self._settings = settings
         self._where = f"[cameras.{name}] {settings.device}"
         fix = "plug it in again, or ask for a smaller width, height or fps"
-        self._reader = Reader(name, clock, where=self._where, fix=fix)
-
-    @property
-    def dropped(self) -> int:
-        """Pictures since opening that a newer one replaced before they were read."""
-        return self._reader.dropped
-
-    @property
-    def wedged(self) -> int:
-        """Abandoned threads that still hang inside the driver."""
-        return self._reader.wedged
+        super().__init__(Reader(name, clock, where=self._where, fix=fix))
 
     def open(self) -> None:
         """Start the camera and wait for its first picture, up to ten seconds in all.
@@ -60,18 +45,6 @@ class V4l2Camera:
         if node.trouble:
             raise (ConfigError if node.is_wrong else UnavailableError)(f"[cameras.{self._name}] device: {node.trouble}")
         self._reader.open(self._connect, OPENING, FIRST_FRAME)
-
-    def read(self, timeout: float) -> Frame | None:
-        """Wait up to `timeout` seconds for a picture; never None, as a camera has no end that is for good.
-
-        Raises:
-            UnavailableError: None came in time, the camera was unplugged, or it is not open.
-        """
-        return self._reader.read(timeout)
-
-    def close(self) -> None:
-        """Let go of the device; a thread that hangs in its driver is left behind and counted."""
-        self._reader.close()
 
     def _connect(self) -> cv2.VideoCapture:
         """Open the device and ask for the format. Runs in the reader's thread."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from appliance.config import Settings
     from appliance.inference.artifacts import LocatedModel
+    from appliance.inference.folders import BrokenModel, FoundModel
     from appliance.inference.golden import GoldenVerdict
 
 _TITLE = 30  # characters
@@ -37,20 +38,40 @@ for command in (update_model, rollback_model, pin_model, show_history):
 
 @model.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
-def list_models(*, as_json: bool) -> None:
+@click.pass_context
+def list_models(context: click.Context, *, as_json: bool) -> None:
     """Show the known models and whether their weights are here.
 
     Sizes and labels are those that come with the family; a file may have others.
-    """
-    from appliance.updates.store import put_aside
 
+    Exit status: 0 all are listed; 65 one at least is broken: what is wrong with it is told, with --json as its "error".
+    """
     settings = load_configured()
-    models = [_summary(found) for found in _find(settings)]
-    if settings.fleet.url and (lost := put_aside(settings.device.state_dir)):
-        click.echo(f"the fleet's releases: {lost}; see edgecam doctor", err=True)
+    found, broken = _look(settings)
+    models = [_summary(one) for one in found]
+    _tell_lost(settings)
     if as_json:
-        click.echo(json.dumps(models))
+        click.echo(json.dumps(models + [_summary_of_broken(one) for one in broken]))
+    else:
+        _show_models(models)
+    for one in broken:
+        click.echo(f"edgecam: {one.folder.name} is broken and not listed: {one.why}", err=True)
+    if broken:
+        context.exit(ModelError.exit_code)
+
+
+def _tell_lost(settings: "Settings") -> None:
+    """Tell that the record of a fleet's releases was damaged, while none is in service."""
+    from appliance.updates.store import glance, how_to_forget, put_aside
+
+    folder = settings.device.state_dir
+    if not settings.fleet.url or not (lost := put_aside(folder)):
         return
+    if (now := glance(folder)) is None or now.active is None:
+        click.echo(f"the fleet's releases: {lost}; {how_to_forget(folder)}", err=True)
+
+
+def _show_models(models: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from appliance.cli.plain import plain_console
@@ -77,8 +98,11 @@ def list_models(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show_model(name: str, *, as_json: bool) -> None:
     """Show all that is known of the model NAME."""
-    found = {one.manifest.name: one for one in _find(load_configured())}
+    models, broken = _look(load_configured())
+    found = {one.manifest.name: one for one in models}
     if name not in found:
+        if why := next((one.why for one in broken if one.folder.name == name), ""):
+            raise ModelError(why)
         raise click.BadParameter(
             f"no model is called {name!r}; known: {', '.join(sorted(found)) or 'none'}", param_hint="NAME"
         )
@@ -144,13 +168,17 @@ def _show_verdict(located: "LocatedModel", verdict: "GoldenVerdict") -> None:
     )
 
 
-def _find(settings: "Settings") -> Any:
-    from appliance.inference.folders import find_models
+def _look(settings: "Settings") -> "tuple[list[FoundModel], list[BrokenModel]]":
+    from appliance.inference.folders import look_for_models
 
-    return find_models(settings.model.directories)
+    return look_for_models(settings.model.directories)
 
 
-def _summary(found: Any) -> dict[str, Any]:
+def _summary_of_broken(broken: "BrokenModel") -> dict[str, Any]:
+    return {"name": broken.folder.name, "folder": str(broken.folder), "error": broken.why}
+
+
+def _summary(found: "FoundModel") -> dict[str, Any]:
     manifest = found.manifest
     weights: Path | None = found.weights
     return {

@@ -78,7 +78,7 @@ def show_history(*, as_json: bool) -> None:
         code = f" ({now['code']})"
         click.echo(f"refused: {now['why'].removesuffix(code)}{code}")
     if now["lost"]:
-        click.echo(f"forgotten: {now['lost']}; remove that file once it is not needed")
+        click.echo(f"forgotten: {now['lost']}; remove that file once you have seen to the disk")
     for one in now["past"]:
         why = f": {one['why']} ({one['code']})" if one["code"] else ""
         click.echo(f"{one['time']}  {_named(one['release'])}  {one['outcome'].replace('_', ' ')}{why}")

@@ -181,12 +181,14 @@ def try_fleet(settings: Settings, clock: Clock) -> list[Outcome]:
 
 def check_releases(settings: Settings) -> list[Outcome]:
     """Tell whether the record of the fleet's releases was damaged, as far as this user may see it."""
-    from appliance.updates.store import FOLDER, STATE_NAME, put_aside
+    from appliance.updates.store import FOLDER, STATE_NAME, glance, how_to_forget, put_aside
 
     folder = settings.device.state_dir / FOLDER
     if lost := put_aside(settings.device.state_dir):
-        fix = f"releases come again by themselves; once one is in service: sudo rm {folder}/*.broken"
-        return [Outcome("releases", CheckState.WARNING, lost, fix)]
+        now = glance(settings.device.state_dir)
+        if now is not None and now.active is not None:
+            return [Outcome("releases", CheckState.OK, f"{lost}; a release is in service again, and that file may go")]
+        return [Outcome("releases", CheckState.WARNING, lost, how_to_forget(settings.device.state_dir))]
     try:
         (folder / STATE_NAME).lstat()
     except PermissionError:

@@ -133,7 +133,7 @@ def _explain_kind(given: Any, declared: Declaration | None) -> str:
 
 def _suggest(key: str, around: Declaration | None) -> str:
     known = [name for name, _ in around.settings()] if around else []
-    if near := difflib.get_close_matches(key, known, n=1, cutoff=0.6):
+    if near := difflib.get_close_matches(key.casefold(), known, n=1, cutoff=0.6):
         return f"did you mean {near[0]}?"
     return f"known here: {', '.join(known)}" if known else "`edgecam config default` lists all"
 

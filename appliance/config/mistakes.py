@@ -58,7 +58,7 @@ def _hint(said: str, line: str) -> str:
     is_quoted_within = "Expected newline" in said and line.count('"') > _QUOTATION_MARKS
     known = (
         (
-            re.search("[\u201c\u201d\u201e\u2018\u2019]", line),
+            re.search("[\u2018-\u201f\u2032\u2033\u00ab\u00bb\u00b4`]", line),
             'it has curly quotation marks: a word processor put them there, use plain ones (")',
         ),
         (unseen or "\u00a0" in line, "the line has a character that is not seen: type the line anew"),
@@ -71,8 +71,17 @@ def _hint(said: str, line: str) -> str:
             "a quotation mark within a text is written \\\", or the text stands between single ones: 'a\"b'",
         ),
         (
-            "Expected '='" in said or "Invalid statement" in said,
+            any(words in said for words in ("Expected '='", "Invalid statement", "Invalid initial character")),
             'a setting is written NAME = VALUE: hostname = "door"',
+        ),
+        (
+            "Illegal character '\\n'" in said or "Unterminated" in said,
+            "a quotation mark at the end of a text is missing",
+        ),
+        ("Expected ']" in said, "the name of a table stands in square brackets: [wifi]"),
+        (
+            "Unclosed array" in said or "Invalid value (at end" in said,
+            "a value is missing at the end, or a list does not end with ]",
         ),
         ("Invalid value" in said, 'text stands in quotation marks: hostname = "door"'),
     )

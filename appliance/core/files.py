@@ -1,4 +1,4 @@
-"""Files that survive a power cut."""
+"""Files: read within bounds, written so that they survive a power cut."""
 
 import os
 import re
@@ -7,9 +7,32 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from appliance.core.errors import StorageError
+from appliance.core.errors import EdgecamError, StorageError
 
 _LEFT: Final = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names what `write_atomically` asks for
+
+
+def read_bounded(path: Path, most: int, refused: type[EdgecamError], what: str) -> bytes:
+    """Read a file whole.
+
+    Args:
+        path: The file; a pipe would keep the caller waiting.
+        most: Bytes that it may have.
+        refused: What is raised.
+        what: What it should be, for whoever gave another file: ``a recipe``.
+
+    Raises:
+        EdgecamError: Of the kind `refused`: it cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise refused(f"cannot read {path}: {error.strerror or error}") from error
+    if len(content) > most:
+        bound = f"{most >> 20} MiB" if most >> 20 else f"{most} bytes"
+        raise refused(f"{path} is larger than {bound}; is it {what}?")
+    return content
 
 
 def write_atomically(

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from appliance.core.decoding import KINDS, AnyDecoder, NumberedSpec
 from appliance.core.errors import ModelError
+from appliance.core.files import read_bounded
 from appliance.core.mistakes import explain
 from appliance.core.part import Part
 from appliance.core.providers import PROVIDERS, AnyProvider, Delegate
@@ -386,12 +387,6 @@ def read_manifest(path: Path) -> ModelManifest:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_MANIFEST_BYTES + 1)
-        if len(content) > MOST_MANIFEST_BYTES:
-            raise ModelError(f"{path} is larger than {MOST_MANIFEST_BYTES} bytes; is it part of a manifest?")
-        return content.decode("utf-8")
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+        return read_bounded(path, MOST_MANIFEST_BYTES, ModelError, "part of a manifest").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is no UTF-8 text: {error}") from error

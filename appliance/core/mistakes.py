@@ -1,12 +1,39 @@
 """What is not accepted in a file that was checked against its types: all at once, a line each with its key path."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from appliance.core.errors import EdgecamError
+
 _NONE: Mapping[str, Sequence[str]] = {}
+KindT = TypeVar("KindT", bound=BaseModel)
+
+
+def parse_toml(content: bytes, file: Path, kind: type[KindT], refused: type[EdgecamError]) -> KindT:
+    """Give what a TOML file holds, checked against its types.
+
+    Args:
+        content: Of the file.
+        file: Where it was read, for messages; as for `explain`.
+        kind: Its types.
+        refused: What is raised.
+
+    Raises:
+        EdgecamError: Of the kind `refused`: it is no TOML, or has entries that are not accepted, all in one message.
+    """
+    try:
+        return kind.model_validate(tomllib.loads(content.decode()))
+    except ValidationError as error:
+        raise refused(explain(error, file)) from error
+    except UnicodeDecodeError as error:
+        raise refused(f"{file} is no UTF-8 text: {error}") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is what an endless number gives
+        raise refused(f"{file} is no valid TOML: {error}") from error
 
 
 def explain(error: ValidationError, file: Path, forms: Mapping[str, Sequence[str]] = _NONE) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any, Final
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
+from typing import IO, Any, Final
 
 from appliance.core.errors import ModelError, UnavailableError
 
@@ -254,6 +254,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def __init__(self, may_be_asked: Callable[[str], None]) -> None:
         self._may_be_asked = may_be_asked
+
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> Any:
+        """Follow it; see the vendor's, which leaves the connection open where the new address is none."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(self, *arguments: Any) -> urllib.request.Request | None:
         """Check the new address; see the vendor's."""

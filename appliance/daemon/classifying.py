@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from appliance.config import AnyCamera, Settings
 from appliance.core.events import LabelChange
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
-from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Classifications
 from appliance.daemon.frames import FramePipeline, Looking, Steering, without_picture
@@ -23,6 +22,9 @@ from appliance.messaging.payloads import ModelInfo
 from appliance.messaging.task_payloads import change_message, classification_message
 from appliance.tracking.showing import Showing, Turn
 
+if TYPE_CHECKING:
+    from appliance.core.manifest import ModelManifest
+
 log = logging.getLogger(__name__)
 
 
@@ -31,14 +33,6 @@ class Scoring(Looking, Protocol):
 
     def scores(self, frame: Frame) -> NDArray[np.float32]:
         """Give the score of every label, shape (labels,), 0..1."""
-
-
-class OpenClassifier(Scoring, Protocol):
-    """A classifier that also says what it is."""
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """What the model is."""
 
 
 class ClassifyingPipeline(FramePipeline):
@@ -168,7 +162,7 @@ class ClassifyingPipeline(FramePipeline):
 def classifying(
     name: str,
     camera: AnyCamera,
-    classifier: OpenClassifier,
+    classifier: Scoring,
     *,
     settings: Settings,
     min_score: float,

@@ -21,6 +21,7 @@ from appliance.core.latest import Latest
 from appliance.core.machine import hardware_name, read_machine
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.core.worker import Pulse
+from appliance.daemon import failures
 from appliance.daemon.chain import Chain
 from appliance.daemon.gates import Gates
 from appliance.daemon.metered import Metered
@@ -41,7 +42,7 @@ from appliance.updates.errands import Errands
 from appliance.updates.judging import Vitals
 from appliance.updates.lookout import text_of
 from appliance.updates.orders import Repository
-from appliance.updates.permits import Permits
+from appliance.updates.permits import Permit, Permits
 from appliance.updates.places import address
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.rollout import Whom
@@ -91,9 +92,10 @@ class FleetModels:
         self._store = Store(settings.device.state_dir)
         self._keys = known_keys(settings.model, board)
         self._judge = Permits(self._store, clock, settings.fleet.use, self._keys).of_active
-        self._begun = find_model(self._store, boot, self._now, self._judge)
+        took_the_memory = partial(failures.took_the_memory, settings.device.state_dir / failures.NAME, boot)
+        self._begun = find_model(self._store, boot, self._now, self._judge, took_the_memory=took_the_memory)
         tell_permit(board, self._begun.permit)
-        tell_lost(board, self._store.lost, self._begun.state.active)
+        tell_lost(board, self._store, self._begun.state.active)
         self._folder = self._begun.folder
         self._setup = _setup(settings)
         self._chains: Mapping[str, Chain] = {}
@@ -161,10 +163,14 @@ class FleetModels:
 
         def report(ended: Mapping[str, Any]) -> None:
             facts = updater.facts()
-            tell_lost(self._board, self._store.lost, facts["active"])
+            tell_lost(self._board, self._store, facts["active"])
             messaging.publish(model_message(facts | {"factory": factory}))
             if ended:
                 messaging.publish(model_event_message(ended))
+
+        def on_permit(permit: Permit) -> None:  # from time to time, too: what lies aside may be gone
+            tell_permit(self._board, permit)
+            tell_lost(self._board, self._store, updater.facts()["active"])
 
         updater = Updater(
             self._fleet(),
@@ -178,7 +184,7 @@ class FleetModels:
             errands=Errands(breath.ending, breath),
             breath=breath,
             judge=self._judge,
-            on_permit=partial(tell_permit, self._board),
+            on_permit=on_permit,
         )
         routes["GET /v1/model"] = updater.history
         for wish in Wish:

@@ -8,10 +8,10 @@ from appliance.core.health import HealthBoard, HealthState
 from appliance.core.sealing import Keys
 from appliance.updates.permits import Permit
 from appliance.updates.refusals import Code
+from appliance.updates.store import Store, how_to_forget
 
 FIX_LICENCE = "the fleet's owner has a release with a later end, or none; the factory model needs no licence of theirs"
 FIX_KEY = "give the device its cohort's key: [model] key, /etc/credstore/edgecam.model-key (docs/fleet.md)"
-FIX_LOST = "look at the disk: edgecam doctor; releases come again by themselves, or now: edgecam model update"
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,21 @@ def known_keys(settings: ModelSettings, board: HealthBoard) -> frozenset[str]:
         return frozenset()
 
 
-def tell_lost(board: HealthBoard, lost: str, active: object) -> None:
-    """Tell that the record of releases was damaged, and what to do about it, until a release is in service again.
+def tell_lost(board: HealthBoard, store: Store, active: object) -> None:
+    """Tell that the record of releases was damaged, and what to do about it.
+
+    Until a release is in service again, or the owner has removed what lies aside: then somebody knows.
 
     Args:
         board: Health board.
-        lost: As `updates.store.Store.lost` has it.
+        store: Where releases lie.
         active: The active release; None: there is none.
     """
-    if not lost or active is not None:
+    if not store.lost or active is not None:
         board.clear("releases")
         return
-    what = f"{lost}; what was in service, and what was refused, is forgotten"
-    if board.report("releases", HealthState.DEGRADED, what, FIX_LOST):
+    what = f"{store.lost}; what was in service, and what was refused, is forgotten"
+    if board.report("releases", HealthState.DEGRADED, what, how_to_forget(store.folder.parent)):
         log.error("%s", what, extra={"component": "releases"})
 
 

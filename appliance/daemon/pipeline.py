@@ -9,7 +9,6 @@ from appliance.config import AnyCamera, Settings
 from appliance.core.events import Event, EventType
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
-from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Detections
 from appliance.daemon.frames import FramePipeline, Looking, Steering
@@ -28,14 +27,6 @@ class Detector(Looking, Protocol):
         Raises:
             UnavailableError: Nothing is in service now: go on with the next frame.
         """
-
-
-class OpenDetector(Detector, Protocol):
-    """A detector that also says what it is."""
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """What the model is."""
 
 
 class Pipeline(FramePipeline):
@@ -135,7 +126,7 @@ class Pipeline(FramePipeline):
 def detecting(
     name: str,
     camera: AnyCamera,
-    detector: OpenDetector,
+    detector: Detector,
     *,
     settings: Settings,
     min_score: float,

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from appliance.config import AnyCamera, Settings, check_places
 from appliance.core.frame import Frame
 from appliance.core.latest import Latest
-from appliance.core.manifest import ModelManifest
 from appliance.core.message import Message
 from appliance.core.results import Segmentation
 from appliance.daemon.frames import FramePipeline, Looking, without_picture
@@ -32,14 +31,6 @@ class Segmenting(Looking, Protocol):
 
     def segment(self, frame: Frame, longest: int | None = None) -> Segmentation:
         """Give what each pixel belongs to, of a picture whose longer side has at most `longest` pixels."""
-
-
-class OpenSegmenter(Segmenting, Protocol):
-    """A segmentation network that also says what it is."""
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """What the model is."""
 
 
 class SegmentingPipeline(FramePipeline):
@@ -141,7 +132,7 @@ class SegmentingPipeline(FramePipeline):
 def segmenting(
     name: str,
     camera: AnyCamera,
-    segmenter: OpenSegmenter,
+    segmenter: Segmenting,
     *,
     settings: Settings,
     model: ModelInfo,

@@ -6,19 +6,15 @@ line on standard error says why it could not be checked.
 """
 
 import json
-import signal
 import sys
 from typing import Any
 
-from pydantic import ValidationError
-
 from appliance.config import ModelSettings
-from appliance.core.errors import EdgecamError, ModelError
+from appliance.core.errors import ModelError
 from appliance.core.manifest import MANIFEST_NAME
 from appliance.inference.artifacts import locate_model
+from appliance.inference.beside import work_beside
 from appliance.inference.golden import check_golden
-from appliance.inference.measuring.child import end_with_the_parent
-from appliance.inference.measuring.renew import MOST_BYTES, step_back
 from appliance.inference.opening import load_model
 
 MOST_DEVIATIONS = 5  # that are told
@@ -26,21 +22,7 @@ MOST_DEVIATIONS = 5  # that are told
 
 def main() -> int:
     """Check; give the exit status."""
-    end_with_the_parent()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
-    step_back()
-    try:
-        settings = ModelSettings.model_validate_json(sys.stdin.buffer.read(MOST_BYTES))
-    except ValidationError as error:
-        sys.stderr.write(f"no request that can be read: {error.error_count()} mistakes\n")
-        return 2
-    try:
-        told = check(settings)
-    except EdgecamError as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        return error.exit_code
-    sys.stdout.write(json.dumps(told))
-    return 0
+    return work_beside(ModelSettings.model_validate_json, lambda settings: json.dumps(check(settings)))
 
 
 def check(settings: ModelSettings) -> dict[str, Any]:

@@ -32,6 +32,19 @@ class FoundModel:
         return find_weights(self.folder, self.artifact.file) if self.artifact is not None else None
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenModel:
+    """A folder whose manifest is not accepted.
+
+    Attributes:
+        folder: Where it lies.
+        why: What is wrong with it, and where.
+    """
+
+    folder: Path
+    why: str
+
+
 def bundled_models() -> Path:
     """Give Edgecam's own folder of models, in an installed package or in a checkout."""
     package = Path(appliance.__file__).resolve().parent
@@ -46,12 +59,29 @@ def find_models(directories: Iterable[Path] = ()) -> list[FoundModel]:
         ConfigError: A directory cannot be read.
         ModelError: A manifest is not accepted.
     """
+    found, broken = look_for_models(directories)
+    if broken:
+        raise ModelError(broken[0].why)
+    return found
+
+
+def look_for_models(directories: Iterable[Path] = ()) -> tuple[list[FoundModel], list[BrokenModel]]:
+    """Give the models as `find_models` does, and the folders of those that are none because their manifest is broken.
+
+    Raises:
+        ConfigError: A directory cannot be read.
+    """
     found: dict[str, FoundModel] = {}
+    broken = []
     for directory in _all_folders(directories):
         for folder in _model_folders(directory):
-            model = _read_model(folder)
-            found.setdefault(model.manifest.name, model)
-    return list(found.values())
+            try:
+                model = _read_model(folder)
+            except ModelError as error:
+                broken.append(BrokenModel(folder, str(error)))
+            else:
+                found.setdefault(model.manifest.name, model)
+    return list(found.values()), broken
 
 
 def model_named(name: str, directories: Iterable[Path]) -> FoundModel:
@@ -68,7 +98,7 @@ def model_named(name: str, directories: Iterable[Path]) -> FoundModel:
     for directory in _all_folders(directories):
         if (directory / name / MANIFEST_NAME).is_file() and Path(name).name == name:
             return _read_model(directory / name)
-    models = find_models(directories)
+    models, _ = look_for_models(directories)
     known = ", ".join(f"{m.manifest.name} ({'ready' if m.artifact else 'no weights'})" for m in models)
     raise ConfigError(f"[model] use is {name!r}; known: {known}; or give a file: FILE.onnx")
 

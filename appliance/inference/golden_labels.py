@@ -17,6 +17,8 @@ from appliance.inference.golden import Deviation, Expectation, GoldenContent, To
 TOP: Final = 5
 """Labels of a frame that are written down."""
 
+_ROUNDING: Final = 2e-6  # of twice a tolerance that is given as it is told, in six digits
+
 
 class GoldenLabel(Part):
     """A label that a model gives a golden frame.
@@ -65,12 +67,13 @@ class GoldenLabels:
         """Give the best labels of pictures; see `GoldenTask.expect`.
 
         Raises:
-            ModelError: A network that says the same whatever it sees would pass, or one that is sure of nothing.
+            ModelError: A network that says the same whatever it sees would pass, or one that is sure of nothing; or the
+                tolerance is so wide that no scores could tell two frames apart.
         """
+        sure = _told_apart_from(model, tolerance)
         frames = tuple(self.look(model, image) for image in images.values())
         # scores within the tolerance of those of two frames are within twice of it of each other
         twice = tolerance.model_copy(update={"score": 2 * tolerance.score})
-        sure = model.min_score + 2 * tolerance.score
         if not any(self.compare("", *pair, twice, sure) for pair in combinations(frames, 2)):
             best = {one[0].label for one in frames if one and one[0].score >= model.min_score + tolerance.score}
             raise ModelError(
@@ -120,6 +123,22 @@ class GoldenLabels:
             if one.score >= least and one.score - _at_most(one.label, expected) > tolerance.score
         ]
         return deviations
+
+
+def _told_apart_from(model: Classifier, tolerance: Tolerance) -> float:
+    """Give the score from which a label tells its frame from another: one may have twice the tolerance less there.
+
+    Raises:
+        ModelError: It is above 1, which no score is.
+    """
+    sure = model.min_score + 2 * tolerance.score
+    if sure > 1.0 + _ROUNDING:
+        raise ModelError(
+            f"{model.path} tells a label from a score of {model.min_score:g} on: with a tolerance of "
+            f"{tolerance.score:g} it would take {sure:g} to tell two frames apart, and no score is above 1; --score "
+            f"must be at most {(1.0 - model.min_score) / 2:g} for this model: (1 - min_score) / 2"
+        )
+    return sure
 
 
 def _at_most(label: str, told: Sequence[GoldenLabel]) -> float:

@@ -10,7 +10,6 @@ from appliance.core.errors import ModelError
 from appliance.core.results import Detections
 from appliance.inference.detector import Detector
 from appliance.inference.golden import (
-    Deviation,
     GoldenArtifact,
     GoldenObject,
     GoldenSet,
@@ -53,16 +52,8 @@ class GoldenObjects:
         """Tell how many objects must be found; see `GoldenTask.required`."""
         return sum(one.score >= least for one in expected)
 
-    def compare(
-        self,
-        frame: str,
-        expected: Sequence[GoldenObject],
-        found: Sequence[GoldenObject],
-        tolerance: Tolerance,
-        least: float,
-    ) -> list[Deviation]:
-        """Compare objects; see `compare_golden`."""
-        return compare_golden(frame, expected, found, tolerance, least)
+    compare = staticmethod(compare_golden)
+    """Compare objects; see `GoldenTask.compare`."""
 
 
 def look(detector: Detector, image: NDArray[np.uint8]) -> Detections:

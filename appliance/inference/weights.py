@@ -5,6 +5,7 @@ from pathlib import Path
 
 from appliance.config import ModelSettings
 from appliance.core.errors import ModelError
+from appliance.core.files import read_bounded
 from appliance.core.manifest import MOST_MODEL_BYTES
 from appliance.core.memory_file import read_memory_file
 from appliance.core.sealing import SUFFIX, Keys
@@ -35,7 +36,7 @@ def unsealing(settings: ModelSettings) -> Unseal:
         if settings.key is None:
             raise ModelError(f"{path} is encrypted, and there is no key here: [model] key (docs/fleet.md)")
         keys = Keys(settings.key.read_lines("model.key"), "[model] key")
-        return keys.unseal(read_bounded(path), str(path))
+        return keys.unseal(read_bounded(path, MOST_MODEL_BYTES, ModelError, "a model for a device"), str(path))
 
     return unseal
 
@@ -53,19 +54,3 @@ def handed_over(files: Mapping[str, int]) -> Unseal:
         return read_memory_file(files[path.name])
 
     return unseal
-
-
-def read_bounded(path: Path) -> bytes:
-    """Read an encrypted file.
-
-    Raises:
-        ModelError: It cannot be read, or is too large.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_MODEL_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > MOST_MODEL_BYTES:
-        raise ModelError(f"{path} is larger than {MOST_MODEL_BYTES >> 20} MiB; is it a model for a device?")
-    return content

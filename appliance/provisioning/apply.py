@@ -1,10 +1,11 @@
 """Sets a device up: reads what is asked, keeps it as a plan on disk, and does its steps, however often it is cut."""
 
 import fcntl
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from errno import EROFS
+from errno import ENOSPC, EROFS
 from pathlib import Path
 
 from appliance.config import public_address
@@ -14,16 +15,27 @@ from appliance.provisioning.identity import is_another_machine, load_identity, r
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
 from appliance.provisioning.reading import Asked, digest, read_setup, read_text
 from appliance.provisioning.report import Report, report_of, write_report
-from appliance.provisioning.scrub import holding, is_left, scrub, tidy
+from appliance.provisioning.scrub import holding, is_left, put_back, remarks_with_passwords, scrub, tidy
+from appliance.provisioning.secrets import in_settings
 from appliance.provisioning.steps import STEPS, Task, secret_place
 from appliance.provisioning.system import Places, System
 
 _FLASH = "a password that was on the card may still be in cells of its flash; change it if the card could be read"
 _STILL = "PASSWORDS ARE STILL ON THE CARD"
 _IF_YOURS = "remove it if it is a copy of yours; what the system needs may have the same word by chance"
+_REMARKS = 'passwords were taken out of remarks (# password = "…")'
+_TWICE = (
+    "a password of the setup file stands there as another setting, too, where others can read it; choose another one"
+)
+_WRITE_ONE = (
+    "write one beside this report, or copy the one of the bundle again; docs/provisioning.md shows what it may ask"
+)
 _BEFORE = "what the file had asked before was gone on with"
 _PICAMERA2 = "/usr/lib/python3/dist-packages/picamera2"  # of the distribution's package
 _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2 && sudo systemctl restart edgecam"
+_BUNDLE = "edgecam/install"  # on a card that was made for this device
+_NEARLY = re.compile(r"edgecam[-_ ]setup(?!-report).*\.(toml|txt|rtf|md|docx?)")
+_OTHER_CARD = "write the card again, or try another"
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -44,16 +56,22 @@ class Provisioner:
         """Tell whether the secret or file of a key path is on the device, in its place or in a plan.
 
         Raises:
-            UnavailableError: It may not be looked for.
+            ConfigError: The plan is damaged.
+            StorageError: The disk does not answer.
+            UnavailableError: Only root may look.
         """
         try:
             plan = load_plan(self._plan_file)
             planned = {**plan.secrets, **plan.files} if plan else {}
             return path in planned or self._places.at(secret_place(path)).is_file()
-        except (StorageError, PermissionError) as error:
-            raise UnavailableError(
-                f"{path}: only root may look whether it is here; do: sudo edgecam setup …"
-            ) from error
+        except (StorageError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            if isinstance(cause, PermissionError):
+                raise UnavailableError(
+                    f"{path}: only root may look whether it is here; do: sudo edgecam setup …"
+                ) from error
+            why = error if isinstance(error, StorageError) else f"cannot read {error.filename}: {error.strerror}"
+            raise StorageError(f"{path}: whether it is on the device is not known: {why}; {_OTHER_CARD}") from error
 
     def at_boot(self, on_step: OnStep) -> Report | None:
         """Do what is to be done at a boot: what is asked anew, what was cut, what a copied card needs.
@@ -67,20 +85,21 @@ class Provisioner:
         """
         try:
             return self._at_boot(on_step)
-        except StorageError as error:
+        except (ConfigError, StorageError) as error:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
         except OSError as error:
-            why = (
-                f"{error.filename or 'the card'} cannot be read: {error.strerror}; write the card again, or try another"
-            )
+            why = f"{error.filename or 'the card'} cannot be read: {error.strerror}; {_OTHER_CARD}"
             write_report(self._places, Report("not done", notes=[why]))
             raise StorageError(why) from error
 
     def _at_boot(self, on_step: OnStep) -> Report | None:
         path, misnamed, refused = self._places.setup_file, list(self._misnamed()), None
-        notes = misnamed if path.exists() else []
+        notes: list[str] = []
         plan = self._known_plan(notes)
+        if plan is None:
+            notes += self._put_back()
+        notes += misnamed if path.exists() else []
         try:
             plan = self._take(path, plan, misnamed)
         except ConfigError as error:
@@ -89,17 +108,21 @@ class Provisioner:
         if refused is None:
             return report
         # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
-        device_id = report.device_id if report else ""
-        refused = replace(refused, device_id=device_id, notes=[*notes, *([_BEFORE] if report else [])])
+        known = report or (self._report(plan, notes) if plan else Report("refused", notes=notes))
+        gone_on = [_BEFORE] if report else []
+        refused = replace(known, verdict="refused", mistakes=refused.mistakes, notes=[*known.notes, *gone_on])
         write_report(self._places, refused)
         return refused
 
     def _misnamed(self) -> Iterator[str]:
-        """Tell of a setup file that Windows has given an ending which it does not show."""
+        """Tell of setup files by another name, such as one with an ending that Windows does not show."""
         path = self._places.setup_file
-        for name in (f"{path.name}.txt", f"{path.stem}.txt"):
-            if path.with_name(name).exists():
-                yield f"{name} is not read: rename it to {path.name} (Windows hides endings), or remove it"
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        for name in sorted(names):
+            # a partition of the FAT kind has one name for both cases
+            if _NEARLY.fullmatch(name.casefold()) and name.casefold() != path.name:
+                why = "" if name.endswith(".toml") else " (Windows hides endings)"
+                yield f"{name} is not read: rename it to {path.name}{why}, or remove it"
 
     def _known_plan(self, notes: list[str]) -> Plan | None:
         """Give the plan that was stored; one that is damaged is set aside, and the setup file is carried out again."""
@@ -114,6 +137,18 @@ class Provisioner:
             notes.append(f"what was done before could not be read any more (now {aside}), so all was done again")
             return None
 
+    def _put_back(self) -> Iterator[str]:
+        """See to a setup file that was set aside by a plan that is lost; tell where that cannot be."""
+        path = self._places.setup_file
+        if not is_left(path):
+            return
+        try:
+            put_back(path)
+        except StorageError as error:
+            if not path.exists():
+                raise
+            yield f"{_STILL}: {error}{_mended(error)}"
+
     def _go_on(self, plan: Plan | None, on_step: OnStep, notes: Sequence[str]) -> Report | None:
         """Do what is left of a plan, and what a copied card needs."""
         is_copied = self._is_copied()
@@ -123,7 +158,9 @@ class Provisioner:
         return self._carry_out(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
-        """Do what was asked over SSH. What lies on the boot partition has its turn at a boot, if that is another file.
+        """Do what was asked over SSH, and what was asked before and is not done.
+
+        What lies on the boot partition has its turn at a boot, if that is another file, and was not begun.
 
         Args:
             asked: It.
@@ -135,24 +172,20 @@ class Provisioner:
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
-        before = load_plan(self._plan_file)
-        plan = Plan.of(asked, tuple(STEPS), before)
-        if path.resolve() != self._places.setup_file.resolve():
-            # the file on the card, if it was carried out, is not to undo this at the next boot
-            plan = plan.beside(before)
-        return self._carry_out(plan, on_step)
+        is_said = path.resolve() != self._places.setup_file.resolve()
+        return self._carry_out(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step)
 
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
         if not path.exists():
-            if plan is None and misnamed:
-                raise ConfigError(f"{path.name} is not there; {misnamed[0]}")
+            if plan is None and (misnamed or (path.parent / _BUNDLE).exists()):
+                raise ConfigError(f"{path.name} is not there; {misnamed[0] if misnamed else _WRITE_ONE}")
             return plan
         now = digest(read_text(path))
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
             return plan
         asked = read_setup(path, self._places, self.is_kept)
-        return Plan.of(asked, tuple(STEPS), plan)
+        return Plan.of(asked, STEPS, plan)
 
     def _is_copied(self) -> bool:
         known = load_identity(self._places.state / "identity.json")
@@ -162,28 +195,31 @@ class Provisioner:
         self._make_folder()
         with self._alone():
             self._store(plan)
-            more = [*_public(plan.setup), *_missing(plan.setup, self._places)]
+            more = [*_public(plan.setup), *_twice(plan), *_missing(plan.setup, self._places)]
             return self._carry_out_alone(plan, on_step, [*notes, *more])
 
     def _carry_out_alone(self, plan: Plan, on_step: OnStep, notes: list[str]) -> Report:
         path = self._places.setup_file
         tidy(path.parent)
-        if plan.redacted_text or is_left(path):
-            notes += [_FLASH] if plan.secrets else []
+        if not plan.redacted_text:
+            notes += self._put_back()
+        else:
+            remarks = remarks_with_passwords(path)
+            notes += [_FLASH] if plan.secrets or remarks else []
             try:
                 scrub(path, plan)
-                others = holding(path, plan.secrets.values())
-                notes += [f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in others]
+                notes += _others(path, plan)
+                notes += [f"{_REMARKS}, of {path.name} in line {', '.join(map(str, remarks))}"] if remarks else []
                 plan = plan.scrubbed()
                 self._store(plan)
             except StorageError as error:
-                notes = [*notes, f"{_STILL}: {error}"]
+                notes = [*notes, f"{_STILL}: {error}{_mended(error)}"]
         for step in plan.to_do():
             outcome = self._do(step, plan)
             on_step(step, outcome)
             plan = plan.after(step, outcome)
             self._store(plan)
-        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places)])
+        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places, self._system)])
         write_report(self._places, report)
         return report
 
@@ -234,11 +270,41 @@ def _public(setup: Setup) -> Iterator[str]:
             yield f"cameras.{name}.url may have a password in it, which stays on the card and in edgecam.toml"
 
 
-def _left_open(setup: Setup, places: Places) -> Iterator[str]:
+def _others(path: Path, plan: Plan) -> Iterator[str]:
+    """Tell of files beside the setup file that have one of its passwords, or may have."""
+    found, unseen = holding(path, plan.secrets.values())
+    yield from (f"{_STILL}: {name} has one of them; {_IF_YOURS}" for name in found)
+    if unseen:
+        files = "1 file was" if len(unseen) == 1 else f"{len(unseen)} files were"
+        yield (
+            f"{files} not looked into for passwords, {unseen[0]} for one: there are too many, or they cannot be read; "
+            "look for copies of the setup file yourself"
+        )
+
+
+def _mended(error: StorageError) -> str:
+    """Give what is to be done about a card that does not take what is written."""
+    number = getattr(error.__cause__, "errno", None)
+    known = {
+        ENOSPC: "; take files off it that you do not need, and start the device again",
+        EROFS: "; a card that is damaged is made so: `journalctl -k` tells",
+    }
+    return known.get(number, "") if isinstance(number, int) else ""
+
+
+def _twice(plan: Plan) -> Iterator[str]:
+    """Tell of a secret that is no secret: settings are never taken out of the file."""
+    if in_settings(plan.setup.model_dump(mode="json", exclude_unset=True), plan.secrets.values()):
+        yield _TWICE
+
+
+def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:
     """Tell of what a new device's owner has most likely meant to ask."""
-    if not setup.model_fields_set:
+    if not setup.model_fields_set and places.setup_file.exists():
         yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
-    if not any(places.at("/home").glob("*/.ssh/authorized_keys")):
+    accounts = [system.account(name) for name in {"root", *([setup.ssh.user] if setup.ssh else [])}]
+    homes = [*places.at("/home").glob("*"), *(places.at(one.home) for one in accounts if one)]
+    if not any((home / ".ssh/authorized_keys").exists() for home in homes):
         yield "no account here has an SSH key: without [ssh] keys nobody logs in, unless by a password"
 
 

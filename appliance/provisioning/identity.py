@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,11 +57,12 @@ def new_id(name: str, random: bytes) -> str:
     """Give an id that no other device has: a readable name and 40 random bits.
 
     Args:
-        name: Such as the host's name.
+        name: Such as the host's name; counts up to its first character that an id cannot have.
         random: Five random bytes.
     """
     tail = base64.b32encode(random[:5]).decode("ascii").lower()
-    return f"{name[:55].strip('-') or 'edgecam'}-{tail}"
+    readable = re.split(r"[^A-Za-z0-9_-]", name, maxsplit=1)[0]  # no topic takes the dot of door.lan
+    return f"{readable[:55].strip('-') or 'edgecam'}-{tail}"
 
 
 def read_hardware(places: Places) -> Hardware:

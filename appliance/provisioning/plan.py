@@ -1,7 +1,7 @@
 """What is to be done and what is done, on disk before each act, so that it goes on where it was cut."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -11,10 +11,19 @@ from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import make_folder, write_atomically
 from appliance.provisioning.asked import Setup
 from appliance.provisioning.reading import Asked, digest
+from appliance.provisioning.secrets import at
 
 State = Literal["to do", "done", "left out", "failed"]
 _MOST = 4 << 20  # bytes: of five files at their bound, if JSON writes each byte of them as six, and of what is asked
 _VERSION = 1
+SECTIONS = {  # what of a setup file each step carries out; "secrets" those that have any, "service" none
+    "hostname": ("hostname",),
+    "time zone": ("time_zone",),
+    "ssh": ("ssh",),
+    "wifi": ("wifi",),
+    "identity": ("device_id",),
+    "configuration": ("broker", "cameras", "fleet"),
+}
 _Plan = TypeVar("_Plan", bound="Plan")
 
 
@@ -43,6 +52,7 @@ class Plan:
         files: Contents of files by key path, likewise.
         redacted_text: What is to be left of the setup file; empty once it is.
         private_file: The secret file beside it, to be removed; empty once it is.
+        said: The sections that were asked over SSH, and not by the card's file.
     """
 
     setup: Setup
@@ -53,29 +63,38 @@ class Plan:
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     redacted_text: str = ""
     private_file: str = ""
+    said: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, asked: Asked, steps: Iterator[str] | tuple[str, ...], kept: "Plan | None") -> Self:
-        """Give the plan for what is asked.
+    def of(cls, asked: Asked, steps: Iterable[str], before: "Plan | None", *, is_said: bool = False) -> Self:
+        """Give the plan for what is asked, and for what was asked before and is not done.
+
+        A new file on the card takes the place of the one before, so that what was taken out of it is not tried for
+        ever. What was asked over SSH stays, and so does the card's file where something is asked over SSH.
 
         Args:
             asked: It.
             steps: The names of the steps.
-            kept: The plan before, whose secrets may not be in their places yet.
+            before: The plan before, whose secrets may not be in their places yet.
+            is_said: It is asked over SSH, and not by the card's file.
         """
-        secrets = {**(kept.secrets if kept else {}), **asked.secrets}
-        files = {**(kept.files if kept else {}), **asked.files}
-        to_do = {step: Outcome("to do") for step in steps}
-        return cls(
-            asked.setup,
+        given = asked.setup.model_fields_set
+        stay = before.undone(is_said=is_said) - given if before else set()
+        setup = asked.setup.model_copy(update={name: getattr(before.setup, name) for name in stay} if before else {})
+        said = stay.intersection(before.said if before else ()) | (given if is_said else set())
+        plan = cls(
+            setup,
             digest(asked.text),
             digest(asked.redacted),
-            to_do,
-            secrets,
-            files,
+            {step: Outcome("to do") for step in steps},
+            _named({**(before.secrets if before else {}), **asked.secrets}, setup),
+            _named({**(before.files if before else {}), **asked.files}, setup),
             asked.redacted if asked.redacted != asked.text or asked.private_file else "",
             asked.private_file,
+            tuple(sorted(said)),
         )
+        # the file on the card, if it was carried out, is not to undo this at the next boot
+        return plan._beside(before) if is_said else plan
 
     @property
     def is_done(self) -> bool:
@@ -90,7 +109,17 @@ class Plan:
         """Give the plan with a step's outcome; secrets go once all is done."""
         return _forgotten(replace(self, steps={**self.steps, step: outcome}))
 
-    def beside(self, before: "Plan | None") -> Self:
+    def undone(self, *, is_said: bool) -> set[str]:
+        """Give the sections that go on beside what is asked anew, over SSH or by the card's file."""
+        to_do = self.to_do()
+        names = {name for step in to_do for name in SECTIONS.get(step, ())}
+        if is_said:
+            names.add("device_id")  # or it could not be told, once the card is copied, from one that is meant
+        if "secrets" in to_do:
+            names |= {path.partition(".")[0] for path in (*self.secrets, *self.files)}
+        return names.intersection(self.setup.model_fields_set if is_said else self.said)
+
+    def _beside(self, before: "Plan | None") -> Self:
         """Give the plan as one of another file than the card's, of which the plan before tells how far it is."""
         if before is None:
             return replace(self, original="", redacted="", redacted_text="", private_file="")
@@ -109,6 +138,12 @@ class Plan:
     def scrubbed(self) -> Self:
         """Give the plan once the setup file holds no secret any more."""
         return _forgotten(replace(self, redacted_text="", private_file=""))
+
+
+def _named(contents: Mapping[str, str], setup: Setup) -> dict[str, str]:
+    """Give those of the contents whose key paths a setup has: others are of what it takes the place of."""
+    values = setup.model_dump(mode="json", exclude_none=True)
+    return {path: content for path, content in contents.items() if at(values, path.split(".")) is not None}
 
 
 def _forgotten(plan: _Plan) -> _Plan:
@@ -152,6 +187,7 @@ def store_plan(path: Path, plan: Plan) -> None:
         "files": dict(plan.files),
         "redacted_text": plan.redacted_text,
         "private_file": plan.private_file,
+        "said": list(plan.said),
     }
     write_atomically(path, json.dumps(told).encode() + b"\n", 0o600)
 
@@ -168,4 +204,5 @@ def _plan(told: dict[str, Any]) -> Plan:
         {str(path): str(content) for path, content in told["files"].items()},
         str(told["redacted_text"]),
         str(told["private_file"]),
+        tuple(str(name) for name in told.get("said", ())),  # plans of before have none
     )

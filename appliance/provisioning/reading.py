@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance.config import Settings, explain_toml, not_accepted, parse_table
 from appliance.core.errors import ConfigError
+from appliance.core.files import read_bounded
 from appliance.provisioning import secrets
 from appliance.provisioning.asked import Setup, is_file_name, is_zone_name
 from appliance.provisioning.configuration import merged, read_current
@@ -21,6 +22,10 @@ MOST_BYTES = 64 << 10  # of the setup file, and of each file beside it
 _FILES = {("broker", "ca_file"), ("broker", "cert_file"), ("broker", "key_file"), ("fleet", "root_file")}
 _PRIVATE = ("broker", "key_file")
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # the byte order marks of UTF-16
+_FORMS = {
+    "{\\rtf": "it is rich text, as TextEdit and WordPad save it; save it as plain text",
+    "<": "it is a web page; bring the file itself, as plain text",
+}
 _ADVICE = {
     "wifi": "a device joins one network, so leave one of them out",
     "ssh": 'there is one account: put all keys into one list, keys = ["…", "…"]',
@@ -61,12 +66,11 @@ def read_text(path: Path) -> str:
         ConfigError: It is missing, too large, or no text.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise ConfigError(f"{path} is larger than {MOST_BYTES} bytes; is it the right file?")
+        content = read_bounded(path, MOST_BYTES, ConfigError, "the right file")
+    except ConfigError as error:
+        if isinstance(error.__cause__, IsADirectoryError):
+            raise ConfigError(f"{path} is a folder; accepted: a text file of this name") from error
+        raise
     if content.startswith(_WIDE):
         raise ConfigError(f'{path} is saved as UTF-16, which Notepad calls "Unicode"; save it as UTF-8')
     if (zero := content.find(b"\0")) >= 0:
@@ -75,7 +79,11 @@ def read_text(path: Path) -> str:
         # also as Macs of old ended lines: TOML knows no such end
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save it as plain text in UTF-8") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}: byte {error.start} is not UTF-8 (in line {line}); save it as plain text in UTF-8, which some "
+            "editors do only if asked"
+        ) from error
 
 
 def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> Asked:
@@ -93,8 +101,22 @@ def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> As
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is no valid TOML: {explain_toml(error, text, _ADVICE)}") from error
+        why = next((why for begin, why in _FORMS.items() if text.lstrip().startswith(begin)), "")
+        raise ConfigError(f"{path.name} is no valid TOML: {why or explain_toml(error, text, _ADVICE)}") from error
     return check_setup(values, text, path, places, is_kept)
+
+
+def without_secrets(text: str) -> str:
+    """Give the text of a setup file as it is left once its secrets have been moved.
+
+    Raises:
+        ConfigError: It is no TOML.
+    """
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("the setup file is no valid TOML") from error
+    return secrets.redact(text, *secrets.without(values))
 
 
 def check_setup(
@@ -165,7 +187,10 @@ def _not_kept(
     for place in secrets.places(values):
         path = ".".join(place)
         if place not in found and secrets.at(values, place) == secrets.MOVED and not is_kept(path):
-            yield f"{path}: was moved to another device or system; write the password here again"
+            yield (
+                f"{path}: is not on this device: it was moved to another one, or removed when what it was for was "
+                "replaced; write the password here again"
+            )
 
 
 def _unknown_fleet(values: Mapping[str, Any]) -> Iterator[str]:
@@ -222,6 +247,9 @@ def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
     """Tell what the daemon would refuse of the configuration that this makes."""
     try:
         current = read_current(places.configuration)
+    except ConfigError:
+        current = {}  # its own step fails then and tells it; network and login are not to wait for another file
+    try:
         parse_table(Settings, merged(current, setup, setup.device_id or "to-be-made"), "edgecam.toml")
     except ConfigError as error:
         return [f"would not be accepted with the configuration that is there: {error}"]

@@ -19,6 +19,11 @@ _HEADS: dict[Verdict, str] = {
     "not done": "This device is NOT wholly set up yet: what FAILED is tried again at the next boot.",
     "refused": "Nothing was changed: edgecam-setup.toml is not accepted. Correct it, and start the device again.",
 }
+_CHANGED = (
+    "Nothing of the changed edgecam-setup.toml was carried out: it is not accepted. "
+    "Correct it, and start the device again."
+)
+_ACCEPTED = "What was accepted before, and how far it is:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,11 @@ class Report:
     """How setting up went.
 
     Attributes:
-        verdict: ``refused``: nothing was changed.
+        verdict: ``refused``: nothing of the setup file as it is now was carried out.
         device_id: The device's id; empty: it has none yet.
         hostname: The machine's name.
         user: Who may log in over SSH; empty: nobody was named.
-        steps: Name, outcome.
+        steps: Name, outcome; of a file that is refused: of what was accepted before.
         mistakes: Why the setup file is not accepted, a line each.
         notes: What the owner should know besides.
     """
@@ -61,9 +66,11 @@ class Report:
         return "\n".join([*self._lines(), ""])
 
     def _lines(self) -> Iterator[str]:
-        yield _HEADS[self.verdict]
+        yield _CHANGED if self.mistakes and self.steps else _HEADS[self.verdict]
         yield ""
         yield from (f"  {line}" for line in self.mistakes)
+        if self.mistakes and self.steps:
+            yield from ("", _ACCEPTED, "")
         for name, one in self.steps:
             yield f"  {name:<14} {_MARKS[one.state]:<9} {one.said}".rstrip()
         if self.steps and self.user and self.hostname:
@@ -95,14 +102,28 @@ def write_report(places: Places, report: Report) -> bool:
 
     A boot partition that cannot be written to stops nothing: the journal has the same.
     """
+    texts = {TEXT: report.as_text(), JSON: json.dumps(report.as_json(), indent=1) + "\n"}
+    # each for itself, and that for people first: there may be room for one of them
+    written = [_write(places.boot / name, content.encode()) for name, content in texts.items()]
+    return all(written)
+
+
+def _write(path: Path, content: bytes) -> bool:
     try:
-        for name, content in ((JSON, json.dumps(report.as_json(), indent=1) + "\n"), (TEXT, report.as_text())):
-            path = places.boot / name
-            if not _is_there(path, content.encode()):
-                write_atomically(path, content.encode())
+        if not _is_there(path, content):
+            _replace(path, content)
     except (StorageError, OSError):
         return False
     return True
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except StorageError:
+        # what the one before says is not so any more, and on a full card this one gets its room
+        path.unlink(missing_ok=True)
+        write_atomically(path, content)
 
 
 def _is_there(path: Path, content: bytes) -> bool:

@@ -3,7 +3,7 @@
 import copy
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from appliance.config.toml import format_document, format_value
@@ -11,6 +11,15 @@ from appliance.config.toml import format_document, format_value
 MOVED = {"moved": True}
 _LONGEST = 512  # characters
 _PASSPHRASE = re.compile(r"[ -~]{8,63}|[0-9A-Fa-f]{64}")  # IEEE 802.11-2020, annex J.4: ASCII, or the key itself
+SHORTEST = 6  # characters of a secret that stands elsewhere by no chance
+# the texts of a TOML document, and its remarks: a "#" within a text begins none (toml.io/en/v1.0.0, "String")
+_PART = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*', re.DOTALL)
+_TEXT = r'"(?:\\.|[^"\\])*"|\'[^\']*\''
+_GIVEN = re.compile(
+    r"(?i)(?P<key>\b(?:password|passwd|passphrase|psk)[\"']?[ \t]*(?:=|:(?=[ \t]*(?:[\"']|\S+[ \t]*$)))[ \t]*)"
+    rf"(?P<value>(?:{_TEXT})(?=[ \t]*(?:$|[#,}}]))|\{{[ \t]*moved[ \t]*=[ \t]*true[ \t]*\}}|[^\n]*)"
+)
+_NO_PASSWORDS = ("", "{ moved = true }", "its password")  # the last one is an example's
 _REWRITTEN = "# Written again by Edgecam: passwords were moved to the device, and remarks went with them.\n"
 
 
@@ -59,29 +68,66 @@ def mistakes(secrets: Mapping[tuple[str, ...], str]) -> list[str]:
 
 
 def redact(text: str, values: Mapping[str, Any], secrets: Mapping[tuple[str, ...], str]) -> str:
-    """Give the file's text with ``{ moved = true }`` in place of each secret.
+    """Give the file's text with ``{ moved = true }`` in place of each secret, and no password in its remarks.
 
-    Remarks and order stay, unless a secret is written so that its line cannot be found, or stands a second time in
-    the text: then the whole is written anew from its values.
+    Remarks and order stay, unless a secret is written so that its line cannot be found, or is so short that taking it
+    out of remarks would spoil them: then the whole is written anew from its values.
 
     Args:
         text: The file.
         values: What it says, without secrets.
         secrets: The secrets by their places.
     """
-    if not secrets:
+    if not secrets and not in_remarks(text):
         return text
     told = format_value(MOVED)
     found = text
     for secret in secrets.values():
         written = re.escape(format_value(secret)) + "|" + re.escape(f"'{secret}'")
         found = re.sub(rf"(?m)^(\s*password\s*=\s*)(?:{written})", lambda line: line[1] + told, found)
+    long = [secret for secret in secrets.values() if len(secret) >= SHORTEST]
+    found = _PART.sub(lambda part: _cleaned(part[0], long) if part[0].startswith("#") else part[0], found)
     try:
         is_whole = tomllib.loads(found) == values
     except ValueError:
         is_whole = False
-    is_clean = not any(secret in found for secret in secrets.values())
+    is_clean = not any(secret in remark for secret in secrets.values() for _, remark in _remarks(found))
     return found if is_whole and is_clean else _anew(values)
+
+
+def in_settings(values: Any, secrets: Collection[str]) -> bool:
+    """Tell whether a secret stands in any text of these values, as part of an address or a second time."""
+    if isinstance(values, str):
+        return any(secret in values for secret in secrets if len(secret) >= SHORTEST)
+    parts = values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
+    return any(in_settings(part, secrets) for part in parts)
+
+
+def in_remarks(text: str) -> list[int]:
+    """Give the lines of a file whose remarks have a password in them, one that was taken out of use for instance.
+
+    Args:
+        text: Of a file that is TOML.
+    """
+    return [line for line, remark in _remarks(text) if _cleaned(remark, ()) != remark]
+
+
+def _remarks(text: str) -> Iterator[tuple[int, str]]:
+    for part in _PART.finditer(text):
+        if part[0].startswith("#"):
+            yield text.count("\n", 0, part.start()) + 1, part[0]
+
+
+def _cleaned(remark: str, secrets: Collection[str]) -> str:
+    """Give a remark without passwords that stand where a setting would have them, and without any that is known."""
+    remark = _GIVEN.sub(_emptied, remark)
+    for secret in secrets:
+        remark = remark.replace(secret, "\N{HORIZONTAL ELLIPSIS}")
+    return remark
+
+
+def _emptied(found: re.Match[str]) -> str:
+    return found[0] if found["value"].strip(" \t\"'") in _NO_PASSWORDS else f'{found["key"]}""'
 
 
 def _anew(values: Mapping[str, Any]) -> str:

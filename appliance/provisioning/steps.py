@@ -2,13 +2,14 @@
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from appliance.config import Settings, parse_table
-from appliance.core.errors import StorageError, UnsupportedError
+from appliance.core.errors import ConfigError, StorageError, UnsupportedError
 from appliance.core.files import make_folder, sync_directory
 from appliance.provisioning import configuration
 from appliance.provisioning.asked import Setup
@@ -29,6 +30,7 @@ from appliance.provisioning.wireless import WIFI_PASSWORD, join_network
 BROKER_PASSWORD = "/etc/credstore/edgecam.broker-password"  # noqa: S105 - where it lies
 _USER = "edgecam"
 _OWN_FILES = {"broker.ca_file": configuration.CA, "broker.cert_file": configuration.CERTIFICATE}
+_MEND = "Correct it there (edgecam config check), or move it away; then: sudo edgecam setup --boot"
 _CLOUD = "/etc/cloud/cloud.cfg.d"
 
 
@@ -79,6 +81,8 @@ def _store_secrets(task: Task) -> str:
     """Put each secret into a file of its own, for whom it is needed by alone."""
     for path, content in {**task.secrets, **task.files}.items():
         place = task.places.at(secret_place(path))
+        if place == task.places.at(configuration.KEY) and not is_placed(place, content.encode(), 0o600, task.owner()):
+            task.places.at(configuration.REQUEST).unlink(missing_ok=True)  # it was signed with the key before
         is_daemons = path not in ("wifi.password", "broker.password")
         if is_daemons:
             _private_folder(place.parent, task.owner())
@@ -148,6 +152,9 @@ def _set_identity(task: Task) -> str:
     name = task.places.at("/etc/hostname")
     host = task.setup.hostname or (name.read_text(encoding="ascii", errors="ignore").strip() if name.exists() else "")
     device_id = asked if asked and not is_copied else new_id(host, randomness.token_bytes(5))
+    if known is not None:
+        # it asks in the name of the id before; first: where this is cut, the id is found to be another one again
+        task.places.at(configuration.REQUEST).unlink(missing_ok=True)
     made = _make_key(task, device_id)
     # a copied file that says it again, because something else in it was changed, does not mean it
     fresh = Identity(device_id, now, asked if asked and is_copied else "")
@@ -212,7 +219,10 @@ def _configure(task: Task) -> str:
     if identity is None:
         raise StorageError("the identity is not stored; it is tried again")
     path, owner = task.places.configuration, task.owner()
-    current = read_current(path)
+    try:
+        current = read_current(path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}. {_MEND}") from error
     wanted = merged(current, task.setup, identity.device_id)
     settings = parse_table(Settings, wanted, str(path))
     owners = (0, owner[1]) if owner is not None else None
@@ -223,13 +233,43 @@ def _configure(task: Task) -> str:
         place_file(path, document(wanted), 0o640, owners)
     elif path.exists() and not is_placed(path, path.read_bytes(), 0o640, owners):
         place_file(path, path.read_bytes(), 0o640, owners)
+    # only now: until then the configuration before may be the one that counts, and needs them
+    removed = "; passwords that it has no use for any more were removed" if _forget_secrets(task, wanted) else ""
     cameras = ", ".join(f"{name} ({camera.kind})" for name, camera in settings.cameras.items())
-    return f"broker {settings.messaging.broker}; cameras: {cameras or 'none yet, so nothing runs: name one'}"
+    return f"broker {settings.messaging.broker}; cameras: {cameras or 'none yet, so nothing runs: name one'}{removed}"
+
+
+def _forget_secrets(task: Task, configured: Mapping[str, Any]) -> bool:
+    """Remove passwords of the broker and the cameras whose place others have taken; give whether there were any."""
+    used = set(_texts(configured))
+    left = [BROKER_PASSWORD] if task.setup.broker is not None and configuration.CREDENTIAL not in used else []
+    if task.setup.cameras:
+        folder = Path(camera_secret("")).parent
+        left += [str(folder / path.name) for path in task.places.at(folder).glob(f"{Path(camera_secret('')).name}*")]
+    there = [path for name in left if name not in used and (path := task.places.at(name)).is_file()]
+    for path in there:
+        path.unlink()
+        sync_directory(path.parent)
+    return bool(there)
+
+
+def _texts(values: Any) -> Iterator[str]:
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, list):
+        for value in values:
+            yield from _texts(value)
+    elif isinstance(values, str):
+        yield values
 
 
 def _start(task: Task) -> str:
     """Have the daemon run with it, now and at each boot."""
-    if not read_current(task.places.configuration).get("cameras"):
+    try:
+        current = read_current(task.places.configuration)
+    except ConfigError as error:
+        raise ConfigError("waits for the configuration, see above") from error
+    if not current.get("cameras"):
         raise UnsupportedError("no camera is named: add [cameras.NAME] to the setup file, or see `edgecam camera list`")
     task.system.run("systemctl", "enable", "edgecam.service")
     # not waited for: at a boot it waits for us

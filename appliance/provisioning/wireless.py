@@ -29,6 +29,8 @@ def join_network(task: "Task") -> str:
         except OSError as error:
             raise ConfigError("wifi.password is not on the device; write it into the setup file again") from error
     place_file(task.places.at(CONNECTION), keyfile(wifi, password).encode(), 0o600)
+    if password is None:
+        task.places.at(WIFI_PASSWORD).unlink(missing_ok=True)  # of the network before
     notes = [_set_country(task, wifi.country)]
     if task.system.has("rfkill"):
         task.system.run("rfkill", "unblock", "wifi")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.config import TrackingSettings
+from appliance.core.boxes import overlap
 from appliance.core.results import Detections
 from appliance.tracking.assignment import Pairs, assign
 from appliance.tracking.kalman import KalmanFilters
@@ -20,7 +21,6 @@ GROUP_TWIN_IOU = 0.5  # the same for boxes of two labels of one group, which no 
 STRAY = 1.0  # sizes a second that a track may be away from where it is expected: a walker's pace is 0.8 heights
 MOST_STRAY = 0.5  # sizes; beyond that the neighbour is as near as the object itself
 _OUTWARDS = np.array((-1.0, -1.0, 1.0, 1.0))
-LEAST_AREA = 1e-9  # pixels²; keeps two empty boxes from dividing by zero
 _WORTHS = np.array((STRANGER_WORTH, KIN_WORTH, 1.0))  # by how much two classes agree: not, in kind, in full
 LOYALTY = 1.1  # another label needs so many times the votes of the present one: a van between two labels keeps its own
 MOST_TENTATIVE_MISSES = 1  # a detector that flickers is given one frame; noise rarely comes back to its place
@@ -159,7 +159,7 @@ class Tracker:
         strong, weak = self._by_strength(detections)
         if not len(self._ids) or not len(detections):
             return strong[:0], strong[:0], strong
-        gains = overlaps(self._filters.boxes, boxes)
+        gains = overlap(self._filters.boxes, boxes)
         gains *= self._worths(detections.class_ids)
         iou = self._settings.match_iou
         confirmed = self._confirmed.nonzero()[0]
@@ -195,7 +195,7 @@ class Tracker:
             free[rows] = False
         left = free.nonzero()[0]
         stray = np.minimum((mono_ns - self._last_seen_ns[left]) * (STRAY / 1e9), MOST_STRAY)
-        gains = overlaps(_grown(self._filters.boxes[left], stray[:, None]), _grown(boxes[unmatched], stray.mean()))
+        gains = overlap(_grown(self._filters.boxes[left], stray[:, None]), _grown(boxes[unmatched], stray.mean()))
         gains *= self._worths(detections.class_ids)[left[:, None], unmatched]
         rows, found = assign(gains, self._settings.match_iou)
         return left[rows], unmatched[found]
@@ -259,7 +259,7 @@ class Tracker:
         if self._kinship is not None:
             kin = self._kinship.kin[theirs, all_of_them]
             least = np.where(self._kinship.grouped[theirs, all_of_them] & ~same, GROUP_TWIN_IOU, TWIN_IOU)
-        is_twin = kin & (overlaps(boxes[unmatched], boxes[others]) >= least)
+        is_twin = kin & (overlap(boxes[unmatched], boxes[others]) >= least)
         is_new: NDArray[np.bool_] = ~is_twin[:, : len(found)].any(axis=1)
         # among newcomers the better score stays: detections come by falling score, so only earlier ones count
         rivals = is_twin[:, len(found) :] & (unmatched[:, None] > unmatched)
@@ -310,22 +310,6 @@ class Tracker:
             is_seen=self._misses == 0,
             ended=ended,
         )
-
-
-def overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the IoU of every box of `first`, shape (N, 4), xyxy, with every box of `second`, (M, 4): shape (N, M)."""
-    # a row for each side: on small strided arrays NumPy's inner loops cost three times as much
-    a, b = np.ascontiguousarray(first.T)[:, :, None], np.ascontiguousarray(second.T)[:, None]
-    sides = np.minimum(a[2:], b[2:])
-    sides -= np.maximum(a[:2], b[:2])
-    np.maximum(sides, 0.0, out=sides)
-    shared: NDArray[np.float64] = sides[0] * sides[1]
-    a, b = a[2:] - a[:2], b[2:] - b[:2]
-    union = a[0] * a[1] + b[0] * b[1]
-    union -= shared
-    np.maximum(union, LEAST_AREA, out=union)
-    shared /= union
-    return shared
 
 
 def _grown(boxes: NDArray[np.float64], share: NDArray[np.float64] | float) -> NDArray[np.float64]:

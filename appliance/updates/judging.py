@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from appliance.core.boxes import overlap
 from appliance.core.registry import load
 from appliance.core.results import Detections
 from appliance.updates.formats import Trial
@@ -61,12 +61,52 @@ def comparing(task: str) -> Comparing:
     return begun
 
 
+@dataclass(slots=True)
+class Found:
+    """How much two models found in the same frames: objects, labels, or pictures that labels cover.
+
+    Attributes:
+        active: The model in service.
+        candidate: The candidate.
+        both: What both of them found, once.
+    """
+
+    active: float = 0
+    candidate: float = 0
+    both: float = 0
+
+    def add(self, active: float, candidate: float, both: float) -> None:
+        """Count what was found in one frame more."""
+        self.active += active
+        self.candidate += candidate
+        self.both += both
+
+    def blindness(self, told: str, trial: Trial) -> Verdict | None:
+        """Tell whether the candidate found too little; `told` says in words what each found."""
+        least = trial.rate_percent[0]
+        if self.candidate >= self.active * least / 100.0:
+            return None
+        return Code.BLIND, f"{told}: at least {least} % must be"
+
+    def disagreement(self, told: str, trial: Trial) -> Verdict | None:
+        """Tell whether they found too little together (Dice, 1945), where either found anything; see `blindness`."""
+        agreement = 200.0 * self.both / (self.active + self.candidate)
+        if agreement >= trial.agreement_percent:
+            return None
+        return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
+
+    def facts(self, frames: int, parts: int = 1) -> dict[str, int]:
+        """Give the counts, for reports; of pictures in so many parts of one."""
+        found = {"active": self.active, "candidate": self.candidate, "both": self.both}
+        return {"frames": frames, **{name: round(parts * count) for name, count in found.items()}}
+
+
 class Comparison:
     """What two detectors found in the same frames."""
 
     def __init__(self) -> None:
         self.frames = 0
-        self._active = self._candidate = self._both = 0
+        self._found = Found()
 
     def add(self, active: Detections, candidate: Detections) -> None:
         """Count a frame.
@@ -76,28 +116,21 @@ class Comparison:
             candidate: What the candidate found, likewise.
         """
         self.frames += 1
-        self._active += len(active.scores)
-        self._candidate += len(candidate.scores)
-        self._both += _matches(active, candidate)
+        self._found.add(len(active.scores), len(candidate.scores), _matches(active, candidate))
 
     def verdict(self, trial: Trial) -> Verdict | None:
         """Tell what is wrong with the candidate; None: nothing."""
-        least, most = trial.rate_percent
-        told = f"it found {self._candidate} objects in {self.frames} frames, the model in service {self._active}"
-        if self._candidate > self._active * most / 100.0 + ENOUGH:
+        found, most = self._found, trial.rate_percent[1]
+        told = f"it found {found.candidate} objects in {self.frames} frames, the model in service {found.active}"
+        if found.candidate > found.active * most / 100.0 + ENOUGH:
             return Code.FLOOD, f"{told}: at most {most} % may be"
-        if self._active < ENOUGH:
+        if found.active < ENOUGH:
             return None
-        if self._candidate < self._active * least / 100.0:
-            return Code.BLIND, f"{told}: at least {least} % must be"
-        agreement = 200.0 * self._both / (self._active + self._candidate)
-        if agreement < trial.agreement_percent:
-            return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
-        return None
+        return found.blindness(told, trial) or found.disagreement(told, trial)
 
     def facts(self) -> dict[str, int]:
         """Give the counts, for reports."""
-        return {"frames": self.frames, "active": self._active, "candidate": self._candidate, "both": self._both}
+        return self._found.facts(self.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,22 +232,11 @@ class Watching:
 
 def _matches(first: Detections, second: Detections) -> int:
     """Count pairs of one label that overlap, best overlap first; no object is in two of them."""
-    overlaps = _iou(first.boxes, second.boxes) * (first.class_ids[:, None] == second.class_ids[None, :])
+    overlaps = overlap(first.boxes.astype(np.float64), second.boxes.astype(np.float64))
+    overlaps *= first.class_ids[:, None] == second.class_ids[None, :]
     pairs = 0
     while overlaps.size and overlaps.max() >= MATCH_IOU:
         row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
         overlaps[row, :] = overlaps[:, column] = 0.0
         pairs += 1
     return pairs
-
-
-def _iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the overlap of each box with each, shape (N, M)."""
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b)]
-    both = areas[0][:, None] + areas[1][None, :] - shared
-    overlaps: NDArray[np.float64] = np.divide(shared, both, out=np.zeros_like(shared), where=both > 0.0)
-    return overlaps

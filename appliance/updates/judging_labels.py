@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.updates.formats import Trial
-from appliance.updates.judging import ENOUGH, Verdict
+from appliance.updates.judging import ENOUGH, Found, Verdict
 from appliance.updates.refusals import Code
 
 _MOVES: Final = 0.05  # mean change from frame to frame from which on there is something to be seen
@@ -45,7 +45,7 @@ class LabelComparison:
 
     def __init__(self) -> None:
         self.frames = 0
-        self._active = self._candidate = self._both = 0
+        self._found = Found()
         self._last: tuple[Scored, Scored] | None = None
         self._moved = np.zeros(2)
         self._are_one = True  # both are sure of the same in every frame
@@ -59,9 +59,7 @@ class LabelComparison:
         """
         self.frames += 1
         first, second = active.labels, candidate.labels
-        self._active += int(first.sum())
-        self._candidate += int(second.sum())
-        self._both += int((first & second).sum())
+        self._found.add(int(first.sum()), int(second.sum()), int((first & second).sum()))
         is_same = self._last is None or np.array_equal(first, self._last[0].labels)
         self._are_one &= is_same and bool(first.any()) and np.array_equal(first, second)
         if self._last is not None:
@@ -70,26 +68,22 @@ class LabelComparison:
 
     def verdict(self, trial: Trial) -> Verdict | None:
         """Tell what is wrong with the candidate; None: nothing."""
+        found = self._found
         told = (
-            f"it was sure of {self._candidate} labels in {self.frames} frames, the model in service of {self._active}"
+            f"it was sure of {found.candidate} labels in {self.frames} frames, the model in service of {found.active}"
         )
         active_moved, moved = self._moved / max(self.frames - 1, 1)
         # a camera before one thing: that the model in service wavers, and the candidate does not, is no fault of it
         stands = active_moved >= _MOVES and moved < active_moved * _STANDS and not self._are_one
         if self.frames >= ENOUGH and stands:
             return Code.BLIND, f"it says the same of all of {self.frames} frames, which are not alike"
-        if self._active >= ENOUGH and self._candidate < self._active * trial.rate_percent[0] / 100.0:
-            return Code.BLIND, f"{told}: at least {trial.rate_percent[0]} % must be"
-        if max(self._active, self._candidate) < ENOUGH:
-            return None
-        agreement = 200.0 * self._both / (self._active + self._candidate)
-        if agreement < trial.agreement_percent:
-            return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
-        return None
+        if found.active >= ENOUGH and (blindness := found.blindness(told, trial)):
+            return blindness
+        return None if max(found.active, found.candidate) < ENOUGH else found.disagreement(told, trial)
 
     def facts(self) -> dict[str, int]:
         """Give the counts, for reports."""
-        return {"frames": self.frames, "active": self._active, "candidate": self._candidate, "both": self._both}
+        return self._found.facts(self.frames)
 
 
 def _change(before: Scored, now: Scored) -> float:

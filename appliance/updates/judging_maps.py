@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from appliance.core.tasks import MOST_SEGMENTED
 from appliance.updates.formats import Trial
-from appliance.updates.judging import ENOUGH, Verdict
+from appliance.updates.judging import ENOUGH, Found, Verdict
 from appliance.updates.refusals import Code
 
 _CELLS: Final = 160  # of the longer side that are compared; pixels between them tell nothing new
@@ -86,7 +86,7 @@ class MapComparison:
             _judged(self._labels[at], covers[0, at], covers[1, at], trial, _ENOUGH_OF_ONE)
             for at in np.flatnonzero(covers[:2].max(axis=0) >= _ENOUGH_OF_ONE)
         )
-        together = self._judged_together(*covers.sum(axis=1), trial=trial)
+        together = self._judged_together(Found(*covers.sum(axis=1).tolist()), trial)
         return next(filter(None, judged), together) or self._judged_where_seen(trial)
 
     def _judged_where_seen(self, trial: Trial) -> Verdict | None:
@@ -101,21 +101,18 @@ class MapComparison:
         )
         return Code.BLIND, f"{told}, and that {active:.1%}: at least {least} % of that must be"
 
-    def _judged_together(self, active: float, candidate: float, both: float, *, trial: Trial) -> Verdict | None:
+    def _judged_together(self, covered: Found, trial: Trial) -> Verdict | None:
+        active, candidate = covered.active, covered.candidate
         if max(active, candidate) < _ENOUGH:
             return None
         if verdict := _judged("labels", active, candidate, trial, _ENOUGH):
             return verdict
-        agreement = 200.0 * both / (active + candidate)
-        if agreement >= trial.agreement_percent:
-            return None
         told = f"it covers {candidate:.1%} of {self.frames} frames with labels, the model in service {active:.1%}"
-        return Code.DISAGREEMENT, f"{told}, and they agree on {agreement:.0f} %, not {trial.agreement_percent}"
+        return covered.disagreement(told, trial)
 
     def facts(self) -> dict[str, int]:
         """Give what labels cover, in thousandths of a picture, for reports."""
-        active, candidate, both = (round(1000 * float(one)) for one in self._covers[:, 1:].sum(axis=1))
-        return {"frames": self.frames, "active": active, "candidate": candidate, "both": both}
+        return Found(*self._covers[:, 1:].sum(axis=1).tolist()).facts(self.frames, parts=1000)
 
 
 def _judged(what: str, active: float, candidate: float, trial: Trial, enough: float) -> Verdict | None:

@@ -118,7 +118,7 @@ def released(state: State) -> State:
     return _with(state, update=state.update.model_copy(update={"boot": "", "halves": halves}))
 
 
-def resumed(state: State, boot: str, now: str) -> State:
+def resumed(state: State, boot: str, now: str, *, was_for_memory: bool = False) -> State:
     """Give the state in which a daemon that has just started goes on.
 
     An attempt that was cut short in this boot was a crash. In another one power may have been lost: that counts half,
@@ -128,6 +128,7 @@ def resumed(state: State, boot: str, now: str) -> State:
         state: As it was found.
         boot: The kernel's id of this boot.
         now: UTC, for the history.
+        was_for_memory: It is known that the kernel ended the daemon for want of memory.
     """
     update = state.update
     if update is None or not update.boot:
@@ -137,7 +138,9 @@ def resumed(state: State, boot: str, now: str) -> State:
     crashes = update.crashes + has_crashed
     left = _with(state, update=update.model_copy(update={"boot": "", "halves": halves, "crashes": crashes}))
     if crashes > update.trial.crashes:
-        return roll_back(left, Code.CRASH, f"the daemon ended unexpectedly in stage {update.stage}", now)
+        how = "the kernel ended the daemon for want of memory" if was_for_memory else "the daemon ended unexpectedly"
+        code = Code.MEMORY if was_for_memory else Code.CRASH
+        return roll_back(left, code, f"{how} in stage {update.stage}", now)
     if halves >= MOST_HALVES:
         return roll_back(left, Code.POWER, f"the machine went down again and again in stage {update.stage}", now)
     return left

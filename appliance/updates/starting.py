@@ -32,7 +32,14 @@ class Beginning:
     permit: Permit = FREE
 
 
-def find_model(store: Store, boot: str, now: Callable[[], str], judge: Judge = lambda _: FREE) -> Beginning:
+def find_model(
+    store: Store,
+    boot: str,
+    now: Callable[[], str],
+    judge: Judge = lambda _: FREE,
+    *,
+    took_the_memory: Callable[[str], bool] = lambda _: False,
+) -> Beginning:
     """Decide what to load, and keep that it was begun.
 
     What was cut short is judged; the candidate on trial comes first, then the active release, the one before it, and
@@ -44,12 +51,17 @@ def find_model(store: Store, boot: str, now: Callable[[], str], judge: Judge = l
         boot: The kernel's id of this boot.
         now: UTC, for the history.
         judge: Tells whether the active release may be run now.
+        took_the_memory: Tells of a candidate, by the SHA-256 of its manifest, with which the daemon has just crashed,
+            whether the kernel ended it for want of memory; asked of no other.
 
     Raises:
         StorageError: The state cannot be read.
     """
     found = store.read()
-    return _decided(store, found, stages.resumed(found, boot, now()), boot, now, judge=judge)
+    update = found.update
+    was_for_memory = update is not None and update.boot == boot and took_the_memory(update.release.sha256)
+    state = stages.resumed(found, boot, now(), was_for_memory=was_for_memory)
+    return _decided(store, found, state, boot, now, judge=judge)
 
 
 def after_failure(

@@ -74,8 +74,12 @@ class Store:
 
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / FOLDER
-        self.lost = ""
-        """That what was kept was damaged, as `read` found it, now or before; empty: it was not."""
+        self._lost = ""
+
+    @property
+    def lost(self) -> str:
+        """That what was kept was damaged, as `read` found it, while that lies aside; empty: it was not, or does not."""
+        return self._lost if os.path.lexists(broken_file(self.folder.parent)) else ""
 
     def read(self) -> State:
         """Give what is kept; what cannot be read is put aside, told in `lost`, and nothing is in service then.
@@ -84,7 +88,7 @@ class Store:
             StorageError: The file is there, and the disk does not give it; or does not let it be put aside.
         """
         file = self.folder / STATE_NAME
-        self.lost = put_aside(self.folder.parent)
+        self._lost = put_aside(self.folder.parent)
         try:
             with file.open("rb") as opened:
                 content = opened.read(_MOST_STATE + 1)
@@ -95,11 +99,12 @@ class Store:
         try:
             return State.model_validate_json(content)  # one that is too large was cut off, and is no JSON
         except ValidationError as error:
-            self.lost = f"{file} was damaged and is put aside as {file.name}{_BROKEN}: {_first_line(error)}"
+            aside = broken_file(self.folder.parent)
+            self._lost = f"the record of releases was damaged and is put aside as {aside}: {_first_line(error)}"
             try:
-                file.replace(file.with_name(f"{file.name}{_BROKEN}"))
+                file.replace(aside)
             except OSError as moved:
-                raise StorageError(f"{self.lost}; it cannot be: {moved.strerror or moved}") from moved
+                raise StorageError(f"{self._lost}; it cannot be: {moved.strerror or moved}") from moved
             return State()
 
     def write(self, state: State) -> None:
@@ -273,12 +278,31 @@ def put_aside(state_dir: Path) -> str:
     Args:
         state_dir: Where the state is kept.
     """
-    file = state_dir / FOLDER / STATE_NAME
+    aside = broken_file(state_dir)
     try:
-        when = datetime.fromtimestamp(file.with_name(f"{file.name}{_BROKEN}").lstat().st_mtime, UTC)
+        when = datetime.fromtimestamp(aside.lstat().st_mtime, UTC)
     except OSError:
         return ""
-    return f"{file}, last written at {when:%Y-%m-%d %H:%M} UTC, was damaged and is put aside as {file.name}{_BROKEN}"
+    return f"the record of releases, written at {when:%Y-%m-%d %H:%M} UTC, was damaged and is put aside as {aside}"
+
+
+def broken_file(state_dir: Path) -> Path:
+    """Give where what was damaged lies aside, or would.
+
+    Args:
+        state_dir: Where the state is kept.
+    """
+    return state_dir / FOLDER / f"{STATE_NAME}{_BROKEN}"
+
+
+def how_to_forget(state_dir: Path) -> str:
+    """Tell what to do about a record that lies aside, one line.
+
+    Args:
+        state_dir: Where the state is kept.
+    """
+    again = "edgecam model update brings a release again, which ends this"
+    return f"{again}; where none is to come, see to the disk and: sudo rm {broken_file(state_dir)}"
 
 
 def _remove_others(folder: Path, known: set[Path]) -> None:

@@ -12,6 +12,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.boxes import overlap, shared_areas
+
 BACKGROUND = "background"
 SAME_PLACE: Final = 0.5  # IoU from which a detection is of an object
 NEAR: Final = 0.1  # IoU from which it at least means that object; TIDE's background threshold
@@ -249,20 +251,6 @@ def _place(box: NDArray[np.float64]) -> str:
     return f"{round(x2 - x1)} x {round(y2 - y1)} pixels at {round(x1)}, {round(y1)}"
 
 
-def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the IoU of each box (N, 4) with each other (M, 4), xyxy; shape (N, M)."""
-    shared = _shared(first, second)
-    sizes = _sizes(first)[:, None] + _sizes(second)[None, :] - shared
-    return np.divide(shared, sizes, out=np.zeros_like(shared), where=sizes > 0)
-
-
-def _shared(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    upper = np.maximum(first[:, None, :2], second[None, :, :2])
-    lower = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared: NDArray[np.float64] = np.prod(np.maximum(lower - upper, 0.0), axis=2)
-    return shared
-
-
 def _sizes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     sizes: NDArray[np.float64] = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     return sizes
@@ -294,7 +282,7 @@ def _within_crowds(truths: Truths, found: Found) -> NDArray[np.bool_]:
     """Tell which detections lie by half or more in a region to ignore of their label, as COCO does."""
     crowds, labels = truths.boxes[truths.is_crowd], truths.labels[truths.is_crowd]
     sizes = _sizes(found.boxes)[:, None]
-    is_within = _shared(found.boxes, crowds) >= SAME_PLACE * np.maximum(sizes, 1e-9)
+    is_within = shared_areas(found.boxes, crowds) >= SAME_PLACE * np.maximum(sizes, 1e-9)
     within: NDArray[np.bool_] = (is_within & (found.labels[:, None] == labels[None, :])).any(axis=1)
     return within
 
@@ -306,7 +294,8 @@ def _hardness(truths: Truths) -> list[Missed]:
     others = overlap(boxes, boxes)
     np.fill_diagonal(others, 0.0)
     is_crowded = (others >= CROWDED).any(axis=1)
-    in_crowd = _shared(boxes, truths.boxes[truths.is_crowd]) >= SAME_PLACE * np.maximum(_sizes(boxes), 1e-9)[:, None]
+    crowds = truths.boxes[truths.is_crowd]
+    in_crowd = shared_areas(boxes, crowds) >= SAME_PLACE * np.maximum(_sizes(boxes), 1e-9)[:, None]
     is_crowded |= (in_crowd & (truths.labels[there][:, None] == truths.labels[truths.is_crowd][None, :])).any(axis=1)
     sizes: list[Missed] = ["missed, small", "missed, medium", "missed, large"]
     steps = np.searchsorted([SMALL, MEDIUM], truths.areas[there], side="right")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from appliance.core.command import answered, left_in_order
+from appliance.core.digest import sha256_of_file
 from appliance.core.errors import ConfigError, UnavailableError
 from appliance.workbench.flashing.bootfs import check_tools, put_files
 from appliance.workbench.flashing.released import PINNED, Release, newest
 from appliance.workbench.flashing.target import Target, is_another, read_target, refusal
-from appliance.workbench.flashing.writing import claimed, read_back, write_image
+from appliance.workbench.flashing.writing import claimed, look_through, read_back, write_image
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -55,8 +56,8 @@ def flash(
 ) -> None:
     """Write Raspberry Pi OS Lite (64-bit) and the first-boot bundle to DEVICE, a card such as /dev/sdb, or to FILE.
 
-    All that was there is lost. The system is brought with its published SHA-256, checked, written, read back. A disk
-    that this system uses is never written to.
+    All that was there is lost. The system is brought with its published SHA-256, checked, written, read back. An image
+    of yours is read to its end before anything is lost. A disk that this system uses is never written to.
 
     Exit status: 0 it can be started, 65 the image is not the one that is meant, 69 it cannot be had, 74 the card does
     not take it or the image cannot be read, 78 DEVICE or the setup file is not accepted.
@@ -70,19 +71,21 @@ def flash(
     needed = release.extract_size if release else max(_LEAST, _size(image))
     _check(place, needed, is_fixed_wanted=fixed, is_sure=yes, may_ask=not as_json)
     check_tools()  # not once the card is written, minutes later
-    with left_in_order():
+    with left_in_order(), tempfile.TemporaryDirectory(prefix="edgecam-card-") as folder:
+        _gather(Path(folder), bundle, setup, asked)
         source = image if release is None else bring(release, is_quiet=as_json)
         assert source is not None  # noqa: S101 - for the types: one of the two is there
-        _check_again(place, needed, is_fixed_wanted=fixed)
         wanted = release.extract_sha256 if release else sha256.lower() if sha256 else None
+        if release is None:
+            with _bar("checking", is_quiet=as_json) as progress:
+                needed = max(needed, look_through(source, wanted, progress))
+        _check_again(place, needed, is_fixed_wanted=fixed)
         with claimed(target) as disk:
             with _bar("writing", is_quiet=as_json) as progress:
                 digest, size = write_image(source, disk, wanted, release.extract_size if release else None, progress)
             with _bar("reading back", is_quiet=as_json) as progress:
                 read_back(target, digest, size, progress)
-            with tempfile.TemporaryDirectory(prefix="edgecam-card-") as folder:
-                _gather(Path(folder), bundle, setup, asked)
-                put_files(target, Path(folder))
+            put_files(target, Path(folder))
     _tell(target, digest, size, asked, is_checked=wanted is not None, as_json=as_json)
 
 
@@ -139,7 +142,7 @@ def _check_again(before: Target, needed: int, *, is_fixed_wanted: bool) -> None:
 
 
 def bring(release: Release, *, is_quiet: bool, may_be_local: bool = False) -> Path:
-    """Bring a system, or take the one that was brought before; blocks.
+    """Bring a system, or take the one that was brought before, if that is still what was published; blocks.
 
     Args:
         release: Which.
@@ -158,7 +161,12 @@ def bring(release: Release, *, is_quiet: bool, may_be_local: bool = False) -> Pa
     make_folder(folder)
     path, size = folder / release.url.rpartition("/")[2], release.image_download_size
     if path.exists() and path.stat().st_size == size:
-        return path  # what is in it is checked while it is written
+        if sha256_of_file(path) == release.image_download_sha256:
+            return path
+        click.echo(
+            f"{path} is damaged: its SHA-256 is not the published one. It is removed and brought again", err=True
+        )
+        path.unlink()
     wanted = Wanted(release.url, release.image_download_sha256, size, size, may_be_local=may_be_local)
     try:
         with _bar("bringing", is_quiet=is_quiet) as progress:

@@ -57,6 +57,20 @@ class Pictures:
     files: Mapping[str, bytes]
     made_from: str
 
+    def images(self) -> dict[str, NDArray[np.uint8]]:
+        """Give each by its name, shape (H, W, 3), BGR.
+
+        Raises:
+            ModelError: One is no picture that a device would accept.
+        """
+        images = {}
+        for name, content in self.files.items():
+            image = decode_golden_frame(content)
+            if image is None:
+                raise ModelError(f"{name} is no picture that a device would accept; make golden frames of another")
+            images[name] = image
+        return images
+
 
 def drawn_frames() -> Pictures:
     """Draw streets, and a plain grey in which nothing is; the same bytes with the same version of OpenCV."""
@@ -146,12 +160,7 @@ def _check(located: LocatedModel, folder: Path) -> None:
 
 
 def _expect(located: LocatedModel, pictures: Pictures, tolerance: Tolerance) -> Expectation:
-    images = {}
-    for name, content in pictures.files.items():
-        image = decode_golden_frame(content)
-        if image is None:
-            raise ModelError(f"{name} is no picture that a device would accept")
-        images[name] = image
+    images = pictures.images()
     with load_model(located) as model:
         return golden_task(model.manifest.task).expect(model, images, tolerance)
 

@@ -3,15 +3,14 @@
 import hashlib
 import itertools
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from appliance.core.errors import ConfigError
 from appliance.core.manifest import Label, Source
-from appliance.core.mistakes import explain
+from appliance.core.mistakes import parse_toml
 from appliance.core.part import Part
 
 MOST_RECIPE_BYTES = 64 << 10
@@ -362,16 +361,8 @@ def read_recipe(path: Path) -> Recipe:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_RECIPE_BYTES + 1)
-        if len(content) > MOST_RECIPE_BYTES:
-            raise ConfigError(f"{path} is larger than {MOST_RECIPE_BYTES} bytes; is it a recipe?")
-        values = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no UTF-8 text: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from error
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(explain(error, path)) from error
+    if len(content) > MOST_RECIPE_BYTES:
+        raise ConfigError(f"{path} is larger than {MOST_RECIPE_BYTES} bytes; is it a recipe?")
+    return parse_toml(content, path, Recipe, ConfigError)

@@ -13,7 +13,7 @@ from appliance.core.command import NumberRange
 from appliance.core.errors import ConfigError, ModelError
 from appliance.workbench.publish import FOLDER, name_and_version
 from appliance.workbench.publishing.extras import loaded
-from appliance.workbench.rollout_reports import collect, compare, of_rollout, read_told
+from appliance.workbench.rollout_reports import REPORTS, collect, compare, of_rollout, read_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +163,7 @@ def rollback(folder: Path, channel: str, name: str, *, to: str, as_json: bool) -
 @click.option(
     "--reports",
     required=True,
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=REPORTS,
     help="What `rollout collect` has saved, or JSON of that format; -: standard input.",
 )
 @click.option("--push", "target", metavar="FOLDER|s3://BUCKET", help="Publish there at once, also what was halted.")
@@ -201,7 +201,7 @@ def auto(
 @click.argument("channel")
 @click.option(
     "--reports",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=REPORTS,
     help="As for `auto`; -: standard input.",
 )
 @_JSON

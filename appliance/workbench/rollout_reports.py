@@ -33,6 +33,9 @@ TOPICS: Final = ("edgecam/+/model", "edgecam/+/model/events", "edgecam/+/health"
 KEEP_EVERY: Final = 2.0
 """Seconds between two writes of what came."""
 
+REPORTS: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+"""What `read_told` takes."""
+
 _MOST_REPORTS: Final = 1 << 20
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _PER_CENT: Final = 100.0
@@ -219,7 +222,7 @@ def _tell_collected(book: "Book", listening: "Listening", *, as_json: bool) -> N
 @click.option(
     "--reports",
     required=True,
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=REPORTS,
     help="What `rollout collect` has saved; -: standard input.",
 )
 @_JSON

@@ -62,6 +62,20 @@ def test_a_daemon_that_hangs_is_started_again_by_the_watchdog(device: Device, br
     wait_for(lambda: "watchdog" in {failure["result"] for failure in _failures(device.guest)}, 20, "the record")
 
 
+def test_the_next_start_finds_why_the_one_before_it_ended(device: Device, broker: Mosquitto) -> None:
+    broker.start()
+    guest, record = device.guest, "/var/lib/edgecam/failures.jsonl"
+    device.drop_in("ExecStartPre=/bin/sleep 3", "edgecam-failure@.service")  # a slow card
+    device.drop_in(f"RestartSec=0\nExecStartPre=-/bin/cp {record} {record}.seen")
+    device.start()
+    device.watch()
+    guest.run("kill", "-KILL", guest.show("MainPID"), check=True)
+    wait_for(lambda: guest.show("NRestarts") == "1", 30, "the restart")
+    device.watch()
+    found = json.loads(guest.run("cat", f"{record}.seen").stdout.splitlines()[-1])
+    assert (found["status"], found["candidate"]) == ("KILL", None)
+
+
 def test_a_reload_applies_what_was_written_and_refuses_what_is_wrong(device: Device, broker: Mosquitto) -> None:
     broker.start()
     device.start()

@@ -37,6 +37,11 @@ class BreakingProxy(Listening):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def is_idle(self) -> bool:
+        """No end of any connection is open any more."""
+        return all(end.fileno() < 0 for end in self._ends)
+
     def _serve(self, end: socket.socket) -> None:
         with self._lock:
             self.connections += 1
@@ -44,8 +49,11 @@ class BreakingProxy(Listening):
         far = socket.create_connection(("127.0.0.1", self._target), timeout=5.0)
         far.settimeout(None)
         self._ends.append(far)
-        self._begin(threading.Thread(target=self._pump, args=(far, end, most), daemon=True))
-        self._pump(end, far, 0)
+        back = threading.Thread(target=self._pump, args=(far, end, most), daemon=True)
+        with end, far:
+            self._begin(back)
+            self._pump(end, far, 0)
+            back.join(5.0)  # whichever ended first has shut down both ends
 
     def _pump(self, source: socket.socket, sink: socket.socket, bound: int) -> None:
         sent = 0

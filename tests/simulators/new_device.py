@@ -1,7 +1,11 @@
 """A device that has just been flashed, below a folder: its files are real, its programs do what they do to files."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from appliance.core.errors import UnavailableError
 from appliance.provisioning.system import Account, Places
@@ -74,3 +78,35 @@ class NewDevice:
 
     def account(self, name: str) -> Account | None:
         return self.accounts.get(name)
+
+
+class Moments:
+    """Cuts the power before or after a file gets its name, is removed, or a program runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left: int | None = None
+        monkeypatch.setattr(os, "fsync", lambda _: None)  # a hundred devices: what was written is read by this machine
+        for name in ("replace", "unlink", "chown", "pwrite"):
+            monkeypatch.setattr(os, name, self._around(getattr(os, name)))
+
+    def arm(self, device: NewDevice, number: int) -> None:
+        self._left = number
+        device.run = self._around(device.run)  # type: ignore[method-assign]
+
+    def disarm(self) -> None:
+        self._left = None
+
+    def _around(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def cut_or_act(*arguments: Any, **named: Any) -> Any:
+            self._tick()
+            result = act(*arguments, **named)
+            self._tick()
+            return result
+
+        return cut_or_act
+
+    def _tick(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                raise Cut

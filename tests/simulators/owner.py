@@ -52,7 +52,7 @@ def boot(device: NewDevice) -> Report | None:
 
 
 def on_the_card(device: NewDevice) -> str:
-    return "".join(path.read_text() for path in device.places.boot.iterdir())
+    return "".join(path.read_text() for path in device.places.boot.iterdir() if path.is_file())
 
 
 def mode(device: NewDevice, path: str) -> int:

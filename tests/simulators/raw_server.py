@@ -51,6 +51,16 @@ class Client:
         while not self._ending.wait(every):
             self.say(data)
 
+    def is_gone_within(self, seconds: float) -> bool:
+        """Wait until it has closed the connection; tell whether it has."""
+        self._connection.settimeout(seconds)
+        try:
+            return self._connection.recv(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
     def _has_read(self) -> bool:
         """Tell whether nothing waits in the client's socket (proc_pid_net(5)).
 

@@ -86,9 +86,9 @@ def write_pictures(folder: Path) -> Path:
     return folder
 
 
-def make_golden(folder: Path, pictures: Path) -> str:
+def make_golden(folder: Path, pictures: Path, *options: str) -> str:
     """Have the workbench write a model's golden frames; gives what it tells."""
-    words = [str(folder), "--frames", str(pictures), "--json"]
+    words = [str(folder), "--frames", str(pictures), "--json", *options]
     return CliRunner().invoke(golden, words, catch_exceptions=False).stdout
 
 

@@ -20,6 +20,7 @@ from appliance.provisioning.configuration import CA, CERTIFICATE, FLEET_ROOT, KE
 from appliance.provisioning.reading import camera_secret
 from appliance.provisioning.steps import BROKER_PASSWORD
 from appliance.provisioning.wireless import WIFI_PASSWORD
+from appliance.workbench.flashing.bootfs import with_memory_limits
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = ROOT / "image/rpi-image-gen"
@@ -39,6 +40,8 @@ FIELDS = {
     "AfterProvider",
     "Conflicts",
 }
+# as its templates/rpi/boot-firmware/cmdline.txt, which the layer rpi-boot-firmware puts there
+KERNEL_LINE = b"console=serial0,115200 console=tty1 root=ROOTDEV fsck.repair=yes rootwait\n"
 NAME = r"[a-z0-9][a-z0-9-]*"
 
 
@@ -91,16 +94,52 @@ def test_a_layer_s_scripts_are_scripts(layer: Path, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout
 
 
-def test_what_the_hooks_do_to_a_root_is_what_they_say(tmp_path: Path) -> None:
-    root = tmp_path / "a root"
-    (root / "etc/edgecam").mkdir(parents=True)
-    (root / "etc/edgecam/edgecam.toml").write_text("# an example\n")
-    for hook in hooks(TREE / "layer/edgecam.yaml"):
-        subprocess.run(["sh", "-c", hook, "hook", root], check=True, timeout=30)
+def run_hooks(root: Path) -> bool:
+    """Run the hooks of the layer as mmdebstrap does; give whether all went well."""
+    return all(
+        subprocess.run(["sh", "-c", hook, "hook", root], check=False, timeout=30, capture_output=True).returncode == 0
+        for hook in hooks(TREE / "layer/edgecam.yaml")
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """What the layers before have made."""
+    folder = tmp_path / "a root"
+    for name in ("etc/edgecam", "boot/firmware"):
+        (folder / name).mkdir(parents=True)
+    (folder / "etc/edgecam/edgecam.toml").write_text("# an example\n")
+    (folder / "boot/firmware/cmdline.txt").write_bytes(KERNEL_LINE)
+    return folder
+
+
+def test_what_the_hooks_do_to_a_root_is_what_they_say(root: Path) -> None:
+    assert run_hooks(root)
     # it would be copied over the owner's at each boot
     assert not (root / "etc/edgecam/edgecam.toml").exists()
     assert (root / "etc/systemd/system.conf.d/edgecam.conf").read_text() == "[Manager]\nRuntimeWatchdogSec=15\n"
     assert "Storage=volatile\n" in (root / "etc/systemd/journald.conf.d/edgecam.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    "line", [KERNEL_LINE, b"quiet cgroup_enable=memory \n", b"xcgroup_enable=memory", b"quiet\nleft\n"]
+)
+def test_the_kernel_holds_services_to_their_memory_as_on_a_card_that_flash_has_written(root: Path, line: bytes) -> None:
+    path = root / "boot/firmware/cmdline.txt"
+    path.write_bytes(line)
+    for _ in range(2):
+        assert run_hooks(root)
+        assert path.read_bytes() == with_memory_limits(line)
+
+
+def test_an_image_without_a_kernel_s_line_is_not_made(root: Path) -> None:
+    path = root / "boot/firmware/cmdline.txt"
+    for damage in (lambda: path.write_bytes(b""), path.unlink):
+        damage()
+        assert not run_hooks(root)
+    # the layer that puts it there comes before
+    fields = metadata(TREE / "layer/edgecam.yaml")
+    assert "rpi-boot-firmware" in listed(fields["X-Env-Layer-Requires"])
 
 
 def test_all_that_has_to_outlive_a_slot_is_shared_by_both() -> None:
@@ -172,4 +211,7 @@ def test_rpi_image_gen_s_own_tools_take_it_and_resolve_its_layers(device: str, t
     )
     resolved = [line.partition(":")[0] for line in plan.read_text().splitlines()]
     assert resolved[-2:] == ["edgecam-base", "edgecam"]
+    assert resolved.index("rpi-boot-firmware") < resolved.index("edgecam")  # which changes what that one puts there
+    template = folder / "templates/rpi/boot-firmware/cmdline.txt"
+    assert template.read_bytes().splitlines()[:1] == KERNEL_LINE.splitlines()
     assert {"network-manager", "openssh-server", "fake-hwclock", "image-rota", device} <= set(resolved)

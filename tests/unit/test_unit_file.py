@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,11 @@ def test_a_configuration_error_is_not_tried_again(service: dict[str, list[str]])
 
 def test_a_commanded_restart_is_no_failure_and_systemd_does_it(service: dict[str, list[str]]) -> None:
     assert service["RestartForceExitStatus"] == service["SuccessExitStatus"] == [str(RESTART)]
+
+
+def test_the_next_start_waits_for_the_record_of_why_the_last_one_ended_and_not_for_long() -> None:
+    lines = (UNITS / "edgecam-failure@.service").read_text().splitlines()
+    assert {"Before=edgecam.service", "Type=oneshot", "TimeoutStartSec=20"} <= set(lines)
 
 
 def test_systemd_waits_longer_than_stopping_takes(service: dict[str, list[str]]) -> None:
@@ -79,10 +85,14 @@ def test_too_much_memory_ends_the_daemon_at_once_and_never_slows_it_down(service
     assert "MemoryHigh" not in service
 
 
-def test_a_setup_file_is_looked_at_wherever_it_lies_and_whatever_ending_windows_gave_it() -> None:
-    looked_for = set(re.findall(r"(?m)^ConditionPathExists=\|(\S+)$", (UNITS / "edgecam-setup.service").read_text()))
-    names = {f"edgecam-setup{ending}" for ending in (".toml", ".toml.txt", ".txt")}
-    assert looked_for >= {f"{folder}/{name}" for folder in ("/bootfs", "/boot/firmware", "/boot") for name in names}
+def test_a_setup_file_is_looked_at_wherever_it_lies_and_however_it_is_called() -> None:
+    lines = (UNITS / "edgecam-setup.service").read_text()
+    looked_for = re.findall(r"(?m)^ConditionPathExistsGlob=\|(.+)$", lines)
+    # as Windows and browsers call it, and as a power cut leaves it
+    for ending in (".toml", ".toml.txt", ".txt", " (1).toml", ".old"):
+        for folder in ("/bootfs", "/boot/firmware", "/boot"):
+            assert any(fnmatchcase(f"{folder}/edgecam-setup{ending}", glob) for glob in looked_for)
+    assert not any(fnmatchcase("/boot/config.txt", glob) for glob in looked_for)
 
 
 def test_no_core_file_holds_pictures_weights_or_secrets(service: dict[str, list[str]]) -> None:

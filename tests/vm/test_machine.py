@@ -225,7 +225,7 @@ def test_a_model_in_a_process_of_its_own_that_takes_too_much_memory_leaves_the_d
     assert guest.show("NRestarts") == "0"
 
 
-def test_a_model_on_trial_that_takes_the_daemons_memory_counts_as_a_crash_and_the_one_before_is_back(
+def test_a_model_on_trial_that_takes_the_daemons_memory_is_refused_for_that_and_the_one_before_is_back(
     appliance: Appliance, broker: Mosquitto
 ) -> None:
     guest = appliance.guest
@@ -237,9 +237,9 @@ def test_a_model_on_trial_that_takes_the_daemons_memory_counts_as_a_crash_and_th
         _watch(appliance)
         assert guest.show("NRestarts") == "1"
         ended = wait_for(lambda: subscriber.bodies("/model/events"), WITHIN, "what came of the trial")
-    assert [one["code"] for one in ended] == ["E_CRASH"], ended
+    assert [one["code"] for one in ended] == ["E_MEMORY"], ended
     kept = json.loads(guest.run("cat", "/var/lib/edgecam/models/state.json", check=True).stdout)
-    assert (kept["update"], kept["active"], [one["code"] for one in kept["blocked"]]) == (None, None, ["E_CRASH"])
+    assert (kept["update"], kept["active"], [one["code"] for one in kept["blocked"]]) == (None, None, ["E_MEMORY"])
     _assert_memory_is_named(appliance)
 
 

@@ -1,14 +1,14 @@
 """The catalogue of detectors that others publish: where each is, its checksum and its licence."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from appliance.core.errors import ModelError
+from appliance.core.files import read_bounded
 from appliance.core.manifest import MODEL_NAME, MOST_MODEL_BYTES, Sha256
-from appliance.core.mistakes import explain
+from appliance.core.mistakes import parse_toml
 from appliance.core.part import Part
 from appliance.inference.folders import bundled_models
 
@@ -79,15 +79,4 @@ def read_catalogue(path: Path | None = None) -> Catalogue:
         ModelError: It cannot be read or has entries that are not accepted.
     """
     file = path or bundled_models() / CATALOGUE_NAME
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ModelError(f"{file} is larger than {_MOST_BYTES} bytes; is it a catalogue?")
-        return Catalogue.model_validate(tomllib.loads(content.decode("utf-8")))
-    except OSError as error:
-        raise ModelError(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file} is no valid TOML: {error}") from error
-    except ValidationError as error:
-        raise ModelError(explain(error, file)) from error
+    return parse_toml(read_bounded(file, _MOST_BYTES, ModelError, "a catalogue"), file, Catalogue, ModelError)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.core.boxes import overlap
 from appliance.inference.golden import GoldenObject
 
 MATCH_IOU = 0.5  # as COCO's AP50 counts an object as found
@@ -123,7 +124,7 @@ def match(expected: Sequence[GoldenObject], given: Sequence[GoldenObject]) -> li
     """Give pairs of positions: each expected object takes the free one of its label that overlaps it best."""
     if not expected or not given:
         return []
-    overlaps = _iou(np.array([one.box for one in expected]), np.array([one.box for one in given]))
+    overlaps = overlap(np.array([one.box for one in expected]), np.array([one.box for one in given]))
     pairs = []
     for at, one in enumerate(expected):
         fitting = [
@@ -156,14 +157,3 @@ def of_tensors(reference: Sequence[NDArray[Any]], given: Sequence[NDArray[Any]])
         return Agreement("tensors", 0.0, sum(one.size for one in reference), 1.0)
     value = max(0.0, min(1.0, min(values, default=1.0)))
     return Agreement("tensors", value, sum(one.size for one in reference), max(differences, default=0.0))
-
-
-def _iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the overlap of each box with each, shape (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    both = areas[0][:, None] + areas[1][None, :] - shared
-    overlaps: NDArray[np.float64] = np.divide(shared, both, out=np.zeros_like(shared), where=both > 0.0)
-    return overlaps

@@ -4,22 +4,18 @@ Takes `Renewal` as JSON on standard input, at the lowest priority; ends with the
 0 where a choice was stored; else the last line on standard error says why not.
 """
 
-import os
 import platform
-import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from appliance.config import ModelSettings
-from appliance.core.errors import EdgecamError, UnsupportedError
-from appliance.core.machine import be_first_to_go
+from appliance.core.errors import UnsupportedError
 from appliance.core.part import Part
 from appliance.inference.artifacts import find_rungs
-from appliance.inference.measuring.child import end_with_the_parent
+from appliance.inference.beside import work_beside
 from appliance.inference.measuring.here import processors_here, providers_here
 from appliance.inference.measuring.rounds import Effort
 from appliance.inference.measuring.subjects import find_candidates
@@ -27,8 +23,6 @@ from appliance.inference.measuring.tuner import tune
 from appliance.inference.tuning import Objective, write_tuning
 from appliance.inference.ways import is_for_one_process, thread_counts
 
-MOST_BYTES = 1 << 20
-LOWEST = 19  # nice(2)
 _EFFORT = Effort(rounds=5)
 
 
@@ -48,21 +42,18 @@ class Renewal(Part):
 
 def main() -> int:
     """Measure and store; give the exit status."""
-    end_with_the_parent()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
-    step_back()
-    try:
-        renewal = Renewal.model_validate_json(sys.stdin.buffer.read(MOST_BYTES))
-        settings = ModelSettings.model_validate(renewal.model)
-    except ValidationError as error:
-        sys.stderr.write(f"no request that can be read: {error.error_count()} mistakes\n")
-        return 2
-    try:
-        renew(settings, renewal.objective, Path(renewal.state_dir))
-    except EdgecamError as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        return error.exit_code
-    return 0
+    return work_beside(_read, _do)
+
+
+def _read(content: bytes) -> tuple[Renewal, ModelSettings]:
+    renewal = Renewal.model_validate_json(content)
+    return renewal, ModelSettings.model_validate(renewal.model)
+
+
+def _do(asked: tuple[Renewal, ModelSettings]) -> str:
+    renewal, settings = asked
+    renew(settings, renewal.objective, Path(renewal.state_dir))
+    return ""
 
 
 def renew(settings: ModelSettings, objective: Objective, state_dir: Path) -> None:
@@ -97,13 +88,6 @@ def for_one_process(settings: ModelSettings) -> list[str]:
     here = [one.artifact for one in rungs if one.artifact is not None and one.weights and one.weights.is_file()]
     machine = platform.machine()
     return [one.file for one in here if is_for_one_process(one) and not one.needs.unmet(machine)]
-
-
-def step_back() -> None:
-    """Leave processor and memory to the daemon: lowest priority, and the first to go where memory runs out."""
-    with suppress(OSError):  # the unit's sandbox forbids it; then the daemon's pauses and limits have to do
-        os.nice(LOWEST)
-    be_first_to_go()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from appliance.inference.detector import load_detector
 from appliance.inference.golden import (
     GOLDEN_FOLDER,
     GOLDEN_NAME,
-    decode_golden_frame,
     read_golden,
     read_golden_frame,
 )
@@ -230,13 +229,7 @@ def _frames(source: Source) -> Pictures:
 def _compare(
     order: Order, workshop: Workshop, runnable: Runnable, frames: Pictures, measured: _Measured
 ) -> tuple[Sight, tuple[Row, ...]]:
-    pictures = {}
-    for name, content in frames.files.items():
-        image = decode_golden_frame(content)
-        if image is None:
-            raise ModelError(f"{name} is no picture that a device would accept; make the golden frames again")
-        pictures[name] = image
-    source = workshop.source
+    pictures, source = frames.images(), workshop.source
     expected = see(source.located, pictures, source.located.open(order.threads), source.name)
     rows = []
     for artifact, located in runnable.found:

@@ -3,6 +3,7 @@
 import hashlib
 import lzma
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +21,7 @@ _XZ = b"\xfd7zXZ\0"
 
 @contextmanager
 def claimed(target: Path) -> Iterator[IO[bytes]]:
-    """Give a disk or file to write to that is ours until the end; of a file, what was in it is gone.
+    """Give a disk or file to write to that is ours until the end; what is in it stays until `write_image`.
 
     Nobody can mount a disk, or a part of it, meanwhile: a desktop would like to, as soon as there is a table on it.
 
@@ -28,13 +29,33 @@ def claimed(target: Path) -> Iterator[IO[bytes]]:
         StorageError: It is in use, or may not be written to.
     """
     # for a disk: nobody else may have it, and it is not mounted (open(2))
-    flags = os.O_RDWR | (os.O_EXCL if target.is_block_device() else os.O_CREAT | os.O_TRUNC)
+    flags = os.O_RDWR | (os.O_EXCL if target.is_block_device() else os.O_CREAT)
     try:
         descriptor = os.open(target, flags, 0o644)
     except OSError as error:
         raise StorageError(f"cannot write to {target}: {error.strerror}; is it in use, or do you need sudo?") from error
     with os.fdopen(descriptor, "wb", buffering=0) as disk:
         yield disk
+
+
+def look_through(source: Path, digest: str | None, progress: Progress) -> int:
+    """Read an image to its end, unpacked on the way, and give its bytes; blocks, and writes nothing.
+
+    Args:
+        source: An image, .xz or as it is.
+        digest: SHA-256 of the image, or of the .xz file that it is in; None: unknown.
+        progress: Is told how many bytes were read.
+
+    Raises:
+        ModelError: It is damaged, another image, or none that can start.
+        StorageError: It cannot be read.
+    """
+    size = 0
+    whole = _whole(source)
+    for chunk in _Checked(source, digest, None).chunks():
+        size += len(chunk)
+        progress(size, whole)
+    return size
 
 
 def write_image(
@@ -77,35 +98,65 @@ class _Hashing:
         return chunk
 
 
+class _Checked:
+    """An image that is given by and by; whoever has all of it has what was meant."""
+
+    def __init__(self, source: Path, digest: str | None, size: int | None) -> None:
+        self._source, self._wanted, self._size = source, digest, size
+        self.found, self.seen = hashlib.sha256(), 0
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give its parts in their order; the first is not given before it is seen that it can start."""
+        head, packed = b"", None
+        for chunk, file in _chunks(self._source):
+            packed = file
+            if not head:
+                head = chunk[:_SECTOR]
+                boot_offset(head)
+            self.found.update(chunk)
+            self.seen += len(chunk)
+            if self._size is not None and self.seen > self._size:
+                raise ModelError(f"{self._source} has more than {self._size} bytes in it: another image than is meant")
+            yield chunk
+        self._judge(head, packed)
+
+    def _judge(self, head: bytes, packed: _Hashing | None) -> None:
+        source, found = self._source, self.found.hexdigest()
+        if not head or packed is None:
+            raise ModelError(f"{source} has nothing in it; accepted: .img or .img.xz of Raspberry Pi OS")
+        if self._wanted is not None and self._wanted not in (found, packed.found.hexdigest()):
+            raise ModelError(
+                f"{source} is another image than the one that is meant (its SHA-256 is {found}); bring it again"
+            )
+        if self.seen < (end := partitions_end(head)):
+            raise ModelError(
+                f"{source} is cut short: its partitions end at byte {end}, and it has {self.seen}; bring it again"
+            )
+
+
 def _write(source: Path, disk: IO[bytes], digest: str | None, size: int | None, progress: Progress) -> tuple[str, int]:
-    found, packed, written, first = hashlib.sha256(), hashlib.sha256(), 0, b""
+    image, first, written = _Checked(source, digest, size), b"", 0
     whole = size or _whole(source)
-    for chunk, file in _chunks(source):
-        found.update(chunk)
-        packed = file.found
+    for chunk in image.chunks():
         if not first:
-            boot_offset(chunk[:_SECTOR])  # before anything is lost: what has none is no such image
             first = chunk
-            _put(disk, 0, bytes(_CLEARED))
-            os.fsync(disk.fileno())
+            _clear(disk)
         else:
             _put(disk, written, chunk)
         written += len(chunk)
-        if size is not None and written > size:
-            raise ModelError(f"{source} has more than {size} bytes in it: another image than the one that is meant")
         progress(written, whole)
-    if not first:
-        raise ModelError(f"{source} has nothing in it; accepted: .img or .img.xz of Raspberry Pi OS")
-    if digest is not None and digest not in (found.hexdigest(), packed.hexdigest()):
-        raise ModelError(f"{source} is another image than the one that is meant; the card does not start with it")
-    if written < (end := partitions_end(first[:_SECTOR])):
-        raise ModelError(
-            f"{source} is cut short: its partitions end at byte {end}, and it has {written}; bring it again"
-        )
     os.fsync(disk.fileno())
     _put(disk, 0, first)
     os.fsync(disk.fileno())
-    return found.hexdigest(), written
+    return image.found.hexdigest(), written
+
+
+def _clear(disk: IO[bytes]) -> None:
+    """Have nothing that starts from what was there; of a file, nothing at all."""
+    if stat.S_ISREG(os.fstat(disk.fileno()).st_mode):
+        os.ftruncate(disk.fileno(), 0)
+    _put(disk, 0, bytes(_CLEARED))
+    os.fsync(disk.fileno())
 
 
 def _put(disk: IO[bytes], offset: int, content: bytes) -> None:

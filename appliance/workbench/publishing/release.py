@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from appliance.core.errors import ConfigError, ModelError, StorageError
 from appliance.core.manifest import MANIFEST_NAME, MOST_MODEL_BYTES, ModelManifest, read_manifest
-from appliance.core.mistakes import explain
+from appliance.core.mistakes import explain, parse_toml
 from appliance.core.part import Part
 from appliance.inference.golden import GOLDEN_FOLDER, GOLDEN_NAME, read_content, read_golden_frame
 from appliance.inference.golden_task import golden_task
@@ -154,12 +154,7 @@ def _terms(folder: Path) -> Terms:
     file = folder / TERMS_NAME
     if not file.exists():
         return Terms()
-    try:
-        return Terms.model_validate(tomllib.loads(_read(file, 64 << 10).decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no valid TOML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(explain(error, file)) from error
+    return parse_toml(_read(file, 64 << 10), file, Terms, ConfigError)
 
 
 def _metrics(folder: Path, manifest: ModelManifest, file: Path | None) -> Metrics:

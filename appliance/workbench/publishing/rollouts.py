@@ -1,7 +1,6 @@
 """Who runs which release: how a rollout begins and changes; `refreshing` signs it for devices."""
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from pydantic import Field, ValidationError
 from tuf.api.metadata import TargetFile, Targets
 
 from appliance.core.errors import ConfigError, ModelError
-from appliance.core.mistakes import explain
+from appliance.core.files import read_bounded
+from appliance.core.mistakes import parse_toml
 from appliance.core.part import Part
 from appliance.updates.formats import MILLION, Moment, Parts, Rollout, Seconds, Selection, Trial
 from appliance.updates.rollout import hidden
@@ -29,6 +29,8 @@ STEPS: Final = (10_000, 100_000, 500_000, MILLION)
 
 PER_CENT: Final = 10_000
 """Millionths of one."""
+
+_MOST_TRIAL: Final = 64 << 10
 
 
 _ACCEPTED: Final = {
@@ -226,15 +228,7 @@ def read_trial(file: Path) -> Trial:
     Raises:
         ConfigError: It cannot be read, or has what is not accepted.
     """
-    try:
-        with file.open("rb") as opened:
-            return Trial.model_validate(tomllib.load(opened))
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no valid TOML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(explain(error, file)) from error
+    return parse_toml(read_bounded(file, _MOST_TRIAL, ConfigError, "a trial"), file, Trial, ConfigError)
 
 
 def read(repository: Repository, channel: str, name: str) -> Running:

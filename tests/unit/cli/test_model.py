@@ -13,6 +13,8 @@ from appliance.cli import configured
 from appliance.cli.model import model
 from appliance.core.errors import ConfigError, ModelError
 from appliance.inference.golden import Tolerance
+from appliance.updates.state import Held, State
+from appliance.updates.store import Store
 from appliance.workbench.golden_frames import make_golden, own_frames
 from tests.simulators.models import write_folder, write_yolox, yolox, yolox_answer
 from tests.simulators.seeing_tasks import released
@@ -53,8 +55,46 @@ def test_a_record_of_releases_that_was_damaged_is_told_where_a_fleet_is_followed
     monkeypatch.setattr(configured, "DEFAULT_PATH", config)
     (tmp_path / "models").mkdir()
     assert "damaged" not in run("list").stderr
-    (tmp_path / "models" / "state.json.broken").write_bytes(b"{")
-    assert "was damaged and is put aside as state.json.broken" in run("list").stderr
+    store, aside = Store(tmp_path), tmp_path / "models" / "state.json.broken"
+    aside.write_bytes(b"{")
+    told = run("list").stderr
+    assert f"was damaged and is put aside as {aside}; " in told
+    assert f"sudo rm {aside}\n" in told
+    store.write(State(active=Held(sha256="2" * 64, name="persons", version="2", counter=2)))
+    assert "damaged" not in run("list").stderr
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own models, one of which is broken."""
+    write_folder(tmp_path / "mine" / "good", {"fp32": yolox(yolox_answer())})
+    (tmp_path / "mine" / "bad").mkdir()
+    (tmp_path / "mine" / "bad" / "manifest.toml").write_text("schema = 9\n", encoding="utf-8")
+    config = tmp_path / "edgecam.toml"
+    config.write_text(f'[model]\ndirectories = ["{tmp_path / "mine"}"]\n')
+    monkeypatch.setattr(configured, "DEFAULT_PATH", config)
+    return tmp_path / "mine"
+
+
+def test_a_broken_manifest_has_a_line_and_the_other_models_are_listed(mine: Path) -> None:
+    done = run("list")
+    assert done.exit_code == 65
+    assert [line.split()[0] for line in done.stdout.rstrip().splitlines()] == ["model", "good", *FAMILIES]
+    assert f"edgecam: bad is broken and not listed: {mine / 'bad' / 'manifest.toml'}" in done.stderr
+    done = run("list", "--json")
+    told = json.loads(done.stdout)
+    assert done.exit_code == 65
+    assert [one["name"] for one in told if "error" not in one] == ["good", *FAMILIES]
+    broken = told[-1]
+    assert (broken["name"], broken["folder"], "schema" in broken["error"]) == ("bad", str(mine / "bad"), True)
+
+
+def test_a_broken_manifest_keeps_no_other_model_from_being_shown_and_its_own_says_what_is_wrong(mine: Path) -> None:
+    assert run("show", "good").exit_code == 0
+    with pytest.raises(ModelError, match=re.escape(str(mine / "bad" / "manifest.toml"))):
+        run("show", "bad")
+    with pytest.raises(ConfigError, match=r"'nosuch'; known: good"):
+        run("check", "nosuch")
 
 
 def test_a_name_that_is_not_known_is_a_mistake_on_the_command_line_and_the_known_are_told() -> None:

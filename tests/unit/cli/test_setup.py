@@ -3,17 +3,27 @@
 import json
 import os
 import tempfile
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.setup import setup
+from appliance.cameras.discover import Found
+from appliance.cli.setup import set_up, set_up_at_boot, setup
+from appliance.cli.setup_asking import Asking, answers_path
 from appliance.cli.setup_questions import ask
 from appliance.core.errors import ConfigError, UnavailableError
-from appliance.provisioning import Provisioner, check_setup
+from appliance.provisioning import Provisioner, Report, check_setup, read_setup
 from tests.simulators.new_device import NewDevice
 
+STREET = Found("synthetic", "synthetic", "a drawn street", is_usable=True, why="")
+WEBCAM = Found("v4l2", "/dev/video2", "webcam", is_usable=True, why="")
+MODULE = Found("picamera2", "picamera2", "camera module", is_usable=False, why="picamera2 is not installed; do: get it")
+PEM = "-----BEGIN CERTIFICATE-----\nof the broker\n-----END CERTIFICATE-----\n"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
 
 
@@ -22,11 +32,69 @@ def device(tmp_path: Path) -> NewDevice:
     return NewDevice(tmp_path)
 
 
-def test_enter_at_every_question_keeps_what_is_so(device: NewDevice) -> None:
+@pytest.fixture(autouse=True)
+def _nobody_called_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+
+
+def questions(device: NewDevice, answers: Sequence[str], found: Sequence[Found] = (STREET,)) -> tuple[Any, str]:
+    """Give what was answered, and what was shown meanwhile."""
+    is_kept = Provisioner(device.places, device).is_kept
+    with CliRunner().isolation(input="\n".join([*answers, ""])) as (_, told, _both):
+        values = ask(Asking(device.places, is_kept), lambda: found, is_quiet=False)
+        return values, told.getvalue().decode()
+
+
+def carried_out(device: NewDevice, values: dict[str, Any]) -> Report:
+    provisioner, path = Provisioner(device.places, device), answers_path(device.places)
+    asked = check_setup(values, "", path, device.places, provisioner.is_kept)
+    return provisioner.carry_out(asked, path, lambda *_: None)
+
+
+def messaging(device: NewDevice) -> dict[str, Any]:
+    told: dict[str, Any] = tomllib.loads(device.places.configuration.read_text())["messaging"]
+    return told
+
+
+@pytest.fixture
+def at_broker(device: NewDevice) -> NewDevice:
+    """A device that was set up with a broker that wants a password and has an authority of its own."""
+    device.write("/root/ca.pem", PEM)
+    device.write(
+        "/root/my.toml",
+        '[broker]\nurl = "mqtts://a.example"\nusername = "me"\npassword = "secret 7"\nca_file = "ca.pem"\n'
+        '[cameras.yard]\nkind = "synthetic"\n',
+    )
+    provisioner, path = Provisioner(device.places, device), device.places.at("/root/my.toml")
+    asked = read_setup(path, device.places, provisioner.is_kept)
+    assert provisioner.carry_out(asked, path, lambda *_: None).verdict == "done"
+    return device
+
+
+@pytest.mark.parametrize("name", ["raspberrypi", "Jetson-1", "door.lan"])
+def test_enter_at_every_question_keeps_what_is_so(device: NewDevice, name: str) -> None:
+    device.write("/etc/hostname", f"{name}\n")
     device.places.configuration.write_text('[messaging]\nbroker = "mqtt://b"\n[cameras.yard]\nkind = "synthetic"\n')
-    with CliRunner().isolation(input="\n" * 10):
-        values = ask(device.places, is_quiet=False)
-    assert values == {"hostname": "raspberrypi", "time_zone": "UTC"}
+    values, said = questions(device, [""] * 6)
+    assert values == {}
+    assert "Cameras stay as they are: yard" in said
+    report = carried_out(device, values)
+    assert report.verdict == "done"
+    assert not [note for note in report.notes if "asks for nothing" in note]
+    assert device.read("/etc/hostname") == f"{name}\n"
+
+
+def test_a_time_zone_that_no_setup_could_say_stays(device: NewDevice) -> None:
+    device.places.at("/etc/localtime").symlink_to("/usr/share/zoneinfo/Nowhere/Gone")
+    values, said = questions(device, [""] * 7)
+    assert "[Nowhere/Gone]" in said
+    assert values == {}
+
+
+def test_a_machine_without_a_name_gets_the_one_that_is_offered(device: NewDevice) -> None:
+    device.places.at("/etc/hostname").unlink()
+    values, _ = questions(device, [""] * 7)
+    assert values == {"hostname": "edgecam"}
 
 
 def test_answers_become_what_a_setup_file_would_say(device: NewDevice) -> None:
@@ -42,52 +110,247 @@ def test_answers_become_what_a_setup_file_would_say(device: NewDevice) -> None:
         "mqtts://b.example.org",
         "me",
         "secret 7",
+        "1",
+        "street",
     ]
-    with CliRunner().isolation(input="\n".join([*answers, "1", "street", ""])) as (_, told, _both):
-        values = ask(device.places, is_quiet=False)
-        said = told.getvalue().decode()
+    values, said = questions(device, answers)
     asked = check_setup(values, "", Path("the answers"), device.places, lambda _: False)
     assert "1 to 63 of a-z, 0-9 and -" in said  # and asked again
     assert asked.setup.hostname == "gate"
     assert asked.setup.wifi is not None
     assert asked.setup.wifi.country == "GB"
     assert asked.secrets == {"wifi.password": "a wireless secret", "broker.password": "secret 7"}
-    assert len(asked.setup.cameras) == 1
+    assert values["cameras"] == {"street": {"kind": "synthetic"}}
     assert "secret" not in said
 
 
 def test_an_answer_that_is_not_accepted_is_asked_for_again_and_the_others_are_kept(device: NewDevice) -> None:
-    device.write("/usr/share/zoneinfo/UTC", "TZif")
-    device.places.configuration.write_text('[cameras.yard]\nkind = "synthetic"\n')
     wrong_and_right = {
         "hostname": ("My Gate", "gate"),
         "time zone": ("Europe/Londn", "Europe/London"),
         "key": ("ssh-ed25519 AAAA me", KEY),
+        "account": ("john.doe", "john"),
         "network": ("ä" * 17, "home"),
         "country": ("uk", "gb"),
         "password": ("short", "long enough"),
         "broker": ("mqtt://me:secret@host", "mqtt://host"),
+        "user": ("n" * 256, "door"),
+        "password there": ("bell\a", ""),
+        "camera": ("9", "2"),
+        "its name": ("Gate", "gate"),
+        "its address": ("http://cam", "rtsp://cam/1"),
+        "user there": ("n" * 256, "watch"),
+        "its password": ("bell\a", "seen by few"),
     }
-    lines = [answer for both in wrong_and_right.values() for answer in both] + ["door", ""]
-    with CliRunner().isolation(input="\n".join([*lines, ""])) as (_, told, _both):
-        values = ask(device.places, is_quiet=False)
-        said = told.getvalue().decode()
+    values, said = questions(device, [answer for both in wrong_and_right.values() for answer in both])
     assert values == {
         "hostname": "gate",
         "time_zone": "Europe/London",
-        "ssh": {"keys": [KEY]},
+        "ssh": {"user": "john", "keys": [KEY]},
         "wifi": {"ssid": "home", "country": "GB", "password": "long enough"},
         "broker": {"url": "mqtt://host", "username": "door"},
+        "cameras": {
+            "gate": {"kind": "rtsp", "url": "rtsp://cam/1", "username": "watch", "password": "seen by few"},
+        },
     }
-    for why in ("did you mean Europe/London?", "is no public key", "has 34 bytes", "Britain is GB", "they go into"):
+    for why in (
+        "did you mean Europe/London?",
+        "is no public key",
+        "a-z, 0-9, - and _, the first a letter",
+        "has 34 bytes",
+        "Britain is GB",
+        "they go into",
+        "broker.username: ",
+        "9 is not in the range",
+        "cameras.Gate: ",
+        "cameras.gate.url: ",
+        "cameras.gate.username: ",
+        "cameras.gate.password: ",
+    ):
         assert why in said
     assert "short" not in said
+    assert "seen" not in said
 
 
-def test_a_configuration_that_is_broken_already_does_not_ask_for_ever(device: NewDevice) -> None:
-    device.places.configuration.write_text("[messaging]\nkeepalive = 1\n[cameras.yard]\nkind = 'synthetic'\n")
-    with CliRunner().isolation(input="\n" * 10):
-        assert ask(device.places, is_quiet=False)["hostname"] == "raspberrypi"
+@pytest.mark.parametrize(("caller", "offered"), [("pi", "pi"), ("root", "admin"), ("john.doe", "admin"), ("", "admin")])
+def test_the_key_opens_the_account_that_sudo_was_called_from(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch, caller: str, offered: str
+) -> None:
+    monkeypatch.setenv("SUDO_USER", caller)
+    values, said = questions(device, ["", "", KEY, *[""] * 5])
+    assert values["ssh"] == {"user": offered, "keys": [KEY]}
+    assert "nobody logs in over SSH by password" in said
+
+
+def test_a_network_camera_and_its_password_are_asked_for(device: NewDevice) -> None:
+    answers = [
+        *[""] * 6,
+        "2",
+        "",
+        "rtsp://watch:its secret@10.0.0.9/live",
+        "rtsp://10.0.0.9/live",
+        "watch",
+        "its secret",
+    ]
+    values, said = questions(device, answers)
+    assert "both are asked for next" in said
+    assert "its secret" not in said.replace("watch:its secret@", "")
+    assert carried_out(device, values).verdict == "done"
+    camera = tomllib.loads(device.places.configuration.read_text())["cameras"]["door"]
+    kept = "/etc/edgecam/secrets/camera-door"
+    assert camera == {
+        "kind": "rtsp",
+        "url": "rtsp://10.0.0.9/live",
+        "username": "watch",
+        "password": {"file": kept},
+    }
+    assert device.read(kept) == "its secret\n"
+
+
+def test_what_is_attached_is_offered_first_and_what_cannot_be_used_says_why(device: NewDevice) -> None:
+    values, said = questions(device, [""] * 8, [MODULE, WEBCAM, STREET])
+    assert values == {"cameras": {"door": {"kind": "v4l2", "device": "/dev/video2"}}}
+    assert "1  webcam (/dev/video2)" in said
+    assert "picamera2 is not installed; do: get it" in said
+    none, said = questions(device, [*[""] * 6, "0"], [WEBCAM, STREET])
+    assert none == {}
+    assert "Nothing runs without a camera" in said
+
+
+def test_a_drawn_street_is_not_taken_for_a_camera_unless_it_is_chosen(device: NewDevice) -> None:
+    assert questions(device, [""] * 7)[0] == {}
+    assert "cameras" in questions(device, [*[""] * 6, "1", ""])[0]
+    asking = Asking(device.places, lambda _: False)
+    assert ask(asking, lambda: [STREET], is_quiet=True) == {}
+    assert ask(asking, lambda: [WEBCAM, STREET], is_quiet=True)["cameras"]["door"]["device"] == "/dev/video2"
+
+
+def test_a_broker_with_another_port_keeps_its_password_and_certificates(at_broker: NewDevice) -> None:
+    before = messaging(at_broker)
+    values, said = questions(at_broker, [*[""] * 4, "mqtts://a.example:8884", "", ""])
+    assert "empty: the one that is there" in said
+    assert carried_out(at_broker, values).verdict == "done"
+    assert messaging(at_broker) == {**before, "broker": "mqtts://a.example:8884"}
+    assert at_broker.read("/etc/credstore/edgecam.broker-password") == "secret 7\n"
+    assert at_broker.read("/etc/edgecam/tls/ca.pem") == PEM
+
+
+def test_a_certificate_of_the_folder_in_which_one_stands_is_not_taken_for_the_one_that_is_there(
+    at_broker: NewDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ca.pem").write_text(PEM.replace("broker", "somebody else"))
+    values, _ = questions(at_broker, [*[""] * 4, "mqtts://a.example:8884", "", ""])
+    assert carried_out(at_broker, values).verdict == "done"
+    assert at_broker.read("/etc/edgecam/tls/ca.pem") == PEM
+
+
+def test_a_password_goes_to_another_host_only_where_the_owner_says_that_it_is_the_same_broker(
+    at_broker: NewDevice,
+) -> None:
+    other, said = questions(at_broker, [*[""] * 4, "mqtts://b.example", "", "you", ""])
+    assert "with the same password and certificates?" in said
+    assert "Password at the broker (empty: none)" in said
+    assert other == {"broker": {"url": "mqtts://b.example", "username": "you"}}
+    moved, _ = questions(at_broker, [*[""] * 4, "mqtts://b.example", "y", "", ""])
+    assert carried_out(at_broker, moved).verdict == "done"
+    assert messaging(at_broker)["username"] == "me"
+    assert messaging(at_broker)["password"] == {"credential": "broker-password"}
+    assert messaging(at_broker)["tls"] == {"ca_file": "/etc/edgecam/tls/ca.pem"}
+
+
+def test_a_user_name_that_changes_keeps_the_password_and_none_takes_it_away(at_broker: NewDevice) -> None:
+    values, _ = questions(at_broker, [*[""] * 5, "you", ""])
+    assert values["broker"]["password"] == {"moved": True}
+    values, said = questions(at_broker, [*[""] * 5, "-"])
+    assert '"-": none' in said
+    assert carried_out(at_broker, values).verdict == "done"
+    assert set(messaging(at_broker)) == {"broker", "tls"}
+
+
+def test_what_was_written_by_hand_and_cannot_stay_is_told(device: NewDevice) -> None:
+    device.places.configuration.write_text(
+        '[messaging]\nbroker = "mqtts://a.example"\nusername = "me"\npassword = { file = "/root/word" }\n'
+        'tls = { ca_file = "/root/ca.pem" }\n[cameras.yard]\nkind = "synthetic"\n'
+    )
+    assert questions(device, [""] * 7)[0] == {}
+    values, said = questions(device, [*[""] * 4, "mqtts://a.example:8884", "", ""])
+    assert "Password at the broker (empty: none)" in said
+    assert "Taken out of [messaging], for they were written by hand: password, tls.ca_file" in said
+    assert values == {"broker": {"url": "mqtts://a.example:8884", "username": "me"}}
+
+
+@pytest.mark.parametrize("broker", ["none", "embedded"])
+def test_where_there_is_no_broker_nobody_is_asked_for_an_account(device: NewDevice, broker: str) -> None:
+    device.places.configuration.write_text(f"[messaging]\nbroker = '{broker}'\n[cameras.yard]\nkind = 'synthetic'\n")
+    values, said = questions(device, [""] * 5)
+    assert values == {}
+    assert "User name" not in said
+
+
+@pytest.mark.parametrize("wrong", ["keepalive = 1", "[cameras]\nyard = 7"])
+def test_a_configuration_that_is_broken_already_is_told_before_the_first_question(
+    device: NewDevice, wrong: str
+) -> None:
+    device.places.configuration.write_text(f"[messaging]\n{wrong}\n")
+    with pytest.raises(ConfigError, match=r"(?s)correct what is there first, then set up: .*(keepalive|yard)"):
+        questions(device, [])
+
+
+def test_at_a_boot_only_the_file_on_the_card_counts() -> None:
+    for more in (["--dry-run"], ["--yes"], ["--file", "my.toml"]):
+        done = CliRunner().invoke(setup, ["--boot", *more])
+        assert done.exit_code == 2, more
+        assert "--boot goes by the boot partition's file" in done.output
+
+
+def test_a_boot_with_nothing_to_do_says_so_to_programs_too(
+    device: NewDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provisioner = Provisioner(device.places, device)
+    assert set_up_at_boot(provisioner, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {"v": 1, "verdict": "nothing to do"}
+    assert set_up_at_boot(provisioner, as_json=False) == 0
+    assert capsys.readouterr().out == "nothing to set up\n"
+    device.places.setup_file.write_text('hostname = "gate"\n[cameras.yard]\nkind = "synthetic"\n')
+    assert set_up_at_boot(provisioner, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "done"
+
+
+@pytest.mark.parametrize("has_password", [True, False])
+def test_secrets_that_lie_beside_a_file_of_the_owners_are_told(
+    device: NewDevice, capsys: pytest.CaptureFixture[str], *, has_password: bool
+) -> None:
+    for name in ("device.pem", "device.key"):
+        kind = "CERTIFICATE" if name.endswith("pem") else "PRIVATE KEY"
+        device.write(f"/root/{name}", f"-----BEGIN {kind}-----\nx\n-----END {kind}-----\n")
+    password = 'username = "me"\npassword = "secret 7"\n' if has_password else ""
+    device.write(
+        "/root/my.toml",
+        f'[broker]\nurl = "mqtts://b"\ncert_file = "device.pem"\nkey_file = "device.key"\n{password}'
+        '[cameras.yard]\nkind = "synthetic"\n',
+    )
+    provisioner, path = Provisioner(device.places, device), device.places.at("/root/my.toml")
+    asked = read_setup(path, device.places, provisioner.is_kept)
+    assert set_up(asked, path, device.places, provisioner, is_agreed=True, as_json=True) == 0
+    said = capsys.readouterr().err
+    assert f"{path.with_name('device.key')} is still there" in said
+    assert (f"{path} still has the passwords in it" in said) is has_password
+    assert path.with_name("device.key").exists()
+
+
+def test_who_does_not_agree_is_shown_what_it_was_and_changes_nothing(device: NewDevice) -> None:
+    provisioner = Provisioner(device.places, device)
+    asked = check_setup({"hostname": "gate"}, "", Path("the answers"), device.places, provisioner.is_kept)
+    with (
+        CliRunner().isolation(input="n\n") as (_, told, _both),
+        pytest.raises(click.Abort),
+    ):
+        set_up(asked, None, device.places, provisioner, is_agreed=False, as_json=False)
+    said = told.getvalue().decode()
+    assert 'hostname = "gate"' in said
+    assert "nothing was changed" in said
+    assert device.read("/etc/hostname") == "raspberrypi\n"
 
 
 def test_a_dry_run_shows_what_would_be_and_no_password(tmp_path: Path) -> None:
@@ -129,7 +392,7 @@ def test_who_may_not_look_at_what_is_there_is_told_what_to_do(folder_mode: int) 
         os.seteuid(65534)
         try:
             with pytest.raises(UnavailableError, match="members of the group edgecam alone; do: sudo edgecam setup"):
-                ask(device.places, is_quiet=False)
+                ask(Asking(device.places, lambda _: False), list, is_quiet=False)
         finally:
             os.seteuid(0)
 

@@ -20,7 +20,7 @@ from appliance.core.checkup import CheckState
 from appliance.core.clock import ClockQuality
 from appliance.daemon.lock import locked
 from appliance.diagnostics.doctor.unit import Unit
-from appliance.updates.state import State
+from appliance.updates.state import Held, State
 from appliance.updates.store import STATE_NAME, Store
 from tests.simulators.authority import Authority
 from tests.simulators.faked_clock import FakedClock
@@ -196,8 +196,12 @@ def test_a_record_of_releases_that_was_damaged_is_a_warning_with_its_file(tmp_pa
     store.read()
     told = check_releases(settings)[0]
     assert (told.state, told.id) == (CheckState.WARNING, "releases")
-    assert f"{STATE_NAME}.broken" in told.seen
-    assert "sudo rm" in told.fix
+    aside = store.folder / f"{STATE_NAME}.broken"
+    assert str(aside) in told.seen
+    assert told.fix.endswith(f"sudo rm {aside}")
+    store.write(State(active=Held(sha256="2" * 64, name="persons", version="2", counter=2)))
+    told = check_releases(settings)[0]
+    assert (told.state, "a release is in service again" in told.seen) == (CheckState.OK, True)
 
 
 def test_without_a_fleet_nothing_is_asked() -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.core.errors import StorageError
-from appliance.core.files import remove_leftovers, write_atomically
+from appliance.core.errors import ConfigError, ModelError, StorageError
+from appliance.core.files import read_bounded, remove_leftovers, write_atomically
 
 
 def test_content_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
@@ -63,3 +63,16 @@ def test_a_file_that_cannot_be_given_away_is_not_written(tmp_path: Path) -> None
     with pytest.raises(StorageError, match="not permitted"):
         write_atomically(tmp_path / "file", b"new", owner=(0, 0))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_read_up_to_its_bound_and_what_is_larger_is_asked_about(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"x" * 100)
+    assert read_bounded(path, 100, ModelError, "a recipe") == b"x" * 100
+    with pytest.raises(ModelError, match=r"recipe\.toml is larger than 99 bytes; is it a recipe\?$"):
+        read_bounded(path, 99, ModelError, "a recipe")
+    os.truncate(path, (2 << 20) + 1)
+    with pytest.raises(ConfigError, match=r"is larger than 2 MiB; is it a recipe\?$"):
+        read_bounded(path, 2 << 20, ConfigError, "a recipe")
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml: No such file"):
+        read_bounded(tmp_path / "none.toml", 1, ConfigError, "a recipe")

@@ -16,11 +16,13 @@ from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.health import HealthBoard, HealthState
 from appliance.daemon.chain import build_chain
+from appliance.daemon.failures import NAME, STATE, candidate_of, failure_record, read_tail, with_record
 from appliance.daemon.fleet import FleetModels
 from appliance.daemon.permitted import tell_lost
 from appliance.inference.climbing import ClimbingDetector
 from appliance.inference.host import ModelHost
 from appliance.inference.ladder import open_climbing_model
+from appliance.updates import stages
 from appliance.updates.formats import Trial
 from appliance.updates.judging import Vitals, Watching
 from appliance.updates.refusals import Code
@@ -30,6 +32,7 @@ from tests.simulators import faulty_runtime
 from tests.simulators.faulty_runtime import faulty
 from tests.simulators.models import write_folder, yolox, yolox_answer
 from tests.system.process import wait_for
+from tests.unit.updates.test_store import install
 
 
 @pytest.fixture
@@ -60,13 +63,41 @@ def test_a_record_of_releases_that_was_damaged_is_on_the_board_until_a_release_i
     assert (found.component, found.state) == ("releases", HealthState.DEGRADED)
     assert "is forgotten" in found.what
     assert found.fix
-    again = HealthBoard()
+    aside = tmp_path / FOLDER / f"{STATE_NAME}.broken"
+    assert str(aside) in found.what
+    assert found.fix.endswith(f"sudo rm {aside}")
+    again, store = HealthBoard(), Store(tmp_path)
     FleetModels(settings, SystemClock(), "a" * 32, again)
+    store.read()
     assert again.findings()[0].component == "releases"
-    tell_lost(again, found.what, active=None)
+    tell_lost(again, store, active=None)
     assert again.state() is HealthState.DEGRADED
-    tell_lost(again, found.what, active="persons 2")
+    tell_lost(again, store, active="persons 2")
     assert again.state() is HealthState.OK
+    tell_lost(again, store, active=None)
+    assert again.state() is HealthState.DEGRADED
+    aside.unlink()
+    tell_lost(again, store, active=None)
+    assert again.state() is HealthState.OK
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [({}, Code.MEMORY), ({"boot_id": "b" * 32}, Code.CRASH), ({"candidate": None}, Code.CRASH)],
+    ids=["of this run", "of another boot", "of a run without a trial"],
+)
+def test_a_daemon_that_the_kernel_ended_for_its_memory_on_trial_says_so_after_the_next_start(
+    tmp_path: Path, changed: dict[str, str | None], code: Code
+) -> None:
+    boot, store = "a" * 32, Store(tmp_path)
+    release = install(store, 2)
+    update = stages.Update(release=release, rollout="r", stage=stages.Stage.TRIAL)
+    store.write(stages.attempt(State(update=update), boot))
+    candidate = candidate_of(read_tail(tmp_path / STATE), boot)
+    record = failure_record("signal:killed:KILL", "1", "", boot, is_out_of_memory=True, candidate=candidate)
+    (tmp_path / NAME).write_bytes(with_record(b"", record | changed) or b"")
+    FleetModels(Settings(device=DeviceSettings(state_dir=tmp_path)), SystemClock(), boot, HealthBoard())
+    assert [past.code for past in store.read().past] == [code]
 
 
 def see(models: FleetModels) -> bool:

@@ -1,5 +1,7 @@
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -68,6 +70,20 @@ class Stage:
     def topics(self) -> list[str]:
         return [message.topic for message in self.messages]
 
+    @contextmanager
+    def running(self, frames: int) -> Iterator[threading.Thread]:
+        """Run the pipeline in a thread of its own while the first frames are given to it; stop it in the end."""
+        stop = threading.Event()
+        worker = threading.Thread(target=self.pipeline.run, args=(stop,))
+        worker.start()
+        try:
+            for number in range(frames):
+                assert self.slot.put_when_empty(frame(number), timeout=10)
+            yield worker
+        finally:
+            stop.set()
+            worker.join(10)
+
 
 def frame(number: int) -> Frame:
     at = timedelta(milliseconds=100 * number)
@@ -104,13 +120,10 @@ def test_detections_are_thinned_but_the_first_is_told_at_once() -> None:
 
 def test_the_end_of_the_source_ends_every_object_and_the_pipeline() -> None:
     stage = Stage()
-    worker = threading.Thread(target=stage.pipeline.run, args=(threading.Event(),))
-    worker.start()
-    for number in range(5):
-        assert stage.slot.put_when_empty(frame(number), timeout=10)
-    stage.ended.set()
-    worker.join(10)
-    assert stage.pipeline.done.is_set()
+    with stage.running(frames=5) as worker:
+        stage.ended.set()
+        worker.join(10)
+        assert stage.pipeline.done.is_set()
     assert [event.type for event in stage.events] == [EventType.START, EventType.END]
     assert stage.messages[-1].topic == "door/counts"
     assert stage.messages[-1].body["counts"] == {"person": 0}
@@ -119,14 +132,8 @@ def test_the_end_of_the_source_ends_every_object_and_the_pipeline() -> None:
 
 def test_a_stop_ends_every_object_too() -> None:
     stage = Stage()
-    stop = threading.Event()
-    worker = threading.Thread(target=stage.pipeline.run, args=(stop,))
-    worker.start()
-    for number in range(4):
-        assert stage.slot.put_when_empty(frame(number), timeout=10)
-    assert stage.slot.put_when_empty(frame(4), timeout=10)
-    stop.set()
-    worker.join(10)
+    with stage.running(frames=5) as worker:
+        pass
     assert not worker.is_alive()
     assert stage.events[-1].type is EventType.END
 
@@ -178,20 +185,14 @@ def test_a_camera_of_a_frame_in_five_seconds_does_not_end_its_objects_between_th
 def test_a_camera_that_shows_nothing_for_long_ends_its_objects() -> None:
     # the frames carry the boot clock's first seconds: long ago, whatever the clock says now
     stage = Stage()
-    stop = threading.Event()
-    worker = threading.Thread(target=stage.pipeline.run, args=(stop,))
-    worker.start()
-    for number in range(5):
-        assert stage.slot.put_when_empty(frame(number), timeout=10)
-    ended = threading.Event()
-    for _ in range(100):
-        if stage.events and stage.events[-1].type is EventType.END:
-            break
-        ended.wait(0.1)
-    assert stage.events[-1].type is EventType.END
-    assert not stage.pipeline.done.is_set()
-    stop.set()
-    worker.join(10)
+    with stage.running(frames=5):
+        ended = threading.Event()
+        for _ in range(100):
+            if stage.events and stage.events[-1].type is EventType.END:
+                break
+            ended.wait(0.1)
+        assert stage.events[-1].type is EventType.END
+        assert not stage.pipeline.done.is_set()
 
 
 def test_a_frame_without_a_model_is_passed_over_and_counted_and_what_was_in_view_stays_for_a_while() -> None:

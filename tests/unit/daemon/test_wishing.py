@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ from appliance.daemon.control import Control
 from appliance.messaging.orders import Order
 from appliance.updates.updater import Updater
 from tests.simulators.fleet import Fleet, served
+from tests.simulators.fleet_site import NOW, Site
 from tests.unit.daemon.test_control import POWERS
-from tests.unit.updates.test_updater import Site
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.fixture

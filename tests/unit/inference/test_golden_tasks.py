@@ -1,6 +1,7 @@
 """Golden frames of classifiers and segmentation networks: what is blind, or sees something else, does not pass."""
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -146,6 +147,29 @@ def test_a_classifier_that_only_knows_what_stands_for_nothing_gets_no_golden_fra
     folder = write_classifier(tmp_path / "mine", [1.0], labels=("nothing",))
     with pytest.raises(ModelError, match=r"as sure of nothing in all golden frames.*would prove nothing"):
         make_golden(folder, write_pictures(tmp_path / "pictures"))
+
+
+@pytest.mark.parametrize(("min_score", "most"), [("0.85", "0.075"), ("0.833333", "0.0833335"), ("1.0", "0")])
+def test_a_tolerance_that_no_frames_can_keep_is_told_with_the_widest_that_some_can(
+    tmp_path: Path, min_score: str, most: str
+) -> None:
+    folder, pictures = write_seeing(tmp_path / "mine", "classify"), write_pictures(tmp_path / "pictures")
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("min_score = 0.3", f"min_score = {min_score}"))
+    with pytest.raises(ModelError, match=rf"--score must be at most {re.escape(most)} for this model"):
+        make_golden(folder, pictures)
+    with pytest.raises(ModelError, match=r"a score of 1\.00 in one"):
+        make_golden(folder, pictures, "--score", most)  # none of these pictures has quite that
+
+
+def test_a_classifier_that_tells_only_what_it_is_very_sure_of_gets_golden_frames_of_a_narrow_tolerance(
+    tmp_path: Path,
+) -> None:
+    folder, pictures = write_seeing(tmp_path / "mine", "classify"), write_pictures(tmp_path / "pictures")
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("min_score = 0.3", "min_score = 0.85"))
+    make_golden(folder, pictures, "--score", "0.07")
+    assert checked(folder).is_passed
 
 
 def test_golden_frames_that_no_score_for_all_would_pass_are_written(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +17,6 @@ from appliance.messaging.stamping import Offset
 from tests.unit.messaging.outbox_stage import BOOT, Hand, draft, gap_records, make, named, numbers
 
 BOOTED = Offset(int(BOOT.timestamp()) * 10**9, 25_000_000, 0)
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    store = make(tmp_path)
-    store.open()
-    yield store
-    store.close()
 
 
 def test_messages_come_out_in_order_with_their_number_inside(outbox: Outbox) -> None:

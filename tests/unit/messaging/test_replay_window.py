@@ -1,19 +1,8 @@
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from appliance.messaging import bounds
 from appliance.messaging.outbox import Outbox
 from tests.unit.messaging.outbox_stage import Hand, draft, gap_records, make, named, numbers
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    store = make(tmp_path)
-    store.open()
-    yield store
-    store.close()
 
 
 def fill(store: Outbox, count: int, **each: float) -> None:

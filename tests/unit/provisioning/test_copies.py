@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from appliance.config import load_settings
+from appliance.provisioning import Provisioner, read_setup
 from tests.simulators.new_device import NewDevice
 from tests.simulators.owner import WHOLE, boot, new_device
 
@@ -64,6 +67,27 @@ def test_a_copied_file_can_be_made_to_mean_its_name_after_all(device: NewDevice)
     assert report.device_id == load_settings(device.places.configuration).device.id == "door-1"
 
 
+@pytest.mark.parametrize("is_copied_first", [False, True])
+def test_a_copied_name_is_not_taken_for_meant_though_something_was_asked_over_ssh(
+    device: NewDevice, tmp_path: Path, *, is_copied_first: bool
+) -> None:
+    path, said, provisioner = "/boot/firmware/edgecam-setup.toml", tmp_path / "said", Provisioner(device.places, device)
+    device.write(path, f'device_id = "door-1"\n{WHOLE}')
+    said.write_text('time_zone = "Europe/London"\n')
+    boot(device)
+    for is_copying in (is_copied_first, not is_copied_first):
+        if is_copying:
+            device.move("20000000bb")
+            boot(device)
+        else:
+            provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
+    device.write(path, device.read(path).replace('hostname = "door"', 'hostname = "gate"'))
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, report.hostname) == ("done", "gate")
+    assert report.device_id != "door-1"
+
+
 def test_a_copied_card_becomes_its_own_device_though_its_file_has_a_mistake(device: NewDevice) -> None:
     first = boot(device)
     device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
@@ -72,7 +96,14 @@ def test_a_copied_card_becomes_its_own_device_though_its_file_has_a_mistake(devi
     assert first is not None
     assert report is not None
     assert report.verdict == "refused"
-    assert "hostname: is 7" in device.read("/boot/firmware/edgecam-setup-report.txt")
+    for _ in range(2):  # the file is as it was at the boot after it, and the id is as new
+        text = device.read("/boot/firmware/edgecam-setup-report.txt")
+        assert "Nothing was changed" not in text
+        assert "Nothing of the changed edgecam-setup.toml was carried out" in text
+        assert "hostname: is 7" in text
+        assert f"set up on another machine as {first.device_id}, so id and keys are new" in text
+        assert f"edgecam/{report.device_id}/#" in text
+        boot(device)
     assert load_settings(device.places.configuration).device.id == report.device_id != first.device_id
 
 

@@ -4,15 +4,14 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from appliance.config import load_settings
 from appliance.provisioning import Provisioner, read_setup
-from tests.simulators.new_device import Cut, NewDevice
+from tests.simulators.new_device import Cut, Moments, NewDevice
 from tests.simulators.owner import (
     BROKER,
     ON_THE_CARD,
@@ -81,36 +80,34 @@ def test_interrupted_at_any_moment_it_finishes_at_the_next_boot(
     assert number > 60  # moments that were tried
 
 
-class Moments:
-    """Cuts the power before or after a file gets its name, is removed, or a program runs."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._left: int | None = None
-        monkeypatch.setattr(os, "fsync", lambda _: None)  # a hundred devices: what was written is read by this machine
-        for name in ("replace", "unlink", "chown", "pwrite"):
-            monkeypatch.setattr(os, name, self._around(getattr(os, name)))
-
-    def arm(self, device: NewDevice, number: int) -> None:
-        self._left = number
-        device.run = self._around(device.run)  # type: ignore[method-assign]
-
-    def disarm(self) -> None:
-        self._left = None
-
-    def _around(self, act: Callable[..., Any]) -> Callable[..., Any]:
-        def cut_or_act(*arguments: Any, **named: Any) -> Any:
-            self._tick()
-            result = act(*arguments, **named)
-            self._tick()
-            return result
-
-        return cut_or_act
-
-    def _tick(self) -> None:
-        if self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                raise Cut
+def test_interrupted_at_any_moment_with_its_plan_damaged_besides_no_password_stays_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments, number, verdicts = Moments(monkeypatch), 0, set()
+    while True:
+        number += 1
+        device = new_device(tmp_path / str(number))
+        moments.arm(device, number)
+        try:
+            boot(device)
+        except Cut:
+            moments.disarm()
+        else:
+            break
+        if (plan := device.places.state / "plan.json").exists():
+            plan.write_bytes(bytes(4096))
+        again = boot(device)
+        left = {path.name for path in device.places.boot.iterdir()} - set(ON_THE_CARD)
+        assert (again is not None, left) == (True, set()), number
+        assert again is not None
+        verdicts.add(again.verdict)
+        if again.verdict == "refused":
+            # the plan was all that had them: they are asked for, and nothing else is
+            assert all(line.endswith("write the password here again") for line in again.mistakes), again
+            device.write("/boot/firmware/edgecam-setup.toml", WHOLE)
+            boot(device)
+        check_set_up(device)
+    assert verdicts == {"done", "refused"}
 
 
 def test_a_file_that_is_changed_later_is_carried_out_with_the_secrets_that_are_there(device: NewDevice) -> None:
@@ -122,6 +119,50 @@ def test_a_file_that_is_changed_later_is_carried_out_with_the_secrets_that_are_t
     assert (report.verdict, report.hostname) == ("done", "gate")
     assert device.read("/etc/credstore/edgecam.broker-password") == f"{BROKER}\n"
     assert f"psk={WIFI}\n" in device.read("/etc/NetworkManager/system-connections/edgecam.nmconnection")
+
+
+def asked_for(device: NewDevice) -> list[str]:
+    """In whose names certificates were asked for, one request after the other."""
+    return [one[one.index("-subj") + 1] for one in device.asked if "-subj" in one]
+
+
+@pytest.mark.parametrize("moment", [None, "openssl", "systemctl"])
+def test_a_device_that_gets_another_id_asks_for_a_certificate_in_that_name(
+    device: NewDevice, monkeypatch: pytest.MonkeyPatch, moment: str | None
+) -> None:
+    first = boot(device)
+    assert first is not None
+    key, before = device.read("/etc/edgecam/tls/device.key"), device.read("/etc/edgecam/tls/device.csr")
+    left = device.read("/boot/firmware/edgecam-setup.toml")
+    device.write("/boot/firmware/edgecam-setup.toml", f'device_id = "thing-7"\n{left}')
+    run = device.run
+
+    def cut(*command: str) -> str:
+        said = run(*command)
+        if command[0] == moment:
+            raise Cut
+        return said
+
+    monkeypatch.setattr(device, "run", cut)
+    with nullcontext() if moment is None else pytest.raises(Cut):
+        boot(device)
+    monkeypatch.undo()
+    boot(device)
+    assert load_settings(device.places.configuration).device.id == "thing-7"
+    assert (asked_for(device)[0], asked_for(device)[-1]) == (f"/CN={first.device_id}", "/CN=thing-7")
+    assert device.read("/etc/edgecam/tls/device.csr") != before
+    assert device.read("/etc/edgecam/tls/device.key") == key
+
+
+def test_a_request_is_never_one_of_the_key_before(device: NewDevice) -> None:
+    boot(device)
+    before = device.read("/etc/edgecam/tls/device.csr")
+    named = 'ca_file = "ca.pem"\ncert_file = "ca.pem"\nkey_file = "k.pem"\n'
+    device.write("/boot/firmware/edgecam-setup.toml", f'[broker]\nurl = "mqtts://b"\n{named}')
+    device.write("/boot/firmware/k.pem", "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n")
+    boot(device)
+    assert len(asked_for(device)) == 2
+    assert device.read("/etc/edgecam/tls/device.csr") != before
 
 
 def test_a_card_whose_system_was_replaced_asks_for_the_passwords_again(device: NewDevice, tmp_path: Path) -> None:
@@ -194,6 +235,28 @@ def test_a_step_that_fails_is_tried_again_at_the_next_boot_with_its_secrets(devi
     check_set_up(device)
 
 
+def test_what_has_failed_before_is_told_beside_the_mistakes_of_the_file_as_it_is_now(device: NewDevice) -> None:
+    device.places.at("/etc/credstore").write_text("a file where a folder has to be")
+    device.write("/boot/firmware/edgecam-setup.toml~", f"of an editor: {BROKER}\n")
+    boot(device)
+    device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, dict(report.steps)["secrets"].state) == ("refused", "failed")
+    text = device.read("/boot/firmware/edgecam-setup-report.txt")
+    assert text.index("hostname: is 7") < text.index("secrets        FAILED") < text.index("was gone on with")
+    told = json.loads(device.read("/boot/firmware/edgecam-setup-report.json"))
+    assert (told["verdict"], told["steps"][0]["state"]) == ("refused", "failed")
+
+
+def test_a_first_file_that_is_refused_has_changed_nothing_and_says_so(device: NewDevice) -> None:
+    device.write("/boot/firmware/edgecam-setup.toml", "hostname = 7\n")
+    report = boot(device)
+    assert report is not None
+    assert (report.verdict, report.steps) == ("refused", ())
+    assert device.read("/boot/firmware/edgecam-setup-report.txt").startswith("Nothing was changed: ")
+
+
 def test_over_ssh_the_file_on_the_card_does_not_undo_what_was_said(device: NewDevice, tmp_path: Path) -> None:
     boot(device)
     said = tmp_path / "said.toml"
@@ -221,5 +284,21 @@ def test_a_file_on_the_card_that_was_never_carried_out_has_its_turn_at_the_next_
     said.write_text('hostname = "gate"\n')
     provisioner = Provisioner(device.places, device)
     provisioner.carry_out(read_setup(said, device.places, provisioner.is_kept), said, lambda *_: None)
+    boot(device)
+    check_set_up(device)
+
+
+@pytest.mark.parametrize("there", ["[cameras.door]\nkind = picamera2\n", "\0" * 512], ids=["not TOML", "zeros"])
+def test_a_damaged_configuration_keeps_neither_network_nor_login_and_is_told(device: NewDevice, there: str) -> None:
+    device.places.configuration.write_text(there)
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "not done"
+    assert [name for name, one in report.steps if one.state != "done"] == ["configuration", "service"]
+    told = dict(report.steps)["configuration"].said
+    assert f"{device.places.configuration} is no valid TOML: " in told
+    assert "move it away; then: sudo edgecam setup --boot" in told
+    assert device.places.configuration.read_text() == there
+    device.places.configuration.unlink()
     boot(device)
     check_set_up(device)

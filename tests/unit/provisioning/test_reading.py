@@ -54,6 +54,16 @@ def device(tmp_path: Path) -> NewDevice:
         ('[cameras.door]\nkind = "picam"', 'cameras.door.kind: is "picam"; known: file, imx500, picamera2'),
         ("hostname = door", "text stands in quotation marks"),
         ("hostname = \u201cdoor\u201d", "curly quotation marks"),
+        ("hostname = \u00bbdoor\u00ab", "curly quotation marks"),
+        ("hostname = \u2033door\u2033", "curly quotation marks"),
+        ("Hostname = 'door'", "Hostname: unknown setting; did you mean hostname?"),
+        ("[WiFi]\nssid = 'home'", "WiFi: unknown setting; did you mean wifi?"),
+        ('hostname = "door\ntime_zone = "UTC"', "line 1, column 17); a quotation mark at the end of a text is missing"),
+        ("[wifi\nssid = 'home'", "the name of a table stands in square brackets: [wifi]"),
+        ("[ssh]\nkeys = ['a',\n", "a list does not end with ]"),
+        ('network={\n ssid="home"\n}', "a setting is written NAME = VALUE"),
+        ("{\\rtf1\\ansi hostname}", "it is rich text, as TextEdit and WordPad save it; save it as plain text"),
+        ("<!DOCTYPE html>\n<html>", "it is a web page; bring the file itself"),
         ("hostname\u00a0= 'door'", "a character that is not seen: type the line anew"),
         ('hostname: "door"', "a setting is written NAME = VALUE"),
         (r'[wifi]\nssid = "my\home"'.replace(r"\n", "\n"), "a \\ is written"),
@@ -150,7 +160,11 @@ def test_a_file_that_is_too_large_or_no_text_is_not_read_on(device: NewDevice) -
     with pytest.raises(ConfigError, match="larger than 65536 bytes"):
         read_setup(device.places.setup_file, device.places, lambda _: False)
     device.places.setup_file.write_bytes(b"hostname = 't\xfcr'")
-    with pytest.raises(ConfigError, match="byte 13 is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"byte 13 is not UTF-8 \(in line 1\)"):
+        read_setup(device.places.setup_file, device.places, lambda _: False)
+    device.places.setup_file.unlink()
+    device.places.setup_file.mkdir()
+    with pytest.raises(ConfigError, match="is a folder; accepted: a text file"):
         read_setup(device.places.setup_file, device.places, lambda _: False)
 
 
@@ -198,6 +212,15 @@ def test_a_fleet_s_root_of_trust_is_signed_json(device: NewDevice) -> None:
     assert "fleet.root_file: root.json is no root of trust" in told
 
 
+@pytest.mark.parametrize("there", ["device = 5", "messaging = 5", "messaging.tls = 5", "fleet = 5"])
+def test_a_configuration_with_something_else_in_the_place_of_a_table_is_told(device: NewDevice, there: str) -> None:
+    device.places.configuration.write_text(f"{there}\n")
+    device.write("/boot/firmware/root.json", '{"signed": {}}')
+    asked = '[broker]\nurl = "mqtt://b"\n[fleet]\nurl = "https://f"\nroot_file = "root.json"\n'
+    name = there.partition(" ")[0].rpartition(".")[2]
+    assert f"with the configuration that is there: {name} is no table" in refusal(device, asked)
+
+
 def test_a_configuration_that_the_daemon_would_refuse_is_refused_before_anything_changes(device: NewDevice) -> None:
     device.places.configuration.write_text("[messaging]\nkeepalive = 1\n")
     assert "would not be accepted with the configuration that is there" in refusal(device, 'hostname = "door"')
@@ -221,6 +244,78 @@ def test_however_a_password_is_written_it_is_gone_and_all_else_stays(device: New
     again = read_setup(device.places.setup_file, device.places, lambda path: path == "broker.password")
     assert again.setup == asked.setup
     assert again.secrets == {}
+
+
+_ASKED = 'hostname = "door"\n{}\n[broker]\nurl = "mqtt://host"\nusername = "me" {}\npassword = "the newest one"\n{}\n'
+
+
+@pytest.mark.parametrize(
+    ("remark", "left"),
+    [
+        ('# password = "hunter2"', '# password = ""'),
+        ("#password='hunter2'  # of the old router", '#password=""  # of the old router'),
+        ('# password = "hunter2" or hunter2', '# password = ""'),
+        ('# password = "hun"hunter2"', '# password = ""'),
+        ("# password = \u201chunter2\u201d", '# password = ""'),
+        ("# password = hunter2 # hunter2", '# password = ""'),
+        ('# wifi.Password: "hunter2"', '# wifi.Password: ""'),
+        ("# the password: hunter2", '# the password: ""'),
+        ('# "psk" = "hunter2"', '# "psk" = ""'),
+        ('# wifi = { ssid = "a", password = "hunter2" }', '# wifi = { ssid = "a", password = "" }'),
+        (r'# password = "hunter\"2" # password = "hunter2"', '# password = "" # password = ""'),
+        ('# password = """hunter2"""', '# password = ""'),
+        ("# was the newest one until May", "# was \u2026 until May"),
+        # and what is no password stays as it is
+        ('#password = "its password"         # 8 to 63 characters', None),
+        ("# password = { moved = true }", None),
+        ('# password = ""', None),
+        ("# the password: as on the router", None),
+        ("# passwords = are moved", None),
+    ],
+)
+def test_passwords_in_remarks_are_taken_out_and_all_else_stays(
+    device: NewDevice, remark: str, left: str | None
+) -> None:
+    left = remark if left is None else left
+    live, moved = 'password = "the newest one"', "password = { moved = true }"
+    for places in ((remark, "", ""), ("", remark, ""), ("", "", remark)):
+        given = _ASKED.format(*places)
+        asked = read(device, given)
+        wanted = _ASKED.format(*(left if place else "" for place in places)).replace(live, moved)
+        assert asked.redacted == wanted
+        assert asked.setup == read(device, _ASKED.format("", "", "")).setup
+        if "newest" not in remark:
+            # as if its owner had put it there later
+            device.places.setup_file.write_text(given.replace(live, moved), encoding="utf-8")
+            assert read_setup(device.places.setup_file, device.places, lambda _: True).redacted == wanted
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '"# password = hunter2"',
+        "'# password = hunter2'",
+        '"""# password = hunter2"""',
+        r'''"a\" # password = 'hunter2'"''',
+        "'''\n# password = hunter2'''",
+        '"""two quotes at its end""""" # password = hunter2',
+        "'''and here''''' # password = hunter2",
+        '"" # password = hunter2',
+    ],
+)
+def test_what_only_looks_like_a_remark_is_a_setting_and_stays(device: NewDevice, name: str) -> None:
+    text = '[wifi]\ncountry = "GB"\nssid = "home"\npassword = "a wireless secret" # password = "another"\n'
+    text += f'[broker]\nurl = "mqtt://host"\nusername = {name}\n'
+    asked = read(device, text)
+    assert asked.setup.broker is not None
+    assert ("hunter2" in asked.redacted) == ("hunter2" in str(asked.setup.broker.username))
+    assert "another" not in asked.redacted
+    assert read(device, asked.redacted.replace("{ moved = true }", '"a wireless secret"')).setup == asked.setup
+
+
+def test_the_file_that_comes_with_a_card_stays_as_it_is(device: NewDevice) -> None:
+    text = (Path(__file__).resolve().parents[3] / "image/bundle/edgecam-setup.toml").read_text()
+    assert read(device, text).redacted == text
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"])

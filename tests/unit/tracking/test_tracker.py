@@ -7,7 +7,7 @@ from appliance.config import TrackingSettings
 from appliance.core.results import Detections
 from appliance.core.vocabulary import Vocabulary
 from appliance.tracking.kinship import Kinship
-from appliance.tracking.tracker import Tracker, Tracks, overlaps
+from appliance.tracking.tracker import Tracker, Tracks
 from tests.unit.tracking.stage import VOCABULARY, Actor, detections
 
 TENTH = 100_000_000
@@ -153,21 +153,6 @@ def test_an_empty_scene_costs_no_arrays() -> None:
     tracker = Tracker(TrackingSettings(), 0.4)
     nothing = tracker.update(Detections.empty(), TENTH)
     assert nothing is tracker.update(Detections.empty(), 2 * TENTH)
-
-
-@given(st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
-@settings(max_examples=60, deadline=None)
-def test_overlaps_are_shared_area_over_joint_area(seed: int, rows: int, columns: int) -> None:
-    random = np.random.default_rng(seed)
-    a, b = (np.sort(random.integers(0, 20, (count, 2, 2)), axis=1).reshape(-1, 4) for count in (rows, columns))
-    pixels = np.zeros((2, max(rows, columns), 20, 20), np.bool_)
-    for side, boxes in enumerate((a, b)):
-        for at, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
-            pixels[side, at, y1:y2, x1:x2] = True
-    for row, column in np.ndindex(rows, columns):
-        shared = (pixels[0, row] & pixels[1, column]).sum()
-        joint = (pixels[0, row] | pixels[1, column]).sum()
-        assert overlaps(a.astype(float), b.astype(float))[row, column] == pytest.approx(shared / max(joint, 1))
 
 
 @given(st.integers(0, 2**32))

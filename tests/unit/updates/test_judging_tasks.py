@@ -158,6 +158,11 @@ def test_one_colour_is_told_where_every_pixel_has_a_label() -> None:
     assert same.verdict(TRIAL) is None, "a floor, and nothing else in sight"
 
 
+def test_what_is_covered_is_reported_in_thousandths_of_a_picture() -> None:
+    told = drawn(lambda _: mapped(road=10, grass=20)).facts()
+    assert told == {"frames": 20, "active": 8000, "candidate": 6000, "both": 4000}
+
+
 def passing_by(number: int) -> Mapped:
     """Draw a road that is in sight for two frames of thirty."""
     return mapped(road=6) if number % 30 < 2 else mapped()

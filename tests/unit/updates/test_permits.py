@@ -156,6 +156,13 @@ def test_while_it_runs_a_licence_is_told_ahead_ends_loudly_and_comes_back_with_t
     assert store.read() == state.model_copy(update={"starts": store.read().starts, "started": BOOT})
 
 
+def test_each_look_is_told_though_it_found_nothing_new(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Watched(store, licensed(store, monkeypatch, licence={"expires": "2027-12-31"}), "2027-01-01")
+    for _ in range(3):  # what else is told with it, as of a damaged record that was removed, is told in time
+        site.look("2027-01-02")
+    assert len(site.told) == 3
+
+
 def test_an_exchange_for_which_no_frame_came_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Watched(store, licensed(store, monkeypatch, licence={"expires": "2027-12-31"}), "2027-01-01")
     site.rest.faults["put"] = UnavailableError("no frame came")

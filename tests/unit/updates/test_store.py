@@ -14,7 +14,7 @@ from appliance.updates import stages
 from appliance.updates.formats import Release
 from appliance.updates.refusals import RefusedError
 from appliance.updates.state import Held, Stage, State, Update
-from appliance.updates.store import STATE_NAME, Store, StoredFile, put_aside
+from appliance.updates.store import STATE_NAME, Store, StoredFile, how_to_forget, put_aside
 
 NOW = "2026-11-22T12:00:00Z"
 
@@ -163,7 +163,11 @@ def test_that_a_state_was_damaged_is_told_for_as_long_as_it_lies_aside(tmp_path:
     assert again.read().active == held
     assert f"{STATE_NAME}.broken" in again.lost
     assert again.lost == put_aside(tmp_path)
-    (store.folder / f"{STATE_NAME}.broken").unlink()
+    aside = store.folder / f"{STATE_NAME}.broken"
+    assert how_to_forget(tmp_path).endswith(f"sudo rm {aside}")
+    assert str(aside) in again.lost
+    aside.unlink()
+    assert not again.lost
     again.read()
     assert not again.lost
 

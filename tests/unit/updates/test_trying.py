@@ -1,7 +1,6 @@
 """A trial is judged by the model before the candidate, and one that fails leaves, whatever comes between."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,8 @@ from appliance.updates.orders import CheckAnswer, CheckOrder
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.state import Reference, Stage, State
 from appliance.updates.trying import Trying
-from tests.simulators.fleet import Fleet, served
-from tests.simulators.fleet_site import NOW, Site, is_over
+from tests.simulators.fleet_site import Site, is_over
 from tests.simulators.updating import Direct, Rest
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    fleet = Fleet(tmp_path / "fleet", NOW)
-    with served(fleet.folder) as web:
-        yield Site(tmp_path, fleet, web)
 
 
 def test_a_trial_that_begins_anew_is_judged_by_the_model_before_and_not_by_the_candidate_itself(tmp_path: Path) -> None:

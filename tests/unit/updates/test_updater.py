@@ -1,7 +1,7 @@
 """The worker of updates: a good release is committed, and whatever goes wrong ends on what was there before."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,16 +16,9 @@ from appliance.updates.orders import BringAnswer, BringOrder, CheckAnswer, Check
 from appliance.updates.refusals import Code, RefusedError
 from appliance.updates.stages import Stage
 from appliance.updates.wishes import Wish
-from tests.simulators.fleet import Fleet, served
+from tests.simulators.fleet import Fleet
 from tests.simulators.fleet_site import NOW, TRIAL, Site, is_over, model
 from tests.simulators.updating import Direct, TurnedClock
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    fleet = Fleet(tmp_path / "fleet", NOW)
-    with served(fleet.folder) as web:
-        yield Site(tmp_path, fleet, web)
 
 
 def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:

@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.simulators.file_server import Served, serve
 from tests.simulators.fleet import Fleet, text
 from tests.simulators.raw_server import Client, speaking
 from tests.simulators.secured import Secured
+from tests.system.process import wait_for
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CONTENT = np.random.default_rng(0).integers(0, 256, 100_000, np.uint8).tobytes()
@@ -62,6 +64,7 @@ def test_fifty_broken_connections_cost_less_than_one_per_cent_more(tmp_path: Pat
                 break
             except UnreachedError as error:
                 codes.append(error.code)
+        wait_for(lambda: proxy.is_idle, 10, "the end of all connections")
     assert (tmp_path / "in" / "weights.onnx").read_bytes() == content
     assert proxy.broken == 50
     assert set(codes) == {Code.NETWORK}
@@ -224,6 +227,24 @@ def test_a_redirect_is_followed_and_one_in_circles_or_to_another_protocol_is_not
             assert refused_as(url, tmp_path / "other") in {Code.NETWORK, Code.SERVER}
             with pytest.raises(DownloadError):
                 MetadataFetcher().download_bytes(url, 16_384)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_what_is_no_address_leaves_no_connection_open(tmp_path: Path, status: int) -> None:
+    is_gone = threading.Event()
+
+    def lead(client: Client) -> None:
+        with suppress(ConnectionResetError):  # it is gone already
+            client.say(b"HTTP/1.1 %d Moved\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n" % status)
+        if client.is_gone_within(10.0):
+            is_gone.set()
+
+    with speaking(lead) as told:
+        # what was raised holds all that has to do with the answer, so that nothing closes it by chance
+        with pytest.raises(UnreachedError, match="Invalid IPv6") as raised:
+            fetched(f"{told.url}/weights.onnx", tmp_path)
+        assert is_gone.wait(5.0), raised
+    assert raised.value.code is Code.NETWORK
 
 
 def test_another_part_than_was_asked_for_begins_anew_and_a_part_of_what_was_asked_whole_is_refused(

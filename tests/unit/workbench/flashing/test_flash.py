@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -247,6 +247,88 @@ def test_the_kernel_is_asked_once_and_in_its_one_line_to_hold_services_to_their_
     assert with_memory_limits(wanted) == wanted
 
 
+def damaged(image: Path) -> None:
+    packed = lzma.compress(with_table(os.urandom(1 << 20)))
+    image.write_bytes(packed[:-1000])
+
+
+def cut_short(image: Path) -> None:
+    image.write_bytes(with_table(os.urandom(6 << 20), end=7 << 20))
+
+
+def another(image: Path) -> None:
+    image.write_bytes(with_table(os.urandom(6 << 20)))
+
+
+def no_image(image: Path) -> None:
+    image.write_bytes(b"PK" + bytes(4096))
+
+
+def too_large(image: Path) -> None:
+    space = os.statvfs(image.parent)
+    with image.open("wb") as file:
+        file.write(with_table(bytes(4096)))
+        file.truncate(space.f_bavail * space.f_frsize + (2 << 30))  # a hole: it takes no room
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (damaged, "is damaged"),
+        (cut_short, "is cut short"),
+        (another, "another image than the one that is meant"),
+        (no_image, "no table of partitions"),
+        (too_large, "and the system needs"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_image_is_looked_through_before_a_file_loses_what_is_in_it(
+    bundle: Path, tmp_path: Path, spoil: Callable[[Path], None], said: str, *, is_there: bool
+) -> None:
+    card, image = tmp_path / "card.img", tmp_path / "image"
+    spoil(image)
+    if is_there:
+        card.write_bytes(b"what was there before")
+    hashed = () if spoil in (too_large, cut_short) else ("--sha256", "0" * 64)
+    why = run(card, "--image", image, *hashed, "--bundle", bundle, "--yes").exception
+    assert isinstance(why, EdgecamError)
+    assert said in str(why)
+    assert (card.read_bytes() if card.exists() else None) == (b"what was there before" if is_there else None)
+
+
+@needs_tools
+def test_a_packed_image_that_the_disk_has_no_room_for_once_unpacked_costs_it_nothing(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.workbench.flash._LEAST", 1 << 20)  # or it would be an image of more than 1 GB
+    image, disk = tmp_path / "image.xz", tmp_path / "disk"
+    image.write_bytes(lzma.compress(with_table(bytes(100 << 20)), preset=0))
+    disk.write_bytes(b"what was there before")
+    with disk.open("ab") as file:
+        file.truncate(50 << 20)
+    with looped(disk) as device:
+        why = run(device, "--image", image, "--bundle", bundle, "--fixed", "--yes").exception
+    assert "has 0.1 GB, and the system needs 0.1" in str(why)
+    with disk.open("rb") as file:
+        assert file.read(21) == b"what was there before"
+
+
+@needs_tools
+def test_a_file_of_the_owner_s_with_the_bundle_s_name_is_told_before_anything_is_lost(
+    bundle: Path, tmp_path: Path
+) -> None:
+    card, image, setup = tmp_path / "card.img", tmp_path / "image", tmp_path / "my.toml"
+    another(image)
+    card.write_bytes(b"what was there before")
+    setup.write_text(SETUP.replace("ca.pem", "meta-data"))
+    (tmp_path / "meta-data").write_text("-----BEGIN CERTIFICATE-----\n")
+    why = run(card, "--image", image, "--bundle", bundle, "--setup", setup, "--yes").exception
+    assert "a file of the bundle is called meta-data" in str(why)
+    assert card.read_bytes() == b"what was there before"
+
+
 @needs_tools
 def test_an_image_without_a_boot_partition_is_told(bundle: Path, tmp_path: Path) -> None:
     source = tmp_path / "other.img"
@@ -304,6 +386,27 @@ def test_another_system_than_the_published_one_is_not_kept(tmp_path: Path, monke
     with serve(Served(content[::-1])) as address, pytest.raises(ModelError, match="not the file that is meant"):
         bring(published(address, content), is_quiet=True, may_be_local=True)
     assert list((tmp_path / "edgecam/images").iterdir()) == []
+
+
+def test_a_system_that_was_kept_and_is_damaged_is_told_removed_and_brought_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    content = os.urandom(300_000)
+    kept = tmp_path / "edgecam/images/system.img.xz"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with serve(Served(content)) as address:
+        release = published(address, content).model_copy(update={"url": f"{address}/system.img.xz"})
+        assert bring(release, is_quiet=True, may_be_local=True).read_bytes() == content
+        told = capsys.readouterr().err
+        assert f"{kept} is damaged" in told
+        assert "removed and brought again" in told
+        # and without a network it is not taken for whole
+        kept.write_bytes(content[::-1])
+    with pytest.raises(UnavailableError, match=r"bring .* by hand"):
+        bring(release, is_quiet=True, may_be_local=True)
+    assert not kept.exists()
 
 
 def test_without_a_network_it_says_what_to_bring_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

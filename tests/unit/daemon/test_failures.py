@@ -3,15 +3,26 @@ import os
 from pathlib import Path
 from typing import Any
 
-from appliance.daemon.failure import (
+import pytest
+
+from appliance.daemon.failures import (
     MOST_BYTES,
     MOST_CHARACTERS,
     MOST_RECORDS,
     SAME_WITHIN_NS,
+    STATE,
+    candidate_of,
     failure_record,
     read_tail,
+    took_the_memory,
     with_record,
 )
+from appliance.updates import stages
+from appliance.updates.state import Held, Stage, State, Update
+from appliance.updates.store import Store
+
+BOOT, OTHER_BOOT = "b" * 32, "c" * 32
+RELEASE = Held(sha256="2" * 64, name="persons", version="2", counter=2)
 
 
 def _record(how: str = "watchdog:killed:ABRT", **changed: Any) -> dict[str, Any]:
@@ -54,6 +65,54 @@ def test_a_loop_of_the_same_failure_is_written_once_an_hour() -> None:
     assert with_record(content, _record(mono_ns=SAME_WITHIN_NS)) is not None
     assert with_record(content, _record(mono_ns=1, status="1")) is not None
     assert with_record(content, _record(mono_ns=1, boot_id="c" * 32)) is not None
+
+
+def test_the_same_failure_with_another_release_on_trial_is_written_at_once() -> None:
+    content = with_record(b"", _record(mono_ns=0))
+    assert content is not None
+    content = with_record(content, _record(mono_ns=1, candidate=RELEASE.sha256))
+    assert content is not None
+    assert with_record(content, _record(mono_ns=2, candidate=RELEASE.sha256)) is None
+
+
+def test_a_record_names_the_release_whose_attempt_was_under_way_in_this_boot(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def candidate(state: State) -> str | None:
+        store.write(state)
+        return candidate_of(read_tail(tmp_path / STATE), BOOT)
+
+    trial = State(update=Update(release=RELEASE, rollout="r", stage=Stage.TRIAL))
+    assert candidate(stages.attempt(trial, BOOT)) == RELEASE.sha256
+    assert candidate(stages.attempt(trial, OTHER_BOOT)) is None
+    assert candidate(stages.released(stages.attempt(trial, BOOT))) is None
+    assert candidate(State(active=RELEASE)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"update": 1}', b'{"update": {"boot": "%s"}}' % BOOT.encode()])
+def test_a_damaged_state_costs_no_record(content: bytes) -> None:
+    assert candidate_of(content, BOOT) is None
+
+
+def test_the_newest_record_alone_says_what_took_the_memory_and_only_of_this_boot_and_release(tmp_path: Path) -> None:
+    path, killed = tmp_path / "failures.jsonl", "signal:killed:KILL"
+    told = failure_record(killed, "1", "", BOOT, is_out_of_memory=True, candidate=RELEASE.sha256)
+
+    def says(*records: dict[str, Any]) -> bool:
+        path.write_bytes(b"".join(json.dumps(one).encode() + b"\n" for one in records))
+        return took_the_memory(path, BOOT, RELEASE.sha256)
+
+    assert not took_the_memory(path, BOOT, RELEASE.sha256)
+    assert says(told)
+    assert says(_record(), told)
+    assert not says(told, _record())
+    assert not says(told, _record(candidate=RELEASE.sha256))
+    assert not says(told | {"boot_id": OTHER_BOOT})
+    assert not says(told | {"candidate": "3" * 64})
+    assert not says(told | {"candidate": None})
+    assert not says({key: value for key, value in told.items() if key != "candidate"})  # as older versions wrote it
+    path.write_bytes(json.dumps(told).encode() + b'\n{"stat')
+    assert not took_the_memory(path, BOOT, RELEASE.sha256)
 
 
 def test_of_a_file_that_has_grown_without_bound_only_the_end_is_read(tmp_path: Path) -> None:
