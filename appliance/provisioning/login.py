@@ -54,6 +54,9 @@ def restart_ssh(task: "Task", how: str) -> None:
     """
     # what is missing only: cloud-init makes them once, and where it was cut there are none and SSH does not start
     task.system.run("ssh-keygen", "-A")
+    folder = task.places.at("/etc/ssh")
+    # it does not flush them, nor does cloud-init: a power cut left them empty, and this is not done again
+    task.system.run("sync", *map(str, [*sorted(folder.glob("ssh_host_*_key*")), folder]))
     with suppress(UnavailableError):  # where systemd has not loaded it yet it never failed either
         # it may have been started in vain too often by then for systemd to start it once more
         task.system.run("systemctl", "reset-failed", "ssh.service")

@@ -8,7 +8,7 @@ import json
 import os
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -50,10 +50,8 @@ def cuts(base: bytes, log: Sequence[Operation], count: int, seed: int) -> Iterat
             _apply(disk, operation)
         durable = max(durable, flushed)
         left = bytearray(disk)
-        survival = chance.choice(SURVIVAL)
-        for operation in log[durable:point]:
-            if operation.kind == WRITE and chance.random() < survival:
-                _apply(left, operation, _torn(operation, chance) if chance.random() < TORN else None)
+        for operation in surviving(log[durable:point], chance.choice(SURVIVAL), chance):
+            _apply(left, operation)
         yield Cut(point, left, marks[: bisect_right(marked, point - 1)])
 
 
@@ -70,20 +68,33 @@ def as_file(disk: bytes | bytearray) -> int:
     return file
 
 
-def _apply(disk: bytearray, operation: Operation, sectors: Sequence[int] | None = None) -> None:
-    if operation.kind != WRITE:
-        return
-    if sectors is None:
+def surviving(unflushed: Iterable[Operation], share: float, chance: random.Random) -> Iterator[Operation]:
+    """Give the writes that a cut leaves of those that were not flushed, some of them in pieces.
+
+    Args:
+        unflushed: What came since the last flush.
+        share: Of them that survive, from 0 to 1.
+        chance: Says which, and which of them are torn.
+    """
+    for operation in unflushed:
+        if operation.kind == WRITE and chance.random() < share:
+            if chance.random() < TORN:
+                yield from _torn(operation, chance)
+            else:
+                yield operation
+
+
+def _apply(disk: bytearray, operation: Operation) -> None:
+    if operation.kind == WRITE:
         disk[operation.offset : operation.offset + len(operation.data)] = operation.data
-        return
-    for sector in sectors:
-        data = operation.data[sector * SECTOR : (sector + 1) * SECTOR]
-        at = operation.offset + sector * SECTOR
-        disk[at : at + len(data)] = data
 
 
-def _torn(operation: Operation, chance: random.Random) -> list[int]:
+def _torn(operation: Operation, chance: random.Random) -> Iterator[Operation]:
     sectors = range((len(operation.data) + SECTOR - 1) // SECTOR)
     if chance.random() < 0.5:
-        return list(sectors[: chance.randrange(len(sectors))])
-    return [sector for sector in sectors if chance.random() < 0.5]
+        kept = list(sectors[: chance.randrange(len(sectors))])
+    else:
+        kept = [sector for sector in sectors if chance.random() < 0.5]
+    for sector in kept:
+        at = sector * SECTOR
+        yield Operation(WRITE, operation.offset + at, operation.data[at : at + SECTOR])

@@ -9,7 +9,9 @@ import errno
 import fcntl
 import os
 import struct
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -44,16 +46,45 @@ def unmount(target: Path, *, is_detached: bool = False) -> None:
         raise OSError(number, f"cannot unmount {target}: {os.strerror(number)}")
 
 
-def mount_image(file: int, target: Path, options: str = "") -> None:
-    """Mount the ext4 image in an open file through a loop device, which goes when that is unmounted."""
+def unmount_when_free(target: Path, within: float = 10.0) -> None:
+    """Unmount it once loop devices, which go by themselves, have let go of its files.
+
+    Raises:
+        OSError: It is still in use after so many seconds.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            unmount(target)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def attached(file: int, begin: int = 0, size: int = 0) -> Iterator[str]:
+    """Give a loop device of an open file, which goes after this block, or with what was mounted from it in it.
+
+    Args:
+        file: Opened for reading and writing.
+        begin: Where a partition begins, in bytes.
+        size: Of the partition, in bytes; 0: all that follows.
+
+    Raises:
+        OSError: The kernel has none to give.
+    """
     with ExitStack() as stack:
         control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
         stack.callback(os.close, control)
         for _ in range(100):
             number = fcntl.ioctl(control, _LOOP_CTL_GET_FREE)
             loop = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
-            # struct loop_config: fd, block size, struct loop_info64 with its flags after 52 bytes, reserved
-            config = struct.pack("<II52xI176x64x", file, 0, _AUTOCLEAR)
+            # struct loop_config: fd, block size, struct loop_info64 with offset and limit after 24 bytes, and its flags
+            # after 52, reserved
+            config = struct.pack("<II24xQQ12xI176x64x", file, 0, begin, size, _AUTOCLEAR)
             try:
                 fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
             except OSError as error:
@@ -62,9 +93,21 @@ def mount_image(file: int, target: Path, options: str = "") -> None:
                     raise
                 continue
             stack.callback(os.close, loop)
-            mount(f"/dev/loop{number}", target, "ext4", options)
+            yield f"/dev/loop{number}"
             return
         raise OSError(errno.EBUSY, "no free loop device")
+
+
+def mount_image(
+    file: int, target: Path, options: str = "", *, kind: str = "ext4", begin: int = 0, size: int = 0
+) -> None:
+    """Mount the image in an open file, or the partition of it that `attached` gives, until it is unmounted.
+
+    Raises:
+        OSError: The kernel will not.
+    """
+    with attached(file, begin, size) as device:
+        mount(device, target, kind, options)
 
 
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 14, 15, 16, 17, 18

@@ -8,6 +8,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -43,15 +44,20 @@ def read_log(path: Path) -> Iterator[Operation]:
             yield Operation(kind, offset, log.read(size))
 
 
-def serve(file: int, image: int, log: IO[bytes]) -> None:
+def write_log(log: IO[bytes], operation: Operation) -> None:
+    """Add an operation to a log."""
+    log.write(_HEAD.pack(operation.kind, operation.offset, len(operation.data)) + operation.data)
+
+
+def serve(file: int, image: int, note: Callable[[Operation], None]) -> None:
     """Answer the kernel until it unmounts.
 
     Args:
         file: From `kernel.connect`.
         image: The disk's contents.
-        log: Takes each operation.
+        note: Takes each operation, before it is answered.
     """
-    disk = _Disk(image, log)
+    disk = _Disk(image, note)
     while True:
         try:
             raw = os.read(file, kernel.MOST_WRITE + 4096)
@@ -63,14 +69,16 @@ def serve(file: int, image: int, log: IO[bytes]) -> None:
             raise
         request = kernel.Request(raw)
         if request.opcode not in kernel.UNANSWERED:
-            os.write(file, disk.answer(request))
+            answer = disk.answer(request)
+            with suppress(FileNotFoundError):  # who asked was killed, and waits no more
+                os.write(file, answer)
         if request.opcode == kernel.DESTROY:
             return
 
 
 class _Disk:
-    def __init__(self, image: int, log: IO[bytes]) -> None:
-        self._image, self._log = image, log
+    def __init__(self, image: int, note: Callable[[Operation], None]) -> None:
+        self._image, self._note = image, note
         self._size = os.fstat(image).st_size
         self._answers: dict[int, Callable[[kernel.Request], bytes]] = {
             kernel.INIT: lambda request: request.answer(kernel.welcome(request)),
@@ -111,15 +119,12 @@ class _Disk:
         data = request.body[40 : 40 + size]
         if request.node == DISK:
             os.pwrite(self._image, data, offset)
-            self._note(WRITE, offset, data)
+            self._note(Operation(WRITE, offset, data))
         else:
-            self._note(MARK, 0, data)
+            self._note(Operation(MARK, 0, data))
         return request.answer(struct.pack("<II", size, 0))
 
     def _flush(self, request: kernel.Request) -> bytes:
         if request.node == DISK:
-            self._note(FLUSH)
+            self._note(Operation(FLUSH))
         return request.answer()
-
-    def _note(self, kind: int, offset: int = 0, data: bytes = b"") -> None:
-        self._log.write(_HEAD.pack(kind, offset, len(data)) + data)

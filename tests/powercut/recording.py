@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,30 +203,16 @@ def _served(image: Path, log: Path, target: Path) -> Iterator[Path]:
         status = 1
         try:
             with image.open("r+b") as file, log.open("wb") as out:
-                recorder.serve(requests, file.fileno(), out)
+                recorder.serve(requests, file.fileno(), partial(recorder.write_log, out))
             status = 0
         finally:
             os._exit(status)
     os.close(requests)
     try:
         yield target
-        _unmount_when_free(target)
+        kernel.unmount_when_free(target)
     except BaseException:
         kernel.unmount(target, is_detached=True)
         raise
     finally:
         os.waitpid(child, 0)
-
-
-def _unmount_when_free(target: Path) -> None:
-    """Unmount once the loop device, which goes by itself, has let go of the file."""
-    deadline = time.monotonic() + 10.0
-    while True:
-        try:
-            kernel.unmount(target)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return

@@ -7,22 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.device.conftest import roomy
+from tests.powercut.recording import missing
 from tests.simulators.card import Card
 
 BUNDLE = os.environ.get("EDGECAM_BUNDLE", "")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    skip = pytest.mark.skip(reason="needs root, a system with cloud-init and the bundle: sudo make test-firstboot")
+    reason = missing() if BUNDLE else "needs root, a system with cloud-init and the bundle: sudo make test-firstboot"
     for item in items:
-        if Path(__file__).parent in item.path.parents and not BUNDLE:
-            item.add_marker(skip)
+        if Path(__file__).parent in item.path.parents and reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
 def new_card(bare: Path) -> Iterator[Callable[[str], Card]]:
     """Makes a card with this edgecam-setup.toml."""
-    with tempfile.TemporaryDirectory(prefix="edgecam-card-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="edgecam-card-", dir=roomy(), ignore_cleanup_errors=True) as folder:
         made: list[Card] = []
 
         def make(setup: str) -> Card:

@@ -75,6 +75,14 @@ def test_an_ssh_server_that_was_started_in_vain_too_often_is_started_once_more(d
     assert [one[1:3] for one in asked[:3]] == [("-A",), ("reset-failed", "ssh.service"), ("--no-block", "restart")]
 
 
+def test_the_host_s_own_keys_are_on_disk_before_the_server_starts_and_the_step_is_done(device: NewDevice) -> None:
+    device.write("/etc/ssh/ssh_host_ed25519_key", "whoever made it did not flush it")
+    boot(device)
+    flushed = ("sync", *(str(device.places.at(path)) for path in ("/etc/ssh/ssh_host_ed25519_key", "/etc/ssh")))
+    made, restarted = ("ssh-keygen", "-A"), ("systemctl", "--no-block", "restart", "ssh.service")
+    assert device.asked.index(made) < device.asked.index(flushed) < device.asked.index(restarted)
+
+
 def test_a_key_that_is_listed_twice_is_there_once(device: NewDevice) -> None:
     device.write("/boot/firmware/edgecam-setup.toml", f'[ssh]\nkeys = ["{KEY}", "{KEY}"]\n')
     boot(device)
