@@ -152,9 +152,9 @@ def _set_identity(task: Task) -> str:
     name = task.places.at("/etc/hostname")
     host = task.setup.hostname or (name.read_text(encoding="ascii", errors="ignore").strip() if name.exists() else "")
     device_id = asked if asked and not is_copied else new_id(host, randomness.token_bytes(5))
-    if known is not None:
-        # it asks in the name of the id before; first: where this is cut, the id is found to be another one again
-        task.places.at(configuration.REQUEST).unlink(missing_ok=True)
+    # it asks in the name of another id, which a cut may have kept from being stored; first: where this is cut, the id
+    # is found to be another one again
+    task.places.at(configuration.REQUEST).unlink(missing_ok=True)
     made = _make_key(task, device_id)
     # a copied file that says it again, because something else in it was changed, does not mean it
     fresh = Identity(device_id, now, asked if asked and is_copied else "")
