@@ -247,6 +247,7 @@ def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
     """Tell what the daemon would refuse of the configuration that this makes."""
     try:
         current = read_current(places.configuration)
+        parse_table(Settings, current, "edgecam.toml")
     except ConfigError:
         current = {}  # its own step fails then and tells it; network and login are not to wait for another file
     try:

@@ -221,10 +221,10 @@ def _configure(task: Task) -> str:
     path, owner = task.places.configuration, task.owner()
     try:
         current = read_current(path)
+        wanted = merged(current, task.setup, identity.device_id)
+        settings = parse_table(Settings, wanted, str(path))
     except ConfigError as error:
-        raise ConfigError(f"{error}. {_MEND}") from error
-    wanted = merged(current, task.setup, identity.device_id)
-    settings = parse_table(Settings, wanted, str(path))
+        raise ConfigError(f"{' '.join(str(error).split())}. {_MEND}") from error
     owners = (0, owner[1]) if owner is not None else None
     if wanted != current:
         before = path.with_name(f"{path.name}.before-setup")
@@ -265,11 +265,12 @@ def _texts(values: Any) -> Iterator[str]:
 
 def _start(task: Task) -> str:
     """Have the daemon run with it, now and at each boot."""
+    path = task.places.configuration
     try:
-        current = read_current(task.places.configuration)
+        settings = parse_table(Settings, read_current(path), str(path))
     except ConfigError as error:
         raise ConfigError("waits for the configuration, see above") from error
-    if not current.get("cameras"):
+    if not settings.cameras:
         raise UnsupportedError("no camera is named: add [cameras.NAME] to the setup file, or see `edgecam camera list`")
     task.system.run("systemctl", "enable", "edgecam.service")
     # not waited for: at a boot it waits for us
