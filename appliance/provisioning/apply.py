@@ -8,12 +8,13 @@ from dataclasses import replace
 from errno import ENOSPC, EROFS
 from pathlib import Path
 
-from appliance.config import public_address
+from appliance.config import not_accepted, public_address
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
 from appliance.provisioning.asked import Setup
 from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
-from appliance.provisioning.reading import Asked, digest, read_setup, read_text
+from appliance.provisioning.reading import Asked, read_setup, read_text
+from appliance.provisioning.repeated import digest, strangers
 from appliance.provisioning.report import Report, report_of, write_report
 from appliance.provisioning.scrub import holding, is_left, put_back, remarks_with_passwords, scrub, tidy
 from appliance.provisioning.secrets import in_settings
@@ -169,13 +170,17 @@ class Provisioner:
             on_step: Is told how each step ended.
 
         Raises:
-            ConfigError: The plan before is damaged; at a boot it would be set aside.
+            ConfigError: The plan before is damaged; at a boot it would be set aside. Or the card's file would give a
+                password to another address than it was given for over SSH.
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
         is_said = path.resolve() != self._places.setup_file.resolve()
         with self._alone():  # nobody stores another plan meanwhile
-            return self._begin(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step, [])
+            plan = load_plan(self._plan_file)
+            if not is_said:
+                self._refuse_strangers(asked, path, plan)
+            return self._begin(Plan.of(asked, STEPS, plan, is_said=is_said), on_step, [])
 
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
@@ -186,8 +191,17 @@ class Provisioner:
         now = digest(read_text(path))
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
             return plan
-        asked = read_setup(path, self._places, self.is_kept)
+        asked = read_setup(path, self._places, self.is_kept, before=plan.card() if plan else None)
+        self._refuse_strangers(asked, path, plan)
         return Plan.of(asked, STEPS, plan)
+
+    def _refuse_strangers(self, asked: Asked, path: Path, plan: Plan | None) -> None:
+        """Refuse a password that was moved for somewhere else; the card's own goes with what its owner changes."""
+        own = plan.marks.keys() - set(plan.said) if plan else set()
+        others = Setup(**{name: getattr(asked.setup, name) for name in asked.setup.model_fields_set - own})
+        pending = plan.setup if plan and not plan.is_done else None
+        if lines := list(strangers(others, asked.secrets, pending, self._places)):
+            raise ConfigError(not_accepted(path.name, lines))
 
     def _is_copied(self) -> bool:
         known = load_identity(self._places.state / "identity.json")
