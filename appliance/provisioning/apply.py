@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from errno import ENOSPC, EROFS
 from pathlib import Path
+from stat import S_IMODE
 
 from appliance.config import not_accepted, public_address
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
@@ -37,6 +38,7 @@ _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2
 _BUNDLE = "edgecam/install"  # on a card that was made for this device
 _NEARLY = re.compile(r"edgecam[-_ ]setup(?!-report).*\.(toml|txt|rtf|md|docx?)")
 _OTHER_CARD = "write the card again, or try another"
+_ROOT_ALONE = 0o700
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -81,11 +83,15 @@ class Provisioner:
             What was written beside the setup file; None: there was nothing to do.
 
         Raises:
+            ConfigError: What was stored cannot be made sense of; the report says so, too.
             StorageError: The plan cannot be read or written; the report says so, too.
             UnavailableError: Another one is at it.
         """
         try:
-            return self._at_boot(on_step)
+            if self._is_at_rest():
+                return None
+            with self._alone():  # what is read and set aside here nobody else changes meanwhile
+                return self._at_boot(on_step)
         except (ConfigError, StorageError) as error:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
@@ -93,6 +99,12 @@ class Provisioner:
             why = f"{error.filename or 'the card'} cannot be read: {error.strerror}; {_OTHER_CARD}"
             write_report(self._places, Report("not done", notes=[why]))
             raise StorageError(why) from error
+
+    def _is_at_rest(self) -> bool:
+        """Tell whether nothing was ever asked here, so that not even a folder is needed."""
+        path = self._places.setup_file
+        is_asked = path.exists() or is_left(path) or (path.parent / _BUNDLE).exists() or any(self._misnamed())
+        return not is_asked and not self._plan_file.parent.exists()
 
     def _at_boot(self, on_step: OnStep) -> Report | None:
         path, misnamed, refused = self._places.setup_file, list(self._misnamed()), None
@@ -156,8 +168,7 @@ class Provisioner:
         if plan is None or (plan.is_done and not is_copied):
             return None
         plan = plan.again("identity", "configuration", "service") if is_copied else plan
-        with self._alone():
-            return self._begin(plan, on_step, notes)
+        return self._begin(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
         """Do what was asked over SSH, and what was asked before and is not done.
@@ -252,7 +263,9 @@ class Provisioner:
     def _alone(self) -> Iterator[None]:
         """Keep others away: a boot and somebody over SSH must not do the steps at once."""
         self._make_folder()
-        with (self._plan_file.parent / "lock").open("w") as lock:
+        path = self._plan_file.parent / "lock"
+        # a boot with nothing to do writes nothing, and may find a system that was made read-only since
+        with path.open("rb" if path.exists() else "ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -262,8 +275,9 @@ class Provisioner:
     def _make_folder(self) -> None:
         folder = self._plan_file.parent
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            folder.mkdir(mode=_ROOT_ALONE, parents=True, exist_ok=True)
+            if S_IMODE(folder.stat().st_mode) != _ROOT_ALONE:
+                folder.chmod(_ROOT_ALONE)
         except OSError as error:
             raise StorageError(f"cannot make {folder}: {error.strerror}") from error
 
