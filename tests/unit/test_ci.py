@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def run(script: str, path: str, **variables: str) -> "subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("script", ["test-vm", "test-system", "test-arm64", "lint-deb"])
+@pytest.mark.parametrize("script", ["test-vm", "test-system", "test-firstboot", "test-arm64", "lint-deb"])
 def test_what_this_machine_cannot_run_ends_with_69_and_in_ci_it_is_listed(
     script: str, bare: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +68,24 @@ def test_a_system_that_cannot_be_fetched_is_told_apart_from_a_machine_that_canno
     assert done.returncode == 0
     assert listed.read_text() == "test-system: a bare bookworm could not be fetched or made (see above)\n"
     assert "no network" in done.stderr
+
+
+def test_first_boots_without_mounts_of_their_own_are_told_before_anything_is_fetched(
+    bare: Path, tmp_path: Path
+) -> None:
+    for name in ("systemd-nspawn", "nsenter", "ip", "dpkg-deb", "mkfs.ext2", "mkfs.ext4", "e2fsck"):
+        put(bare, name, "exit 0")
+    put(bare, "id", "echo 0")
+    put(bare, "unshare", "echo not allowed >&2; exit 1")
+    put(bare, "mmdebstrap", f"touch {tmp_path}/fetched; exit 1")
+    listed, path = tmp_path / "skipped", f"{bare}:{os.defpath}"
+    given = {"PYTHON": sys.executable, "SKIPPED": str(listed), "HOME": str(tmp_path)}
+    given["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    done = run("test-firstboot", path, **given)
+    assert (done.returncode, (tmp_path / "fetched").exists()) == (69, False), done.stderr
+    assert "test-firstboot: needs " in done.stderr
+    assert run("test-firstboot", path, CI="true", **given).returncode == 0
+    assert listed.read_text().startswith("test-firstboot: needs ")
 
 
 @pytest.mark.parametrize(("may_skip", "status"), [(True, 0), (False, UNAVAILABLE)])
