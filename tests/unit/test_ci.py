@@ -54,6 +54,54 @@ def test_what_this_machine_cannot_run_ends_with_69_and_in_ci_it_is_listed(
     assert line.removeprefix(f"{script}: ") in done.stderr
 
 
+SUITE = """
+import pytest
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_that_needs_a_tool(number):
+    pytest.skip("mtools is missing:\\n do: " + "x" * 200)
+
+@pytest.mark.skip(reason="needs root: sudo make test-vm")
+def test_that_has_a_script(): ...
+
+def test_of_a_contract():
+    pytest.skip("does not apply: there is no end")
+
+@pytest.mark.xfail
+def test_that_fails():
+    assert False
+
+def test_that_runs(): ...
+"""
+
+
+def run_suite(suite: str, workers: str, listed: Path) -> None:
+    given = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    given |= {"PYTHONPATH": str(ROOT), "SKIPPED": str(listed)}
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", workers, suite]
+    done = subprocess.run(
+        command, cwd=listed.parent, env=given, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_tests_that_this_machine_cannot_run_are_listed_once(workers: str, tmp_path: Path) -> None:
+    listed, suite = tmp_path / "skipped", tmp_path / "suite"
+    suite.mkdir()
+    (suite / "test_some.py").write_text(SUITE)
+    (suite / "test_another.py").write_text('import pytest\npytest.importorskip("no_torch", reason="no PyTorch")\n')
+    run_suite("suite", workers, listed)
+    assert listed.read_text() == "suite: 3 skipped: mtools is missing: do: …; no PyTorch\n"
+
+
+def test_where_every_test_runs_nothing_is_listed(tmp_path: Path) -> None:
+    listed, suite = tmp_path / "skipped", tmp_path / "test_all.py"
+    suite.write_text("def test_that_runs(): ...\n")
+    run_suite(suite.name, "0", listed)
+    assert not listed.exists()
+
+
 def test_a_system_that_cannot_be_fetched_is_told_apart_from_a_machine_that_cannot_run_it(
     bare: Path, tmp_path: Path
 ) -> None:
