@@ -98,7 +98,8 @@ def jetson(tmp_path: Path) -> Jetson:
     note = f'echo "$(basename "$0") $*" >>"{tmp_path}/asked"\n'
     tools = {
         "apt-get": note,
-        "systemctl": f'{note}[ "$1" != show ] || cat "{tmp_path}/state"\n',
+        "systemctl": f"{note}state={tmp_path}/state\n"
+        'case $1 in show) cat "$state" ;; is-active) grep -qx active "$state" ;; esac\n',
         "uname": "echo aarch64\n",
         "python3": f'case $* in *version_info*) exit 0 ;; esac\nexec {sys.executable} "$@"\n',
     }
