@@ -61,7 +61,7 @@ class Updater:
         errands: Speaks to the fleet.
         breath: Of this worker.
         judge: Tells whether the active release may be run now.
-        on_permit: Is told what that has found.
+        on_permit: Is told what that has found, each time.
     """
 
     def __init__(
