@@ -359,7 +359,6 @@ class Updater:
     def _advance(self, stage: Stage) -> bool:
         self._keep(stages.advance(self._state, stage, self._now()))
         self._tell("", None)
-        log.info("updates: %s", stage)
         return True
 
     def _attempt(self) -> None:
