@@ -2,12 +2,18 @@
 
 import math
 import os
+import re
 import signal
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# what a script tells that runs it, and cases of a contract that this implementation has none of
+NOT_TOLD = re.compile("make test-|^does not apply: ")
+REASON_CHARACTERS = 80
 
 # OpenCV asks once in a process how much FFmpeg may print: at the first capture or writer, whoever opens it. The daemon
 # opens none but through `cameras.capture`, which asks for silence; tests also write clips of their own.
@@ -38,3 +44,20 @@ def quota() -> int:
     except OSError:
         return sys.maxsize
     return sys.maxsize if most == "max" else math.ceil(int(most) / int(period))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell CI what this machine could not run: a line in the file SKIPPED, as its scripts do."""
+    if hasattr(config, "workerinput"):  # the controller of such a process has its reports, too
+        return
+    reasons = [_reason(report) for report in terminalreporter.stats.get("skipped", ())]
+    told = [reason for reason in reasons if not NOT_TOLD.search(reason)]
+    if told and (listed := os.environ.get("SKIPPED")):
+        distinct = sorted({textwrap.shorten(reason, REASON_CHARACTERS, placeholder=" …") for reason in told})
+        with Path(listed).open("a", encoding="utf-8") as file:
+            file.write(f"{' '.join(config.args)}: {len(told)} skipped: {'; '.join(distinct)}\n")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return said.removeprefix("Skipped: ")

@@ -54,8 +54,9 @@ def list_models(context: click.Context, *, as_json: bool) -> None:
         click.echo(json.dumps(models + [_summary_of_broken(one) for one in broken]))
     else:
         _show_models(models)
+    how = "is broken" if as_json else "is broken and not listed"
     for one in broken:
-        click.echo(f"edgecam: {one.folder.name} is broken and not listed: {one.why}", err=True)
+        click.echo(f"edgecam: {one.folder.name} {how}: {one.why}", err=True)
     if broken:
         context.exit(ModelError.exit_code)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from appliance.core.clock import read_boot_id
 from appliance.core.errors import EdgecamError
 from appliance.core.files import write_atomically
-from appliance.daemon.failures import LINES, MOST_BYTES, STATE, candidate_of, failure_record, read_tail, with_record
+from appliance.daemon.failures import LINES, MOST_BYTES, STATE, attempt_of, failure_record, read_tail, with_record
 from appliance.diagnostics.doctor.unit import ended_for_memory
 
 UNIT = "edgecam.service"
@@ -33,8 +33,8 @@ def main(path: Path, how: str) -> int:
     said = _output("journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={LINES}", f"--unit={UNIT}")
     is_out_of_memory = how == KILLED and ended_for_memory()
     boot_id = read_boot_id()
-    candidate = candidate_of(read_tail(path.parent / STATE), boot_id)
-    record = failure_record(how, shown, said, boot_id, is_out_of_memory=is_out_of_memory, candidate=candidate)
+    attempt = attempt_of(read_tail(path.parent / STATE), boot_id)
+    record = failure_record(how, shown, said, boot_id, is_out_of_memory=is_out_of_memory, attempt=attempt)
     try:
         if (new := with_record(read_tail(path), record)) is not None:
             write_atomically(path, new, mode=0o640)

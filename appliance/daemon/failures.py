@@ -9,7 +9,7 @@ import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 NAME: Final = "failures.jsonl"
 OUT_OF_MEMORY: Final = "oom-kill"  # as systemd calls it, systemd.exec(5)
@@ -19,11 +19,23 @@ MOST_BYTES: Final = 256 << 10  # of a file, when it is read again
 LINES, MOST_CHARACTERS = 15, 300  # of the journal's tail
 SAME_WITHIN_NS: Final = 3600 * 10**9
 """The same cause is written once an hour: a loop of failures must not wear the card."""
-_SAME: Final = ("boot_id", "result", "code", "status", "candidate")
+_SAME: Final = ("boot_id", "result", "code", "status", "candidate", "crashes")
+
+
+class Attempt(NamedTuple):
+    """One run of the daemon in which a release was tried.
+
+    Attributes:
+        candidate: The release, by the SHA-256 of its manifest.
+        crashes: How often the daemon had crashed with it before.
+    """
+
+    candidate: str
+    crashes: int
 
 
 def failure_record(
-    how: str, shown: str, said: str, boot_id: str, *, is_out_of_memory: bool = False, candidate: str | None = None
+    how: str, shown: str, said: str, boot_id: str, *, is_out_of_memory: bool = False, attempt: Attempt | None = None
 ) -> dict[str, Any]:
     """Give what is to be written down, JSON types only.
 
@@ -33,7 +45,7 @@ def failure_record(
         said: The journal's last lines.
         boot_id: Of the kernel.
         is_out_of_memory: The kernel ended it so for want of memory; with OOMPolicy=continue systemd says "signal".
-        candidate: The release that was tried meanwhile, as `candidate_of` gives it.
+        attempt: What was tried meanwhile, as `attempt_of` gives it.
     """
     result, code, status = [*how[:100].split(":"), "", ""][:3]
     if is_out_of_memory and result == "signal":
@@ -46,7 +58,8 @@ def failure_record(
         "code": code,
         "status": status,
         "restarts": int(shown) if shown.strip().isdecimal() else None,
-        "candidate": candidate,
+        "candidate": None if attempt is None else attempt.candidate,
+        "crashes": None if attempt is None else attempt.crashes,
         "said": [line[:MOST_CHARACTERS] for line in said.splitlines()[-LINES:]],
     }
 
@@ -54,7 +67,7 @@ def failure_record(
 def with_record(content: bytes, record: dict[str, Any]) -> bytes | None:
     """Give the file's new content, a record a line, oldest first; None where the same is known for under an hour.
 
-    So the newest line tells how the daemon failed last: it is of that failure, or of one before that was the same.
+    So the newest line is of the failure that was written down last, or of one before it that was the same.
     """
     lines = [line for line in content[-MOST_BYTES:].splitlines() if _parsed(line)]
     last = _parsed(lines[-1]) if lines else {}
@@ -64,33 +77,36 @@ def with_record(content: bytes, record: dict[str, Any]) -> bytes | None:
     return b"\n".join([*lines[-MOST_RECORDS + 1 :], json.dumps(record).encode(), b""])
 
 
-def candidate_of(state: bytes, boot_id: str) -> str | None:
-    """Give the release that was tried when the daemon ended, by the SHA-256 of its manifest; None: none was.
+def attempt_of(state: bytes, boot_id: str) -> Attempt | None:
+    """Give what was tried when the daemon ended; None: nothing was.
 
     Args:
         state: What the daemon keeps of releases, as it lies on the disk.
         boot_id: Of the kernel: an attempt of another boot was cut short by that.
     """
     update = _parsed(state).get("update")
-    release = update.get("release") if isinstance(update, dict) and update.get("boot") == boot_id else None
+    if not isinstance(update, dict) or update.get("boot") != boot_id:
+        return None
+    release, crashes = update.get("release"), update.get("crashes")
     candidate = release.get("sha256") if isinstance(release, dict) else None
-    return candidate if isinstance(candidate, str) else None
+    return Attempt(candidate, crashes) if isinstance(candidate, str) and isinstance(crashes, int) else None
 
 
-def took_the_memory(path: Path, boot_id: str, candidate: str) -> bool:
-    """Tell whether the kernel ended the daemon for want of memory when it failed last, in this boot, trying a release.
+def took_the_memory(path: Path, boot_id: str, candidate: str, crashes: int) -> bool:
+    """Tell whether the kernel ended the daemon for want of memory in an attempt of this boot.
 
-    A record of another boot, of another release, of none or of another end says nothing; nor does a file that is not
-    there or cannot be read. A release that was condemned is not tried again: no record of an earlier trial counts.
+    A record of another boot, of another attempt, of none or of another end says nothing; nor does a file that is not
+    there or cannot be read. So where an attempt could not be written down, none before it speaks in its place.
 
     Args:
         path: The file.
         boot_id: Of the kernel.
         candidate: The release, by the SHA-256 of its manifest.
+        crashes: How often the daemon had crashed with it before that attempt.
     """
     last = _parsed((read_tail(path).splitlines() or [b""])[-1])
-    found = tuple(last.get(key) for key in ("result", "candidate", "boot_id"))
-    return found == (OUT_OF_MEMORY, candidate, boot_id)
+    found = tuple(last.get(key) for key in ("result", "candidate", "crashes", "boot_id"))
+    return found == (OUT_OF_MEMORY, candidate, crashes, boot_id)
 
 
 def read_tail(path: Path) -> bytes:

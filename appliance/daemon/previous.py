@@ -48,7 +48,7 @@ def keep(package: str, tree: Path, *, admin: Path = Path("/var/lib/dpkg"), shipp
         for name, script in scripts.items():
             if script.is_file():
                 shutil.copy2(script, tree / "DEBIAN" / name)
-        write_atomically(tree / "DEBIAN/control", without_state(control).encode())
+        write_atomically(tree / "DEBIAN/control", without_state(control).encode(errors="surrogateescape"))
     except OSError as error:
         raise StorageError(f"{package} cannot be kept below {tree}: {error}") from error
 
@@ -79,7 +79,7 @@ def _keep_file(source: Path, target: Path) -> None:
 def version_of(tree: Path) -> str:
     """Give the version of a kept package; empty where none is kept."""
     try:
-        lines = (tree / "DEBIAN/control").read_text().splitlines()
+        lines = (tree / "DEBIAN/control").read_text(errors="replace").splitlines()
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("Version:")), "")
@@ -94,7 +94,9 @@ def build(tree: Path, package: Path) -> None:
     # not compressed: it is installed at once and removed, and a Pi would take minutes for it
     command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(package)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_WITHIN, check=False)  # noqa: S603 - dpkg's own
+        done = subprocess.run(  # noqa: S603 - dpkg's own
+            command, capture_output=True, text=True, errors="replace", timeout=_BUILD_WITHIN, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StorageError(f"{package} cannot be made of what was kept in {tree}: {error}") from error
     if done.returncode != 0:
@@ -104,7 +106,10 @@ def build(tree: Path, package: Path) -> None:
 def _dpkg_query(admin: Path, *arguments: str) -> str:
     command = ["dpkg-query", f"--admindir={admin}", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_WITHIN, check=False)  # noqa: S603 - dpkg's own
+        # what is no text comes back as it was: under another name a file would not be kept
+        done = subprocess.run(  # noqa: S603 - dpkg's own
+            command, capture_output=True, text=True, errors="surrogateescape", timeout=_ASK_WITHIN, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(f"dpkg cannot be asked for its packages: {error}") from error
     if done.returncode != 0:

@@ -188,7 +188,7 @@ def go_back(folder: Path, failed: str, why: str, *, state: Path = STATE, within:
     try:
         set_newer_outbox_aside(folder / PACKAGES[-1], state)
         _install(_packages(folder, installed, kept), within)
-    except (EdgecamError, OSError, subprocess.SubprocessError):
+    except (EdgecamError, OSError, ValueError, subprocess.SubprocessError):
         _write_down("not-rolled-back", failed)
         # better the version that was to go than none, until it is tried again
         _run("systemctl", "start", "--no-block", UNIT)

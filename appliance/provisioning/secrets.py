@@ -15,8 +15,10 @@ SHORTEST = 6  # characters of a secret that stands elsewhere by no chance
 # the texts of a TOML document, and its remarks: a "#" within a text begins none (toml.io/en/v1.0.0, "String")
 _PART = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*', re.DOTALL)
 _TEXT = r'"(?:\\.|[^"\\])*"|\'[^\']*\''
+# behind a colon one word, which nothing follows but another remark, a bracket or a dash: a sentence stays
+_WORD = rf"\S[^\s#(]{{0,{_LONGEST}}}+[ \t]*+(?:$|[#(]|(?<=[ \t])[-\u2013\u2014])"
 _GIVEN = re.compile(
-    r"(?i)(?P<key>\b(?:password|passwd|passphrase|psk)[\"']?[ \t]*(?:=|:(?=[ \t]*(?:[\"']|\S+[ \t]*$)))[ \t]*)"
+    rf"(?i)(?P<key>\b(?:password|passwd|passphrase|psk)[\"']?[ \t]*(?:=|:(?=[ \t]*(?:[\"']|{_WORD})))[ \t]*)"
     rf"(?P<value>(?:{_TEXT})(?=[ \t]*(?:$|[#,}}]))|\{{[ \t]*moved[ \t]*=[ \t]*true[ \t]*\}}|[^\n]*)"
 )
 _NO_PASSWORDS = ("", "{ moved = true }", "its password")  # the last one is an example's
@@ -78,7 +80,7 @@ def redact(text: str, values: Mapping[str, Any], secrets: Mapping[tuple[str, ...
         values: What it says, without secrets.
         secrets: The secrets by their places.
     """
-    if not secrets and not in_remarks(text):
+    if not secrets and not _spoken(text, ()):
         return text
     told = format_value(MOVED)
     found = text
@@ -104,12 +106,21 @@ def in_settings(values: Any, secrets: Collection[str]) -> bool:
 
 
 def in_remarks(text: str) -> list[int]:
-    """Give the lines of a file whose remarks have a password in them, one that was taken out of use for instance.
+    """Give the lines of a setup file whose remarks have a password in them: the file's own, or one out of use.
 
     Args:
-        text: Of a file that is TOML.
+        text: Of the file; what is no TOML has no remarks.
     """
-    return [line for line, remark in _remarks(text) if _cleaned(remark, ()) != remark]
+    try:
+        _, secrets = without(tomllib.loads(text))
+    except (ValueError, RecursionError):
+        return []
+    return _spoken(text, secrets.values())
+
+
+def _spoken(text: str, secrets: Collection[str]) -> list[int]:
+    known = [secret for secret in secrets if secret]
+    return [line for line, remark in _remarks(text) if _cleaned(remark, known) != remark]
 
 
 def _remarks(text: str) -> Iterator[tuple[int, str]]:

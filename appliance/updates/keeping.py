@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Keeping:
-    """Writes states and tells of trouble. Used by one thread; `state` and `last` may be read by any.
+    """Writes states, logs each stage and tells of trouble. Used by one thread; `state` and `last` may be read by any.
 
     Args:
         store: Where the file is.
@@ -38,7 +38,7 @@ class Keeping:
         is_other = state != self.state
         if is_other or self._is_behind:
             self._store.write(state)
-            self.state, self._is_behind = state, False
+            self._take(state, is_behind=False)
         if is_other:
             self._on_change()
 
@@ -50,10 +50,16 @@ class Keeping:
         try:
             self.keep(state)
         except StorageError as error:
-            is_other, self.state, self._is_behind = state != self.state, state, True
+            is_other = state != self.state
+            self._take(state, is_behind=True)
             self.tell(str(error), Code.DISK)
             if is_other:
                 self._on_change()
+
+    def _take(self, state: State, *, is_behind: bool) -> None:
+        before, self.state, self._is_behind = self.state.stage, state, is_behind
+        if state.stage is not before:  # messages leave out a stage that has passed before they are sent
+            log.info("updates: %s", state.stage)
 
     def tell(self, why: str, code: Code | None) -> None:
         """Note why nothing else is done; it is logged once."""

@@ -38,7 +38,7 @@ def find_model(
     now: Callable[[], str],
     judge: Judge = lambda _: FREE,
     *,
-    took_the_memory: Callable[[str], bool] = lambda _: False,
+    took_the_memory: Callable[[str, int], bool] = lambda *_: False,
 ) -> Beginning:
     """Decide what to load, and keep that it was begun.
 
@@ -51,15 +51,17 @@ def find_model(
         boot: The kernel's id of this boot.
         now: UTC, for the history.
         judge: Tells whether the active release may be run now.
-        took_the_memory: Tells of a candidate, by the SHA-256 of its manifest, with which the daemon has just crashed,
-            whether the kernel ended it for want of memory; asked of no other.
+        took_the_memory: Tells of the attempt in which the daemon has just crashed, by the SHA-256 of the candidate's
+            manifest and the crashes before it, whether the kernel ended it for want of memory; asked of no other.
 
     Raises:
         StorageError: The state cannot be read.
     """
     found = store.read()
     update = found.update
-    was_for_memory = update is not None and update.boot == boot and took_the_memory(update.release.sha256)
+    was_for_memory = (
+        update is not None and update.boot == boot and took_the_memory(update.release.sha256, update.crashes)
+    )
     state = stages.resumed(found, boot, now(), was_for_memory=was_for_memory)
     return _decided(store, found, state, boot, now, judge=judge)
 

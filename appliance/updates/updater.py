@@ -61,7 +61,7 @@ class Updater:
         errands: Speaks to the fleet.
         breath: Of this worker.
         judge: Tells whether the active release may be run now.
-        on_permit: Is told what that has found.
+        on_permit: Is told what that has found, each time.
     """
 
     def __init__(
@@ -359,7 +359,6 @@ class Updater:
     def _advance(self, stage: Stage) -> bool:
         self._keep(stages.advance(self._state, stage, self._now()))
         self._tell("", None)
-        log.info("updates: %s", stage)
         return True
 
     def _attempt(self) -> None:

@@ -29,7 +29,7 @@ class Withholding:
         service: The model in service.
         store: Where releases lie.
         permit: As the daemon has found it at its start, and loaded a model by it.
-        tell: Is told what was found whenever that has changed.
+        tell: Is told what was found at each look, also where that is as before.
 
     Attributes:
         permit: As it was last found.

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from appliance.core.errors import ConfigError
+from appliance.core.files import read_bounded
 from appliance.core.manifest import Label, Source
 from appliance.core.mistakes import parse_toml
 from appliance.core.part import Part
@@ -358,11 +359,5 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: It is missing, too large, no TOML, or has entries that are not accepted: all of them in one
             message, a line each with its key path.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_RECIPE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    if len(content) > MOST_RECIPE_BYTES:
-        raise ConfigError(f"{path} is larger than {MOST_RECIPE_BYTES} bytes; is it a recipe?")
+    content = read_bounded(path, MOST_RECIPE_BYTES, ConfigError, "a recipe")
     return parse_toml(content, path, Recipe, ConfigError)

@@ -221,7 +221,7 @@ def test_a_camera_that_is_not_open_says_so_at_once(camera: Camera) -> None:
 
 def test_an_absent_source_is_told_in_one_line_with_a_next_step(rig: Rig) -> None:
     if rig.absent is None:
-        pytest.skip("this source is always there")
+        pytest.skip("does not apply: this source is always there")
     camera = make_camera("door", rig.absent, SystemClock())
     with pytest.raises((UnavailableError, ConfigError)) as caught:
         camera.open()
@@ -233,7 +233,7 @@ def test_an_absent_source_is_told_in_one_line_with_a_next_step(rig: Rig) -> None
 
 def test_a_read_ends_in_time_when_nothing_comes(rig: Rig, camera: Camera) -> None:
     if rig.pause is None:
-        pytest.skip("this source always has a frame")
+        pytest.skip("does not apply: this source always has a frame")
     camera.open()
     read(camera, 1)
     rig.pause()
@@ -252,7 +252,7 @@ def test_a_read_ends_in_time_when_nothing_comes(rig: Rig, camera: Camera) -> Non
 
 def test_after_the_last_frame_there_is_none_again_and_again(rig: Rig, camera: Camera) -> None:
     if rig.frames is None:
-        pytest.skip("this source has no end")
+        pytest.skip("does not apply: this source has no end")
     camera.open()
     read(camera, rig.frames)
     assert [camera.read(timeout=5) for _ in range(3)] == [None, None, None]

@@ -4,7 +4,6 @@ dpkg, apt and the shell are real, on a /var of their own; systemctl is not, as n
 power cuts in them, are what `make test-firstboot` is for.
 """
 
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.debian import System, can_be_had
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-OWN = ("unshare", "--mount", "--map-root-user", "--propagation", "private")
 DEFAULTS = {
     "systemd/journald.conf": ("systemd/journald.conf.d", "Storage=volatile"),
     "systemd/system.conf": ("systemd/system.conf.d", "RuntimeWatchdogSec=15"),
@@ -21,109 +21,9 @@ DEFAULTS = {
 }
 FOREIGN = "armhf"
 
-
-def can_be_had() -> bool:
-    if not all(shutil.which(name) for name in ("unshare", "dpkg-deb", "apt-get", "systemd-analyze")):
-        return False
-    tried = subprocess.run([*OWN, "mount", "-t", "tmpfs", "tmpfs", "/var"], capture_output=True, check=False)
-    return tried.returncode == 0
-
-
 pytestmark = pytest.mark.skipif(
     not can_be_had(), reason="needs Debian and mounts of its own: unshare --mount is refused"
 )
-
-
-class System:
-    """A boot partition, and a system of which only /var and /etc are its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.boot, self._var, self.etc, self._tools = (folder / name for name in ("boot", "var", "etc", "tools"))
-        shutil.copytree(REPOSITORY / "image/bundle", self.boot)
-        for place in (
-            "lib/dpkg/info",
-            "lib/dpkg/updates",
-            "lib/dpkg/triggers",
-            "lib/apt/lists",
-            "cache/apt",
-            "log/apt",
-        ):
-            (self._var / place).mkdir(parents=True)
-        (self._var / "lib/dpkg/status").touch()
-        self.etc.mkdir()
-        for name in ("alternatives", "apt", "dpkg", "group", "ld.so.cache", "ld.so.conf", "nsswitch.conf", "passwd"):
-            # who is not root here cannot read all of it, nor need to
-            subprocess.run(["cp", "-R", f"/etc/{name}", self.etc], check=False, capture_output=True, timeout=60)
-        self.units = self.etc / "systemd/system"
-        self.units.mkdir(parents=True)
-        self._tools.mkdir()
-        asked = self._tools / "systemctl"
-        asked.write_text(f'#!/bin/sh\necho "$@" >>"{self._tools}/asked"\n')
-        asked.chmod(0o755)
-
-    @property
-    def report(self) -> Path:
-        return self.boot / "edgecam-setup-report.txt"
-
-    @property
-    def marker(self) -> Path:
-        return self._var / "lib/edgecam-setup/installed"
-
-    @property
-    def packages(self) -> list[str]:
-        return sorted(path.name for path in (self.boot / "edgecam").iterdir() if path.suffix == ".deb")
-
-    def put(self, name: str, version: str = "1", architecture: str = "all", depends: str = "") -> None:
-        """Put a package onto the card, that unpacks to one file below /var."""
-        root = self._tools / name
-        (root / "DEBIAN").mkdir(parents=True, exist_ok=True)
-        (root / f"var/lib/{name}").mkdir(parents=True, exist_ok=True)
-        (root / f"var/lib/{name}/file").write_text(version)
-        control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <n@example.org>\n"
-        control += f"Description: a test\n{f'Depends: {depends}' if depends else ''}"
-        (root / "DEBIAN/control").write_text(control.strip() + "\n")
-        file = self.boot / f"edgecam/{name}_{version}_{architecture}.deb"
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Znone", "--build", root, file],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-        self.sign()
-
-    def sign(self) -> None:
-        files = [self.boot / "edgecam" / name for name in self.packages]
-        told = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
-        (self.boot / "edgecam/SHA256SUMS").write_text(told)
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run something there, as root."""
-        enter = f'mount --bind "{self._var}" /var && mount --bind "{self.etc}" /etc && exec "$@"'
-        environment = {"PATH": f"{self._tools}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-        whole = [*OWN, "sh", "-c", enter, "sh", *command]
-        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=False, timeout=60)
-
-    def begin(self) -> None:
-        """Do what a boot does at first."""
-        done = self.run("sh", str(self.boot / "edgecam/begin"))
-        assert done.returncode == 0, done.stderr
-
-    def install(self) -> int:
-        """Do what the unit does, and give its exit status."""
-        return self.run("sh", str(self.boot / "edgecam/install")).returncode
-
-    def set(self, name: str, text: str) -> Path:
-        file = self.etc / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        return file
-
-    def asked(self) -> list[str]:
-        """Give what systemd was asked since the last time."""
-        file = self._tools / "asked"
-        lines = file.read_text().splitlines() if file.exists() else []
-        file.unlink(missing_ok=True)
-        return lines
 
 
 @pytest.fixture
@@ -215,11 +115,140 @@ def test_a_cut_before_the_end_of_tidying_up_is_made_good(installed: System, left
     assert not installed.report.exists()
 
 
-def test_another_bundle_is_left_to_its_owner(installed: System) -> None:
+@pytest.mark.parametrize(("is_signed", "is_removed"), [(True, False), (False, False), (True, True)])
+def test_another_bundle_is_left_to_its_owner_and_told_once(
+    installed: System, *, is_signed: bool, is_removed: bool
+) -> None:
     installed.put("edgecam", version="2")
+    if not is_signed:
+        (installed.boot / "edgecam/SHA256SUMS").unlink()
+    if is_removed:
+        assert installed.run("dpkg", "-r", "edgecam").returncode == 0
     installed.begin()
-    assert installed.install() == 0
+    note = installed.boot / "edgecam/NOT-INSTALLED.txt"
+    assert "sudo apt-get install /boot/firmware/edgecam/edgecam*.deb" in note.read_text()
+    before = note.stat().st_mtime_ns
+    installed.begin()
+    assert note.stat().st_mtime_ns == before, "the card was written at each boot"
+    assert installed.asked() == []
+    assert list(installed.units.rglob("*.service")) == []
+    assert installed.install() == 0  # as where a cut has left the unit
     assert installed.packages == ["edgecam_2_all.deb"]
+    assert not installed.report.exists()
+    for path in (installed.boot / "edgecam").glob("*.deb"):
+        path.unlink()
+    (installed.boot / "edgecam/SHA256SUMS").unlink(missing_ok=True)
+    installed.begin()
+    assert not note.exists()
+
+
+def test_packages_without_their_sums_are_told(system: System) -> None:
+    _all_packages(system)
+    (system.boot / "edgecam/SHA256SUMS").unlink()
+    assert system.install() == 78
+    assert "SHA256SUMS is not on the card: copy all of the bundle onto it" in system.report.read_text()
+    assert len(system.packages) == 2
+
+
+def test_an_end_that_cannot_be_marked_is_none(system: System) -> None:
+    _all_packages(system)
+    full = "mkdir /var/lib/edgecam-setup && mount -t tmpfs -o size=4k tmpfs /var/lib/edgecam-setup"
+    full += " && { head -c 4096 /dev/zero >/var/lib/edgecam-setup/full; }"
+    assert system.install(before=full) == 1
+    assert len(system.packages) == 2
+    assert not system.report.exists()  # it would say that nothing was installed
+    cut = system.fail("mv", '*"/installed"')
+    assert system.install() == 1
+    assert not system.marker.exists()
+    assert len(system.packages) == 2
+    cut.unlink()
+    sums = (system.boot / "edgecam/SHA256SUMS").read_text()
+    assert system.install() == 0
+    assert system.marker.read_text() == sums
+    assert system.packages == []
+
+
+def test_a_mark_that_a_cut_left_empty_is_made_good(installed: System) -> None:
+    _all_packages(installed)
+    sums = (installed.boot / "edgecam/SHA256SUMS").read_text()
+    installed.marker.write_text("")
+    installed.begin()
+    assert "--no-block start edgecam-install.service" in installed.asked()
+    assert installed.install() == 0
+    assert installed.packages == []
+    assert installed.marker.read_text() == sums
+    installed.begin()
+    assert installed.asked() == []
+
+
+RULE = "admin ALL=(ALL) NOPASSWD:ALL\n"
+
+
+@pytest.fixture
+def with_admin(system: System) -> System:
+    """A system on which cloud-init has made its account."""
+    _all_packages(system)
+    passwd = system.etc / "passwd"
+    passwd.write_text(passwd.read_text() + "admin:x:4711:0::/home/admin:/bin/sh\n")
+    return system
+
+
+@pytest.mark.parametrize(("left", "ending"), [(None, "\n"), ("", "\r\n")])
+def test_the_right_to_sudo_that_a_cut_took_is_given_back(with_admin: System, left: str | None, ending: str) -> None:
+    asked = with_admin.boot / "user-data"
+    asked.write_text(asked.read_text(), newline=ending)
+    rule = with_admin.etc / "sudoers.d/90-cloud-init-users"
+    if left is not None:
+        with_admin.set("sudoers.d/90-cloud-init-users", left)
+    assert with_admin.install() == 0
+    assert rule.read_text() == RULE
+    assert rule.stat().st_mode & 0o777 == 0o440
+    assert [path.name for path in rule.parent.iterdir()] == [rule.name]
+
+
+@pytest.mark.parametrize(
+    ("left", "old", "new"),
+    [
+        (None, "  sudo: ALL=(ALL) NOPASSWD:ALL", "  sudo: ALL=(ALL) ALL"),
+        ("", "  sudo: ALL=(ALL) NOPASSWD:ALL", "  # sudo: ALL=(ALL) NOPASSWD:ALL"),
+        (None, "  sudo: ALL=(ALL) NOPASSWD:ALL\n", ""),
+        ("", "  name: admin", "  name: bob"),
+    ],
+)
+def test_nobody_gets_a_right_to_sudo_that_the_card_does_not_ask_for(
+    with_admin: System, left: str | None, old: str, new: str
+) -> None:
+    asked = with_admin.boot / "user-data"
+    assert old in asked.read_text()
+    asked.write_text(asked.read_text().replace(old, new))
+    if left is not None:
+        with_admin.set("sudoers.d/90-cloud-init-users", left)
+    assert with_admin.install() == 0
+    rule = with_admin.etc / "sudoers.d/90-cloud-init-users"
+    assert (rule.read_text() if rule.exists() else None) == left
+
+
+def test_a_rule_for_sudo_that_is_there_stays(with_admin: System) -> None:
+    rule = with_admin.set("sudoers.d/90-cloud-init-users", "admin ALL=(ALL) ALL\n")
+    assert with_admin.install() == 0
+    assert rule.read_text() == "admin ALL=(ALL) ALL\n"
+
+
+def test_an_account_that_is_not_there_gets_no_rule_for_sudo(system: System) -> None:
+    if system.run("id", "admin").returncode == 0:
+        pytest.skip("this system has an account `admin`")
+    _all_packages(system)
+    assert system.install() == 0
+    assert not (system.etc / "sudoers.d").exists()
+
+
+def test_what_a_cut_left_empty_of_cloud_init_is_taken_away_and_nothing_else(with_admin: System) -> None:
+    empty, whole, other = "instance/obj.json", "data/result.json", "instance/empty.txt"
+    for name, text in ((empty, ""), (whole, "{}"), (other, "")):
+        with_admin.set_state(f"lib/cloud/{name}", text)
+    assert with_admin.install() == 0
+    left = with_admin.run("sh", "-c", "cd /var/lib/cloud && find . -type f | sort").stdout.split()
+    assert left == [f"./{whole}", f"./{other}"]
 
 
 def test_a_system_that_never_fits_is_told_once_and_not_asked_every_minute(system: System) -> None:
@@ -228,7 +257,10 @@ def test_a_system_that_never_fits_is_told_once_and_not_asked_every_minute(system
     unit = (REPOSITORY / "image/bundle/edgecam/edgecam-install.service").read_text()
     assert system.install() == 78
     assert "RestartPreventExitStatus=78\n" in unit
-    assert "take Raspberry Pi OS Lite (64-bit)" in system.report.read_text()
+    told = system.report.read_text()
+    assert f"is for {architecture()}, and edgecam-runtime_1_{FOREIGN}.deb is not: take Raspberry Pi OS Lite" in told
+    assert "tried again at the next boot" in told
+    assert system.run("test", "-e", "/var/lib/edgecam").returncode == 1, "something was unpacked"
     before = written(system)
     assert system.install() == 78
     assert written(system) == before

@@ -67,6 +67,13 @@ class Jetson:
         return [line.removeprefix(f"{program} ") for line in lines if line.startswith(f"{program} ")]
 
     @property
+    def started(self) -> bool:
+        """Tell whether the service was started after it was stopped."""
+        asked = [line for line in self.asked("systemctl") if line.startswith(("start", "stop"))]
+        assert asked[0] == "stop edgecam.service"
+        return asked[1:] == ["start edgecam.service"]
+
+    @property
     def runtime(self) -> str:
         """Give the ONNX Runtime that is there afterwards."""
         return (self.folder / "after/vendor/cp312/onnxruntime/__init__.py").read_text()
@@ -87,10 +94,12 @@ def jetson(tmp_path: Path) -> Jetson:
         (tmp_path / "dist" / name).touch()
     (tmp_path / "lib/dropins/jetson.conf").touch()
     (tmp_path / "lib/vendor/cp312/onnxruntime/__init__.py").write_text("# the CPU's\n")
+    (tmp_path / "state").write_text("active\n")
     note = f'echo "$(basename "$0") $*" >>"{tmp_path}/asked"\n'
     tools = {
         "apt-get": note,
-        "systemctl": note,
+        "systemctl": f"{note}state={tmp_path}/state\n"
+        'case $1 in show) cat "$state" ;; is-active) grep -qx active "$state" ;; esac\n',
         "uname": "echo aarch64\n",
         "python3": f'case $* in *version_info*) exit 0 ;; esac\nexec {sys.executable} "$@"\n',
     }
@@ -107,7 +116,33 @@ def test_the_example_s_folder_is_one_that_apt_takes_for_files(jetson: Jetson) ->
     assert names == [f"{jetson.folder}/dist/{name}" for name in ("edgecam-runtime_1_arm64.deb", "edgecam_1_all.deb")]
     assert "CUDAExecutionProvider" in jetson.runtime
     assert jetson.remains == ["vendor/cp312/onnxruntime"]
-    assert jetson.asked("systemctl")[-1] == "start edgecam.service"
+    assert jetson.started
+
+
+@pytest.mark.parametrize("state", ["active", "activating", "reloading"])
+@pytest.mark.parametrize("drop_in", [True, False])
+def test_a_service_that_runs_or_is_to_runs_afterwards_whatever_comes(
+    jetson: Jetson, state: str, *, drop_in: bool
+) -> None:
+    (jetson.folder / "state").write_text(f"{state}\n")
+    if not drop_in:
+        (jetson.folder / "lib/dropins/jetson.conf").unlink()
+    assert (jetson.install(jetson.wheel("CUDAExecutionProvider")).returncode == 0) == drop_in
+    assert jetson.started
+
+
+@pytest.mark.parametrize("state", ["inactive", "failed", "deactivating", ""])
+def test_a_service_that_its_owner_has_stopped_stays_so(jetson: Jetson, state: str) -> None:
+    (jetson.folder / "state").write_text(f"{state}\n")
+    assert jetson.install(jetson.wheel("CUDAExecutionProvider")).returncode == 0
+    assert not jetson.started
+
+
+def test_what_a_cut_has_left_of_an_unpacked_wheel_is_removed(jetson: Jetson) -> None:
+    for name in ("cp312.aB3xYz", "cp313"):
+        (jetson.folder / "lib/vendor" / name / "onnxruntime").mkdir(parents=True)
+    jetson.install(jetson.wheel("CPUExecutionProvider"))
+    assert sorted(path.name for path in (jetson.folder / "after/vendor").iterdir()) == ["cp312", "cp313"]
 
 
 @pytest.mark.parametrize("provider", ["CPUExecutionProvider", "AzureExecutionProvider"])
@@ -132,7 +167,7 @@ def test_what_fails_after_the_exchange_is_taken_back_and_the_service_started(jet
     assert jetson.install(jetson.wheel("CUDAExecutionProvider")).returncode != 0
     assert jetson.runtime == "# the CPU's\n"
     assert jetson.remains == ["vendor/cp312/onnxruntime"]
-    assert jetson.asked("systemctl")[-1] == "start edgecam.service"
+    assert jetson.started
 
 
 def test_after_a_cut_between_the_moves_the_same_command_does_it(jetson: Jetson) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def run(script: str, path: str, **variables: str) -> "subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("script", ["test-vm", "test-system", "test-arm64", "lint-deb"])
+@pytest.mark.parametrize("script", ["test-vm", "test-system", "test-firstboot", "test-arm64", "lint-deb"])
 def test_what_this_machine_cannot_run_ends_with_69_and_in_ci_it_is_listed(
     script: str, bare: Path, tmp_path: Path
 ) -> None:
@@ -51,6 +52,54 @@ def test_what_this_machine_cannot_run_ends_with_69_and_in_ci_it_is_listed(
     [line] = listed.read_text().splitlines()
     assert line.startswith(f"{script}: ")
     assert line.removeprefix(f"{script}: ") in done.stderr
+
+
+SUITE = """
+import pytest
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_that_needs_a_tool(number):
+    pytest.skip("mtools is missing:\\n do: " + "x" * 200)
+
+@pytest.mark.skip(reason="needs root: sudo make test-vm")
+def test_that_has_a_script(): ...
+
+def test_of_a_contract():
+    pytest.skip("does not apply: there is no end")
+
+@pytest.mark.xfail
+def test_that_fails():
+    assert False
+
+def test_that_runs(): ...
+"""
+
+
+def run_suite(suite: str, workers: str, listed: Path) -> None:
+    given = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    given |= {"PYTHONPATH": str(ROOT), "SKIPPED": str(listed)}
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", workers, suite]
+    done = subprocess.run(
+        command, cwd=listed.parent, env=given, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_tests_that_this_machine_cannot_run_are_listed_once(workers: str, tmp_path: Path) -> None:
+    listed, suite = tmp_path / "skipped", tmp_path / "suite"
+    suite.mkdir()
+    (suite / "test_some.py").write_text(SUITE)
+    (suite / "test_another.py").write_text('import pytest\npytest.importorskip("no_torch", reason="no PyTorch")\n')
+    run_suite("suite", workers, listed)
+    assert listed.read_text() == "suite: 3 skipped: mtools is missing: do: …; no PyTorch\n"
+
+
+def test_where_every_test_runs_nothing_is_listed(tmp_path: Path) -> None:
+    listed, suite = tmp_path / "skipped", tmp_path / "test_all.py"
+    suite.write_text("def test_that_runs(): ...\n")
+    run_suite(suite.name, "0", listed)
+    assert not listed.exists()
 
 
 def test_a_system_that_cannot_be_fetched_is_told_apart_from_a_machine_that_cannot_run_it(
@@ -67,6 +116,24 @@ def test_a_system_that_cannot_be_fetched_is_told_apart_from_a_machine_that_canno
     assert done.returncode == 0
     assert listed.read_text() == "test-system: a bare bookworm could not be fetched or made (see above)\n"
     assert "no network" in done.stderr
+
+
+def test_first_boots_without_mounts_of_their_own_are_told_before_anything_is_fetched(
+    bare: Path, tmp_path: Path
+) -> None:
+    for name in ("systemd-nspawn", "nsenter", "ip", "dpkg-deb", "mkfs.ext2", "mkfs.ext4", "e2fsck"):
+        put(bare, name, "exit 0")
+    put(bare, "id", "echo 0")
+    put(bare, "unshare", "echo not allowed >&2; exit 1")
+    put(bare, "mmdebstrap", f"touch {tmp_path}/fetched; exit 1")
+    listed, path = tmp_path / "skipped", f"{bare}:{os.defpath}"
+    given = {"PYTHON": sys.executable, "SKIPPED": str(listed), "HOME": str(tmp_path)}
+    given["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    done = run("test-firstboot", path, **given)
+    assert (done.returncode, (tmp_path / "fetched").exists()) == (69, False), done.stderr
+    assert "test-firstboot: needs " in done.stderr
+    assert run("test-firstboot", path, CI="true", **given).returncode == 0
+    assert listed.read_text().startswith("test-firstboot: needs ")
 
 
 @pytest.mark.parametrize(("may_skip", "status"), [(True, 0), (False, UNAVAILABLE)])

@@ -77,7 +77,7 @@ def read_disk(state_dir: Path, system: Path = Path("/sys")) -> Disk:
         written_gb=None if written is None else written * 1024 / 1e9,
         worn=_number(chip / "life_time") if chip else None,
         near_end=_number(chip / "pre_eol_info") if chip else None,
-        mount_point=next(one for one in (folder, *folder.parents) if os.path.ismount(one) or one == one.parent),
+        mount_point=_mount_point_of(folder),
     )
 
 
@@ -120,6 +120,11 @@ def _judge_wear(disk: Disk) -> Outcome:
     if not seen:
         return Outcome("disk.wear", CheckState.SKIPPED, "the disk tells nothing of its wear; SD cards seldom do")
     return Outcome("disk.wear", CheckState.OK, seen)
+
+
+def _mount_point_of(folder: Path) -> Path:
+    there = folder.resolve()  # a link may lead to another file system than the one it lies on
+    return next(one for one in (there, *there.parents) if os.path.ismount(one) or one == one.parent)
 
 
 def _is_reached(folder: Path) -> bool:

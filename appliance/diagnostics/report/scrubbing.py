@@ -9,7 +9,7 @@ LEAST_SECRET: Final = 4  # characters: a shorter one would be found everywhere, 
 
 _WORDS: Final = (
     r"(?:pass(?:word|wd|phrase|code)?|secret|token|api[_-]?key|private[_-]?key|access[_-]?key|psk|"
-    r"credentials?|authorization|cookie|wep[_-]?key|user[_-]?name|(?<![a-z])(?:pwd|pw|pin)(?![a-z]))"
+    r"credentials?|authorization|cookie|wep[_-]?key|user[_-]?name|pwd|pw(?![a-z])|(?<![a-z])pin(?![a-z]))"
 )
 _WHOLE: Final = re.compile(rf"(?i)[\w.-]*{_WORDS}[\w.-]*")
 _POINTERS: Final = frozenset({"credential", "file", "username_from"})
@@ -47,17 +47,18 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
         given = {(one, re.escape(one)) for one in secrets} | {(one, rf"(?<!\w){re.escape(one)}(?!\w)") for one in names}
-        known = sorted(((one, form) for one, form in given if len(one) >= LEAST_SECRET), key=lambda each: -len(each[0]))
-        self._known = re.compile("|".join(form for _, form in known)) if known else None
+        known = {(one, form) for one, form in given if len(one) >= LEAST_SECRET}
+        # One with blanks or marks goes first, for a pattern may take a part of it only. No pattern parts a word, and
+        # another secret may be found by one, as by "mqtt" or "password".
+        words = {each for each in known if re.fullmatch(r"\w+", each[0])}
+        self._first, self._last = _any_of(known - words), _any_of(words)
 
     def text(self, text: str) -> str:
         """Give a text without them."""
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
-        text = _ADDRESS.sub(_public, text)
+        text = _ADDRESS.sub(_public, self._first.sub(HIDDEN, text))
         for pattern, put in _PATTERNS:
             text = pattern.sub(put, text)
-        return text
+        return self._last.sub(HIDDEN, text)
 
     def value(self, value: Any, name: str = "") -> Any:
         """Give a value of JSON's types without them; what stands under a telling name is hidden whatever it is.
@@ -72,6 +73,12 @@ class Scrubber:
             is_hidden = bool(value) and name.lower() not in _POINTERS and _WHOLE.fullmatch(name[:200]) is not None
             return HIDDEN if is_hidden else self.text(value)
         return value
+
+
+def _any_of(known: Iterable[tuple[str, str]]) -> re.Pattern[str]:
+    """Give what finds any of these, the longest first; of none, what finds nothing."""
+    longest_first = sorted(known, key=lambda each: -len(each[0]))
+    return re.compile("|".join(form for _, form in longest_first) or r"(?!)")
 
 
 def _public(found: re.Match[str]) -> str:

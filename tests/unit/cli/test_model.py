@@ -84,6 +84,7 @@ def test_a_broken_manifest_has_a_line_and_the_other_models_are_listed(mine: Path
     done = run("list", "--json")
     told = json.loads(done.stdout)
     assert done.exit_code == 65
+    assert f"edgecam: bad is broken: {mine / 'bad' / 'manifest.toml'}" in done.stderr  # the array lists it
     assert [one["name"] for one in told if "error" not in one] == ["good", *FAMILIES]
     broken = told[-1]
     assert (broken["name"], broken["folder"], "schema" in broken["error"]) == ("bad", str(mine / "bad"), True)

@@ -11,7 +11,8 @@ from appliance.daemon.failures import (
     MOST_RECORDS,
     SAME_WITHIN_NS,
     STATE,
-    candidate_of,
+    Attempt,
+    attempt_of,
     failure_record,
     read_tail,
     took_the_memory,
@@ -23,6 +24,9 @@ from appliance.updates.store import Store
 
 BOOT, OTHER_BOOT = "b" * 32, "c" * 32
 RELEASE = Held(sha256="2" * 64, name="persons", version="2", counter=2)
+
+
+ATTEMPT = Attempt(RELEASE.sha256, 1)
 
 
 def _record(how: str = "watchdog:killed:ABRT", **changed: Any) -> dict[str, Any]:
@@ -67,42 +71,45 @@ def test_a_loop_of_the_same_failure_is_written_once_an_hour() -> None:
     assert with_record(content, _record(mono_ns=1, boot_id="c" * 32)) is not None
 
 
-def test_the_same_failure_with_another_release_on_trial_is_written_at_once() -> None:
+def test_the_same_failure_in_another_attempt_is_written_at_once() -> None:
     content = with_record(b"", _record(mono_ns=0))
     assert content is not None
     content = with_record(content, _record(mono_ns=1, candidate=RELEASE.sha256))
     assert content is not None
     assert with_record(content, _record(mono_ns=2, candidate=RELEASE.sha256)) is None
+    assert with_record(content, _record(mono_ns=2, candidate=RELEASE.sha256, crashes=1)) is not None
 
 
-def test_a_record_names_the_release_whose_attempt_was_under_way_in_this_boot(tmp_path: Path) -> None:
+def test_a_record_names_the_attempt_that_was_under_way_in_this_boot(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
-    def candidate(state: State) -> str | None:
+    def attempt(state: State) -> Attempt | None:
         store.write(state)
-        return candidate_of(read_tail(tmp_path / STATE), BOOT)
+        return attempt_of(read_tail(tmp_path / STATE), BOOT)
 
     trial = State(update=Update(release=RELEASE, rollout="r", stage=Stage.TRIAL))
-    assert candidate(stages.attempt(trial, BOOT)) == RELEASE.sha256
-    assert candidate(stages.attempt(trial, OTHER_BOOT)) is None
-    assert candidate(stages.released(stages.attempt(trial, BOOT))) is None
-    assert candidate(State(active=RELEASE)) is None
+    again = trial.update.model_copy(update={"crashes": 1}) if trial.update else None
+    assert attempt(stages.attempt(trial, BOOT)) == Attempt(RELEASE.sha256, 0)
+    assert attempt(stages.attempt(State(update=again), BOOT)) == Attempt(RELEASE.sha256, 1)
+    assert attempt(stages.attempt(trial, OTHER_BOOT)) is None
+    assert attempt(stages.released(stages.attempt(trial, BOOT))) is None
+    assert attempt(State(active=RELEASE)) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"update": 1}', b'{"update": {"boot": "%s"}}' % BOOT.encode()])
 def test_a_damaged_state_costs_no_record(content: bytes) -> None:
-    assert candidate_of(content, BOOT) is None
+    assert attempt_of(content, BOOT) is None
 
 
-def test_the_newest_record_alone_says_what_took_the_memory_and_only_of_this_boot_and_release(tmp_path: Path) -> None:
+def test_the_newest_record_alone_says_what_took_the_memory_and_only_of_this_attempt(tmp_path: Path) -> None:
     path, killed = tmp_path / "failures.jsonl", "signal:killed:KILL"
-    told = failure_record(killed, "1", "", BOOT, is_out_of_memory=True, candidate=RELEASE.sha256)
+    told = failure_record(killed, "1", "", BOOT, is_out_of_memory=True, attempt=ATTEMPT)
 
     def says(*records: dict[str, Any]) -> bool:
         path.write_bytes(b"".join(json.dumps(one).encode() + b"\n" for one in records))
-        return took_the_memory(path, BOOT, RELEASE.sha256)
+        return took_the_memory(path, BOOT, *ATTEMPT)
 
-    assert not took_the_memory(path, BOOT, RELEASE.sha256)
+    assert not took_the_memory(path, BOOT, *ATTEMPT)
     assert says(told)
     assert says(_record(), told)
     assert not says(told, _record())
@@ -110,9 +117,12 @@ def test_the_newest_record_alone_says_what_took_the_memory_and_only_of_this_boot
     assert not says(told | {"boot_id": OTHER_BOOT})
     assert not says(told | {"candidate": "3" * 64})
     assert not says(told | {"candidate": None})
-    assert not says({key: value for key, value in told.items() if key != "candidate"})  # as older versions wrote it
+    assert not says(told | {"crashes": 0})
+    older = {key: value for key, value in told.items() if key != "crashes"}
+    assert not says(older)
+    assert not says({key: value for key, value in older.items() if key != "candidate"})
     path.write_bytes(json.dumps(told).encode() + b'\n{"stat')
-    assert not took_the_memory(path, BOOT, RELEASE.sha256)
+    assert not took_the_memory(path, BOOT, *ATTEMPT)
 
 
 def test_of_a_file_that_has_grown_without_bound_only_the_end_is_read(tmp_path: Path) -> None:

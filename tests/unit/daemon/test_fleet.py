@@ -16,7 +16,7 @@ from appliance.core.errors import UnavailableError
 from appliance.core.frame import Frame, PixelLayout
 from appliance.core.health import HealthBoard, HealthState
 from appliance.daemon.chain import build_chain
-from appliance.daemon.failures import NAME, STATE, candidate_of, failure_record, read_tail, with_record
+from appliance.daemon.failures import NAME, STATE, attempt_of, failure_record, read_tail, with_record
 from appliance.daemon.fleet import FleetModels
 from appliance.daemon.permitted import tell_lost
 from appliance.inference.climbing import ClimbingDetector
@@ -93,11 +93,26 @@ def test_a_daemon_that_the_kernel_ended_for_its_memory_on_trial_says_so_after_th
     release = install(store, 2)
     update = stages.Update(release=release, rollout="r", stage=stages.Stage.TRIAL)
     store.write(stages.attempt(State(update=update), boot))
-    candidate = candidate_of(read_tail(tmp_path / STATE), boot)
-    record = failure_record("signal:killed:KILL", "1", "", boot, is_out_of_memory=True, candidate=candidate)
+    attempt = attempt_of(read_tail(tmp_path / STATE), boot)
+    record = failure_record("signal:killed:KILL", "1", "", boot, is_out_of_memory=True, attempt=attempt)
     (tmp_path / NAME).write_bytes(with_record(b"", record | changed) or b"")
     FleetModels(Settings(device=DeviceSettings(state_dir=tmp_path)), SystemClock(), boot, HealthBoard())
     assert [past.code for past in store.read().past] == [code]
+
+
+def test_an_attempt_that_could_not_be_written_down_is_not_told_by_the_one_before_it(tmp_path: Path) -> None:
+    boot, store = "a" * 32, Store(tmp_path)
+    trial = Trial(crashes=1)
+    update = stages.Update(release=install(store, 2), rollout="r", stage=stages.Stage.TRIAL, trial=trial)
+    store.write(stages.attempt(State(update=update), boot))
+    attempt = attempt_of(read_tail(tmp_path / STATE), boot)
+    record = failure_record("signal:killed:KILL", "1", "", boot, is_out_of_memory=True, attempt=attempt)
+    (tmp_path / NAME).write_bytes(with_record(b"", record) or b"")
+    settings = Settings(device=DeviceSettings(state_dir=tmp_path))
+    FleetModels(settings, SystemClock(), boot, HealthBoard())  # the crash that is forgiven; another follows
+    assert store.read().past == ()
+    FleetModels(settings, SystemClock(), boot, HealthBoard())
+    assert [past.code for past in store.read().past] == [Code.CRASH]
 
 
 def see(models: FleetModels) -> bool:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,6 +63,21 @@ def test_what_is_kept_can_be_installed_again(machine: Path, tmp_path: Path) -> N
     assert (again / "usr/link").readlink() == Path("thing")
     assert (again / "etc/edgecam.toml").read_text() == "ours"  # or dpkg took the owner's for what is brought
     assert (unpacked / "DEBIAN/prerm").stat().st_mode & 0o777 == 0o755
+
+
+def test_names_and_fields_that_are_no_text_are_kept_as_they_are(machine: Path, tmp_path: Path) -> None:
+    name = b"usr/th\xefng"
+    with (machine / "admin/info/thing.list").open("ab") as listed:
+        listed.write(os.fsencode(machine) + b"/" + name + b"\n")
+    Path(os.fsdecode(os.fsencode(machine) + b"/" + name)).write_text("another thing")
+    status = machine / "admin/status"
+    status.write_bytes(status.read_bytes().replace(b"a thing", b"a th\xefng"))
+    tree = tmp_path / "tree"
+    keep("thing", tree, admin=machine / "admin", shipped=machine / "shipped")
+    kept = os.fsencode(tree / machine.relative_to("/"))
+    assert Path(os.fsdecode(kept + b"/" + name)).read_text() == "another thing"
+    assert b"Description: a th\xefng" in (tree / "DEBIAN/control").read_bytes()
+    assert version_of(tree) == "1.2"
 
 
 def test_a_package_that_is_not_installed_is_refused(machine: Path, tmp_path: Path) -> None:

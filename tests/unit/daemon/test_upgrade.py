@@ -81,7 +81,10 @@ def program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize("trouble", ["dpkg is not there", "dpkg refuses", "dpkg hangs", "the outbox cannot be moved"])
+@pytest.mark.parametrize(
+    "trouble",
+    ["dpkg is not there", "dpkg refuses", "dpkg hangs", "dpkg-deb refuses", "the outbox cannot be moved"],
+)
 def test_a_way_back_that_fails_starts_the_daemon_again_and_is_written_down(
     kept: Path, system: Path, tmp_path: Path, trouble: str
 ) -> None:
@@ -90,6 +93,8 @@ def test_a_way_back_that_fails_starts_the_daemon_again_and_is_written_down(
         program(system / "dpkg", "printf '\\377'; exit 1")  # what it says may be no text
     elif trouble == "dpkg hangs":
         program(system / "dpkg", "exec /bin/sleep 60")
+    elif trouble == "dpkg-deb refuses":
+        program(system / "dpkg-deb", "printf '\\377' >&2; exit 1")
     elif trouble == "the outbox cannot be moved":
         outbox(state, 3, "first")
         (state / ("outbox.db-" + "n" * 245)).touch()  # with a longer name there can be none

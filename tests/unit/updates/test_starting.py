@@ -98,18 +98,18 @@ def test_a_candidate_whose_trial_was_cut_short_is_tried_again_after_a_power_cut_
 def test_a_crash_that_is_known_to_be_for_want_of_memory_is_called_so_and_nobody_asks_after_a_power_cut(
     tmp_path: Path, boot: str, *, is_memory: bool, code: Code | None
 ) -> None:
-    store, asked = Store(tmp_path), list[str]()
+    store, asked = Store(tmp_path), list[tuple[str, int]]()
     second = install(store, 2)
     update = stages.Update(release=second, rollout="r", stage=stages.Stage.TRIAL)
     store.write(stages.attempt(State(update=update), BOOT))
 
-    def took_the_memory(candidate: str) -> bool:
-        asked.append(candidate)
+    def took_the_memory(candidate: str, crashes: int) -> bool:
+        asked.append((candidate, crashes))
         return is_memory
 
     begun = find_model(store, boot, now, took_the_memory=took_the_memory)
     assert [past.code for past in begun.ended] == ([code] if code else [])
-    assert asked == ([second.sha256] if code else [])
+    assert asked == ([(second.sha256, 0)] if code else [])
     assert store.read().is_blocked(second.sha256) == (code is not None)
     if code is Code.MEMORY:
         assert begun.ended[0].why == "the kernel ended the daemon for want of memory in stage trial"

@@ -1,6 +1,7 @@
 """The worker of updates: a good release is committed, and whatever goes wrong ends on what was there before."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,15 @@ def test_a_good_release_passes_all_gates_and_is_committed(site: Site) -> None:
     assert site.rest.in_service == [site.store.check(state.active.sha256)]
     assert [one["outcome"] for one in site.ended] == ["committed"]
     assert site.ended[0]["compared"] == {"frames": 3, "active": 0, "candidate": 0, "both": 0}
+
+
+def test_the_log_tells_each_stage_though_another_comes_at_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.publish(2)
+    with caplog.at_level(logging.INFO, "appliance.updates"):
+        site.run(is_over)
+    words = [message.removeprefix("updates: ") for message in caplog.messages]
+    order = ["planned", "downloading", "verifying", "staged", "inspecting", "smoke", "shadow", "trial", "idle"]
+    assert [word for word in words if word in order] == order
 
 
 def test_a_hint_has_the_fleet_looked_at_long_before_it_is_time(site: Site) -> None:

@@ -75,6 +75,12 @@ def test_the_fix_of_a_read_only_disk_can_be_pasted(tmp_path: Path) -> None:
     assert os.path.ismount(read_disk(tmp_path).mount_point)
 
 
+def test_of_a_state_folder_that_is_a_link_the_mount_is_named_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "edgecam").symlink_to("/proc/self")
+    for state_dir in (tmp_path / "edgecam", tmp_path / "edgecam" / "fd"):
+        assert read_disk(state_dir).mount_point == Path("/proc")
+
+
 @pytest.mark.parametrize(
     ("disk", "state", "words"),
     [

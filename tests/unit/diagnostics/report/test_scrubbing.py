@@ -18,6 +18,9 @@ PLANTED = [
     f"password={SECRET}",
     f"pwd={SECRET}",
     f"user_pwd: {SECRET}",
+    f"userpwd={SECRET}",
+    f"dbpwd: {SECRET}",
+    f"brokerpw={SECRET}",
     f"pw: {SECRET}",
     f"pin={SECRET}",
     f"sim_pin_code: {SECRET}",
@@ -59,6 +62,27 @@ def test_a_user_name_is_hidden_where_it_is_a_word_of_its_own() -> None:
     assert scrubber.text("doorkeepers_door door+10") == "doorkeepers_door door+10"
 
 
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ("mqtt", f"connecting to mqtt://bob:{SECRET}@host:1883/x failed"),
+        ("rtsp", f"rtsp://10.0.0.7/live/{SECRET}"),
+        ("password", f"password={SECRET}"),
+        ("word", f"--password {SECRET}"),
+        ("Bearer", f"authorised: Bearer {SECRET}abcdef"),
+    ],
+)
+def test_a_known_word_that_another_secret_is_found_by_does_not_give_that_away(known: str, text: str) -> None:
+    for scrubber in (Scrubber([], [known]), Scrubber([known])):
+        scrubbed = scrubber.text(text)
+        assert "Tr0ub4dor" not in scrubbed
+        assert scrubber.text(f"x {known} x") == f"x {HIDDEN} x"
+
+
+def test_a_known_secret_of_several_words_is_hidden_whole_where_a_pattern_would_take_one() -> None:
+    assert Scrubber(["correct horse, battery"]).text("password=correct horse, battery") == f"password={HIDDEN}"
+
+
 def test_of_two_secrets_one_within_the_other_both_are_hidden_whole() -> None:
     assert Scrubber(["hunter", "hunter2000"]).text("hunter2000 hunter") == f"{HIDDEN} {HIDDEN}"
 
@@ -82,6 +106,7 @@ def test_values_are_hidden_by_their_names_and_where_a_secret_is_kept_is_told() -
         "user name or password is wrong; check [messaging] username and password, and the broker's own list of users",
         "mqtts://broker.local:8883: connection refused",
         "the owner has pinned the model: edgecam model pin --off lets go of it; typing: fast, mapping=none",
+        "pwm=50, http://host/pwa, typing: fast",
         "sha256 69c0ef813ca6aa, 725 nodes on cpu",
         "cannot read /etc/edgecam/tls/device.key",
         "messaging.password: cannot read the secret /etc/edgecam/broker-password: Permission denied",
