@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import load_settings
+from appliance.core.errors import ConfigError
 from appliance.provisioning import Provisioner, Report, read_setup
 from tests.simulators.new_device import Cut, Moments, NewDevice
 from tests.simulators.owner import BROKER, PEM, WHOLE, WIFI, boot, new_device
@@ -126,6 +127,20 @@ def test_beside_a_mistake_no_password_is_missed_of_what_the_file_only_repeats(
     report = boot(device)
     assert report is not None
     assert [line.split(":")[0] for line in report.mistakes] == ["hostname"]
+
+
+def test_the_cards_file_given_over_ssh_counts_as_a_whole_and_gives_no_password_to_another_address(
+    device: NewDevice, tmp_path: Path
+) -> None:
+    boot(device)
+    say(device, tmp_path, 'hostname = "gate"\n')
+    path, provisioner = device.places.setup_file, Provisioner(device.places, device)
+    asked = read_setup(path, device.places, provisioner.is_kept)
+    assert provisioner.carry_out(asked, path, lambda *_: None).hostname == "door"
+    say(device, tmp_path, BROKER_SAID)
+    with pytest.raises(ConfigError, match=r"was given for other\.example\.org, not broker\.example\.org"):
+        provisioner.carry_out(read_setup(path, device.places, provisioner.is_kept), path, lambda *_: None)
+    assert load_settings(device.places.configuration).messaging.broker == "mqtt://other.example.org"
 
 
 def test_another_certificate_beside_the_file_is_said_anew(device: NewDevice, tmp_path: Path) -> None:
