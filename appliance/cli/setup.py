@@ -60,6 +60,7 @@ def set_up_at_boot(provisioner: "Provisioner", *, as_json: bool) -> int:
         as_json: Show one JSON object, also where there was nothing to do.
 
     Raises:
+        ConfigError: What was stored cannot be made sense of.
         StorageError: The plan cannot be read or written.
         UnavailableError: Another one is at it.
     """

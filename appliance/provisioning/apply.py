@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from errno import ENOSPC, EROFS
 from pathlib import Path
+from stat import S_IMODE
 
-from appliance.config import public_address
+from appliance.config import not_accepted, public_address
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
 from appliance.provisioning.asked import Setup
 from appliance.provisioning.identity import is_another_machine, load_identity, read_hardware
 from appliance.provisioning.plan import Outcome, Plan, load_plan, store_plan
-from appliance.provisioning.reading import Asked, digest, read_setup, read_text
+from appliance.provisioning.reading import Asked, read_setup, read_text
+from appliance.provisioning.repeated import digest, strangers
 from appliance.provisioning.report import Report, report_of, write_report
 from appliance.provisioning.scrub import holding, is_left, put_back, remarks_with_passwords, scrub, tidy
 from appliance.provisioning.secrets import in_settings
@@ -36,6 +38,7 @@ _GET_PICAMERA2 = "sudo apt-get install --no-install-recommends python3-picamera2
 _BUNDLE = "edgecam/install"  # on a card that was made for this device
 _NEARLY = re.compile(r"edgecam[-_ ]setup(?!-report).*\.(toml|txt|rtf|md|docx?)")
 _OTHER_CARD = "write the card again, or try another"
+_ROOT_ALONE = 0o700
 OnStep = Callable[[str, Outcome], None]
 """Is told how a step ended."""
 
@@ -80,11 +83,15 @@ class Provisioner:
             What was written beside the setup file; None: there was nothing to do.
 
         Raises:
+            ConfigError: What was stored cannot be made sense of; the report says so, too.
             StorageError: The plan cannot be read or written; the report says so, too.
             UnavailableError: Another one is at it.
         """
         try:
-            return self._at_boot(on_step)
+            if self._is_at_rest():
+                return None
+            with self._alone():  # what is read and set aside here nobody else changes meanwhile
+                return self._at_boot(on_step)
         except (ConfigError, StorageError) as error:
             write_report(self._places, Report("not done", notes=[str(error)]))
             raise
@@ -92,6 +99,12 @@ class Provisioner:
             why = f"{error.filename or 'the card'} cannot be read: {error.strerror}; {_OTHER_CARD}"
             write_report(self._places, Report("not done", notes=[why]))
             raise StorageError(why) from error
+
+    def _is_at_rest(self) -> bool:
+        """Tell whether nothing was ever asked here, so that not even a folder is needed."""
+        path = self._places.setup_file
+        is_asked = path.exists() or is_left(path) or (path.parent / _BUNDLE).exists() or any(self._misnamed())
+        return not is_asked and not self._plan_file.parent.exists()
 
     def _at_boot(self, on_step: OnStep) -> Report | None:
         path, misnamed, refused = self._places.setup_file, list(self._misnamed()), None
@@ -155,8 +168,7 @@ class Provisioner:
         if plan is None or (plan.is_done and not is_copied):
             return None
         plan = plan.again("identity", "configuration", "service") if is_copied else plan
-        with self._alone():
-            return self._begin(plan, on_step, notes)
+        return self._begin(plan, on_step, notes)
 
     def carry_out(self, asked: Asked, path: Path, on_step: OnStep) -> Report:
         """Do what was asked over SSH, and what was asked before and is not done.
@@ -169,13 +181,17 @@ class Provisioner:
             on_step: Is told how each step ended.
 
         Raises:
-            ConfigError: The plan before is damaged; at a boot it would be set aside.
+            ConfigError: The plan before is damaged; at a boot it would be set aside. Or the card's file would give a
+                password to another address than it was given for over SSH.
             StorageError: The plan cannot be read or written.
             UnavailableError: Another one is at it.
         """
         is_said = path.resolve() != self._places.setup_file.resolve()
         with self._alone():  # nobody stores another plan meanwhile
-            return self._begin(Plan.of(asked, STEPS, load_plan(self._plan_file), is_said=is_said), on_step, [])
+            plan = load_plan(self._plan_file)
+            if not is_said:
+                self._refuse_strangers(asked, path, plan)
+            return self._begin(Plan.of(asked, STEPS, plan, is_said=is_said), on_step, [])
 
     def _take(self, path: Path, plan: Plan | None, misnamed: Sequence[str]) -> Plan | None:
         """Give the plan that counts: of the file, where the owner has changed it since."""
@@ -186,8 +202,17 @@ class Provisioner:
         now = digest(read_text(path))
         if plan is not None and (now == plan.redacted or (now == plan.original and plan.redacted_text)):
             return plan
-        asked = read_setup(path, self._places, self.is_kept)
+        asked = read_setup(path, self._places, self.is_kept, before=plan.card() if plan else None)
+        self._refuse_strangers(asked, path, plan)
         return Plan.of(asked, STEPS, plan)
+
+    def _refuse_strangers(self, asked: Asked, path: Path, plan: Plan | None) -> None:
+        """Refuse a password that was moved for somewhere else; the card's own goes with what its owner changes."""
+        own = plan.marks.keys() - set(plan.said) if plan else set()
+        others = Setup(**{name: getattr(asked.setup, name) for name in asked.setup.model_fields_set - own})
+        pending = plan.setup if plan and not plan.is_done else None
+        if lines := list(strangers(others, asked.secrets, pending, self._places)):
+            raise ConfigError(not_accepted(path.name, lines))
 
     def _is_copied(self) -> bool:
         known = load_identity(self._places.state / "identity.json")
@@ -238,7 +263,9 @@ class Provisioner:
     def _alone(self) -> Iterator[None]:
         """Keep others away: a boot and somebody over SSH must not do the steps at once."""
         self._make_folder()
-        with (self._plan_file.parent / "lock").open("w") as lock:
+        path = self._plan_file.parent / "lock"
+        # a boot with nothing to do writes nothing, and may find a system that was made read-only since
+        with path.open("rb" if path.exists() else "ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -248,8 +275,9 @@ class Provisioner:
     def _make_folder(self) -> None:
         folder = self._plan_file.parent
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            folder.mkdir(mode=_ROOT_ALONE, parents=True, exist_ok=True)
+            if S_IMODE(folder.stat().st_mode) != _ROOT_ALONE:
+                folder.chmod(_ROOT_ALONE)
         except OSError as error:
             raise StorageError(f"cannot make {folder}: {error.strerror}") from error
 

@@ -10,7 +10,8 @@ from appliance.config import parse_table
 from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import make_folder, write_atomically
 from appliance.provisioning.asked import Setup
-from appliance.provisioning.reading import Asked, digest
+from appliance.provisioning.reading import Asked
+from appliance.provisioning.repeated import Before, digest
 from appliance.provisioning.secrets import at
 
 State = Literal["to do", "done", "left out", "failed"]
@@ -52,7 +53,8 @@ class Plan:
         files: Contents of files by key path, likewise.
         redacted_text: What is to be left of the setup file; empty once it is.
         private_file: The secret file beside it, to be removed; empty once it is.
-        said: The sections that were asked over SSH, and not by the card's file.
+        said: The sections that were asked over SSH since the card's file has asked them.
+        marks: By what the sections of the card's file are known again, and the files that it names.
     """
 
     setup: Setup
@@ -64,6 +66,7 @@ class Plan:
     redacted_text: str = ""
     private_file: str = ""
     said: tuple[str, ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, asked: Asked, steps: Iterable[str], before: "Plan | None", *, is_said: bool = False) -> Self:
@@ -81,7 +84,7 @@ class Plan:
         given = asked.setup.model_fields_set
         stay = before.undone(is_said=is_said) - given if before else set()
         setup = asked.setup.model_copy(update={name: getattr(before.setup, name) for name in stay} if before else {})
-        said = stay.intersection(before.said if before else ()) | (given if is_said else set())
+        said = set(before.said if before else ()) - given | (given if is_said else set())
         plan = cls(
             setup,
             digest(asked.text),
@@ -92,6 +95,7 @@ class Plan:
             asked.redacted if asked.redacted != asked.text or asked.private_file else "",
             asked.private_file,
             tuple(sorted(said)),
+            asked.marks,
         )
         # the file on the card, if it was carried out, is not to undo this at the next boot
         return plan._beside(before) if is_said else plan
@@ -109,6 +113,10 @@ class Plan:
         """Give the plan with a step's outcome; secrets go once all is done."""
         return _forgotten(replace(self, steps={**self.steps, step: outcome}))
 
+    def card(self) -> Before:
+        """Give what is known of the card's file."""
+        return Before(self.marks, self.said)
+
     def undone(self, *, is_said: bool) -> set[str]:
         """Give the sections that go on beside what is asked anew, over SSH or by the card's file."""
         to_do = self.to_do()
@@ -117,18 +125,19 @@ class Plan:
             names.add("device_id")  # or it could not be told, once the card is copied, from one that is meant
         if "secrets" in to_do:
             names |= {path.partition(".")[0] for path in (*self.secrets, *self.files)}
-        return names.intersection(self.setup.model_fields_set if is_said else self.said)
+        return names & self.setup.model_fields_set & (names if is_said else set(self.said))
 
     def _beside(self, before: "Plan | None") -> Self:
         """Give the plan as one of another file than the card's, of which the plan before tells how far it is."""
         if before is None:
-            return replace(self, original="", redacted="", redacted_text="", private_file="")
+            return replace(self, original="", redacted="", redacted_text="", private_file="", marks={})
         return replace(
             self,
             original=before.original,
             redacted=before.redacted,
             redacted_text=before.redacted_text,
             private_file=before.private_file,
+            marks=before.marks,
         )
 
     def again(self, *steps: str) -> Self:
@@ -188,6 +197,7 @@ def store_plan(path: Path, plan: Plan) -> None:
         "redacted_text": plan.redacted_text,
         "private_file": plan.private_file,
         "said": list(plan.said),
+        "marks": dict(plan.marks),
     }
     write_atomically(path, json.dumps(told).encode() + b"\n", 0o600)
 
@@ -204,5 +214,7 @@ def _plan(told: dict[str, Any]) -> Plan:
         {str(path): str(content) for path, content in told["files"].items()},
         str(told["redacted_text"]),
         str(told["private_file"]),
-        tuple(str(name) for name in told.get("said", ())),  # plans of before have none
+        # plans of before have none
+        tuple(str(name) for name in told.get("said", ())),
+        {str(name): str(mark) for name, mark in told.get("marks", {}).items()},
     )

@@ -1,7 +1,6 @@
 """From edgecam-setup.toml to what is asked, with every mistake told at once."""
 
 import difflib
-import hashlib
 import json
 import re
 import tomllib
@@ -16,6 +15,7 @@ from appliance.core.files import read_bounded
 from appliance.provisioning import secrets
 from appliance.provisioning.asked import Setup, is_file_name, is_zone_name
 from appliance.provisioning.configuration import merged, read_current
+from appliance.provisioning.repeated import Before, digest, marks_of, repeated
 from appliance.provisioning.system import Places
 
 MOST_BYTES = 64 << 10  # of the setup file, and of each file beside it
@@ -44,6 +44,7 @@ class Asked:
         redacted: The text without secrets.
         text: The text as it was read.
         private_file: The name of the file beside it that is secret, too; empty: there is none.
+        marks: By what its sections and files are known again, also those that it only repeats and `setup` lacks.
     """
 
     setup: Setup
@@ -52,11 +53,7 @@ class Asked:
     redacted: str
     text: str = field(repr=False)
     private_file: str = ""
-
-
-def digest(text: str) -> str:
-    """Give by what a text is known again."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_text(path: Path) -> str:
@@ -86,13 +83,14 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> Asked:
+def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool], *, before: Before | None = None) -> Asked:
     """Read and check a setup file.
 
     Args:
         path: The file; files that it names lie beside it.
         places: The machine that it is for: its time zones and its configuration.
         is_kept: Whether the secret or file of a key path is on the device already.
+        before: What of it is nothing new; None: all of it counts.
 
     Raises:
         ConfigError: It cannot be read, or is not accepted: all mistakes in one message.
@@ -103,7 +101,7 @@ def read_setup(path: Path, places: Places, is_kept: Callable[[str], bool]) -> As
     except (ValueError, RecursionError) as error:
         why = next((why for begin, why in _FORMS.items() if text.lstrip().startswith(begin)), "")
         raise ConfigError(f"{path.name} is no valid TOML: {why or explain_toml(error, text, _ADVICE)}") from error
-    return check_setup(values, text, path, places, is_kept)
+    return check_setup(values, text, path, places, is_kept, before=before)
 
 
 def without_secrets(text: str) -> str:
@@ -120,7 +118,13 @@ def without_secrets(text: str) -> str:
 
 
 def check_setup(
-    values: Mapping[str, Any], text: str, path: Path, places: Places, is_kept: Callable[[str], bool]
+    values: Mapping[str, Any],
+    text: str,
+    path: Path,
+    places: Places,
+    is_kept: Callable[[str], bool],
+    *,
+    before: Before | None = None,
 ) -> Asked:
     """Check what is asked; as `read_setup`, for values that were read or answered already."""
     rest, found = secrets.without(values)
@@ -130,17 +134,50 @@ def check_setup(
         setup = parse_table(Setup, _with_files(rest), path.name)
     except ConfigError as error:
         lines += [line.strip() for line in str(error).splitlines()[1:]]
+    stays = _staying(setup, found, dict(_digests(rest, path.parent)), before) if before is not None else frozenset()
+    anew = {name: value for name, value in rest.items() if name not in stays}
     beside: dict[str, str] = {}
     lines += [*_unknown_zone(rest, places), *_unknown_country(rest, places)]
-    lines += [*_not_kept(rest, found, is_kept), *_unknown_fleet(rest)]
-    lines += _read_beside(rest, path.parent, is_kept, beside)
-    if setup is not None and not lines:
-        lines += _not_for_the_daemon(setup, places)
+    lines += [*_not_kept(anew, found, is_kept), *_unknown_fleet(rest)]
+    lines += _read_beside(anew, path.parent, is_kept, beside)
     if lines or setup is None:
+        raise ConfigError(not_accepted(path.name, lines))
+    asked = parse_table(Setup, _with_files(anew), path.name) if stays else setup
+    if lines := _not_for_the_daemon(asked, places):
         raise ConfigError(not_accepted(path.name, lines))
     private = str(secrets.at(rest, _PRIVATE) or "") if ".".join(_PRIVATE) in beside else ""
     told = {".".join(place): secret for place, secret in found.items()}
-    return Asked(setup, told, beside, secrets.redact(text, rest, found), text, private)
+    old = {name: mark for name, mark in before.marks.items() if name.partition(".")[0] in stays} if before else {}
+    marks = {**marks_of(setup, beside), **old}
+    return Asked(asked, told, beside, secrets.redact(text, rest, found), text, private, marks)
+
+
+def _staying(
+    setup: Setup | None, found: Mapping[tuple[str, ...], str], files: Mapping[str, str], before: Before
+) -> frozenset[str]:
+    """Give the sections that stay as they were asked over SSH; what a mistake may hide of them is told once it is gone.
+
+    Args:
+        setup: What the file asks; None: it has mistakes.
+        found: The secrets in it.
+        files: Digests of the files beside it.
+        before: The file before.
+    """
+    if setup is None:
+        return frozenset(before.said) & before.marks.keys()
+    given = [".".join(place) for place in (*found, *([_PRIVATE] if ".".join(_PRIVATE) in files else ()))]
+    return repeated(setup, given, files, before)
+
+
+def _digests(values: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    """Give by what the files beside a setup file are known again; one that cannot be read is told when it is."""
+    for place in sorted(_FILES):
+        name = secrets.at(values, place)
+        if isinstance(name, str) and is_file_name(name) and (folder / name).exists():
+            try:
+                yield ".".join(place), digest(read_text(folder / name))
+            except ConfigError:
+                yield ".".join(place), ""
 
 
 def camera_secret(name: str) -> str:
@@ -247,6 +284,7 @@ def _not_for_the_daemon(setup: Setup, places: Places) -> list[str]:
     """Tell what the daemon would refuse of the configuration that this makes."""
     try:
         current = read_current(places.configuration)
+        parse_table(Settings, current, "edgecam.toml")
     except ConfigError:
         current = {}  # its own step fails then and tells it; network and login are not to wait for another file
     try:

@@ -8,7 +8,8 @@ from pathlib import Path
 from appliance.core.errors import ConfigError, StorageError
 from appliance.core.files import sync_directory, write_atomically
 from appliance.provisioning.plan import Plan
-from appliance.provisioning.reading import digest, read_text, without_secrets
+from appliance.provisioning.reading import read_text, without_secrets
+from appliance.provisioning.repeated import digest
 from appliance.provisioning.report import JSON, TEXT
 from appliance.provisioning.secrets import SHORTEST, in_remarks
 

@@ -152,9 +152,9 @@ def _set_identity(task: Task) -> str:
     name = task.places.at("/etc/hostname")
     host = task.setup.hostname or (name.read_text(encoding="ascii", errors="ignore").strip() if name.exists() else "")
     device_id = asked if asked and not is_copied else new_id(host, randomness.token_bytes(5))
-    if known is not None:
-        # it asks in the name of the id before; first: where this is cut, the id is found to be another one again
-        task.places.at(configuration.REQUEST).unlink(missing_ok=True)
+    # it asks in the name of another id, which a cut may have kept from being stored; first: where this is cut, the id
+    # is found to be another one again
+    task.places.at(configuration.REQUEST).unlink(missing_ok=True)
     made = _make_key(task, device_id)
     # a copied file that says it again, because something else in it was changed, does not mean it
     fresh = Identity(device_id, now, asked if asked and is_copied else "")
@@ -221,10 +221,10 @@ def _configure(task: Task) -> str:
     path, owner = task.places.configuration, task.owner()
     try:
         current = read_current(path)
+        wanted = merged(current, task.setup, identity.device_id)
+        settings = parse_table(Settings, wanted, str(path))
     except ConfigError as error:
-        raise ConfigError(f"{error}. {_MEND}") from error
-    wanted = merged(current, task.setup, identity.device_id)
-    settings = parse_table(Settings, wanted, str(path))
+        raise ConfigError(f"{' '.join(str(error).split())}. {_MEND}") from error
     owners = (0, owner[1]) if owner is not None else None
     if wanted != current:
         before = path.with_name(f"{path.name}.before-setup")
@@ -265,11 +265,12 @@ def _texts(values: Any) -> Iterator[str]:
 
 def _start(task: Task) -> str:
     """Have the daemon run with it, now and at each boot."""
+    path = task.places.configuration
     try:
-        current = read_current(task.places.configuration)
+        settings = parse_table(Settings, read_current(path), str(path))
     except ConfigError as error:
         raise ConfigError("waits for the configuration, see above") from error
-    if not current.get("cameras"):
+    if not settings.cameras:
         raise UnsupportedError("no camera is named: add [cameras.NAME] to the setup file, or see `edgecam camera list`")
     task.system.run("systemctl", "enable", "edgecam.service")
     # not waited for: at a boot it waits for us

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from appliance.core.errors import ConfigError, UnavailableError, UnsupportedError
 from appliance.provisioning.asked import WifiSetup
-from appliance.provisioning.system import place_file
+from appliance.provisioning.system import Places, place_file
 
 if TYPE_CHECKING:
     from appliance.provisioning.steps import Task
@@ -56,6 +56,20 @@ def keyfile(wifi: WifiSetup, password: str | None) -> str:
     if password is not None:
         lines += ["[wifi-security]", "key-mgmt=wpa-psk", f"psk={_escaped(password)}", ""]
     return "\n".join([*lines, "[ipv4]", "method=auto", "", "[ipv6]", "method=auto", ""])
+
+
+def joined(places: Places) -> str:
+    """Give the name of the network that the connection is for; empty: it has no password, or cannot be read."""
+    try:
+        text = places.at(CONNECTION).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    try:
+        name = bytes(int(one) for one in lines.get("ssid", "").split(";") if one).decode()
+    except ValueError:
+        return ""  # somebody has written another one there
+    return name if "psk" in lines else ""
 
 
 def _escaped(text: str) -> str:

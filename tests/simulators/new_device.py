@@ -68,7 +68,8 @@ class NewDevice:
                 raise UnavailableError("useradd: it exists")
             self.accounts[command[-1]] = Account(1000, 1000, home)
         elif command[0] == "openssl":
-            made = f"{command[1]} {os.urandom(8).hex()}\n"
+            name = command[command.index("-subj") + 1] if "-subj" in command else "nobody"
+            made = f"{command[1]} {name} {os.urandom(8).hex()}\n"
             Path(command[command.index("-out") + 1]).write_text(made)
         elif command[:2] == ("ssh-keygen", "-A"):
             key = "/etc/ssh/ssh_host_ed25519_key"

@@ -80,6 +80,7 @@ def check_set_up(device: NewDevice) -> None:
     settings = load_settings(device.places.configuration)
     identity = json.loads(device.read("/var/lib/edgecam-setup/identity.json"))
     assert settings.device.id == identity["device_id"]
+    assert device.read("/etc/edgecam/tls/device.csr").split()[:2] == ["req", f"/CN={identity['device_id']}"]
     assert settings.messaging.broker == "mqtts://broker.example.org"
     assert str(settings.messaging.tls.ca_file) == "/etc/edgecam/tls/ca.pem"
     assert device.read("/etc/edgecam/tls/ca.pem") == PEM

@@ -212,20 +212,6 @@ def test_a_fleet_s_root_of_trust_is_signed_json(device: NewDevice) -> None:
     assert "fleet.root_file: root.json is no root of trust" in told
 
 
-@pytest.mark.parametrize("there", ["device = 5", "messaging = 5", "messaging.tls = 5", "fleet = 5"])
-def test_a_configuration_with_something_else_in_the_place_of_a_table_is_told(device: NewDevice, there: str) -> None:
-    device.places.configuration.write_text(f"{there}\n")
-    device.write("/boot/firmware/root.json", '{"signed": {}}')
-    asked = '[broker]\nurl = "mqtt://b"\n[fleet]\nurl = "https://f"\nroot_file = "root.json"\n'
-    name = there.partition(" ")[0].rpartition(".")[2]
-    assert f"with the configuration that is there: {name} is no table" in refusal(device, asked)
-
-
-def test_a_configuration_that_the_daemon_would_refuse_is_refused_before_anything_changes(device: NewDevice) -> None:
-    device.places.configuration.write_text("[messaging]\nkeepalive = 1\n")
-    assert "would not be accepted with the configuration that is there" in refusal(device, 'hostname = "door"')
-
-
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"])
 def test_windows_and_old_line_ends_and_a_byte_order_mark_are_taken(device: NewDevice, end: bytes) -> None:
     lines = (b'\xef\xbb\xbfhostname = "door"', b"[broker]", b'url = "mqtt://host"', b"")
