@@ -8,6 +8,7 @@ from dataclasses import replace
 from errno import ENOSPC, EROFS
 from pathlib import Path
 from stat import S_IMODE
+from typing import IO
 
 from appliance.config import not_accepted, public_address
 from appliance.core.errors import ConfigError, EdgecamError, StorageError, UnavailableError, UnsupportedError
@@ -113,17 +114,19 @@ class Provisioner:
         if plan is None:
             notes += self._put_back()
         notes += misnamed if path.exists() else []
+        known = plan
         try:
             plan = self._take(path, plan, misnamed)
+            notes += _stays(path, plan) if plan is not None and plan is not known else []
         except ConfigError as error:
             refused = Report("refused", mistakes=_lines(error))
         report = self._go_on(plan, on_step, notes)
         if refused is None:
             return report
         # what was accepted before goes on nevertheless: a copied card must not keep another device's identity
-        known = report or (self._report(plan, notes) if plan else Report("refused", notes=notes))
+        told = report or (self._report(plan, notes) if plan else Report("refused", notes=notes))
         gone_on = [_BEFORE] if report else []
-        refused = replace(known, verdict="refused", mistakes=refused.mistakes, notes=[*known.notes, *gone_on])
+        refused = replace(told, verdict="refused", mistakes=refused.mistakes, notes=[*told.notes, *gone_on])
         write_report(self._places, refused)
         return refused
 
@@ -147,7 +150,9 @@ class Provisioner:
                 self._plan_file.replace(aside)
             except OSError as error:
                 raise StorageError(f"cannot set {self._plan_file} aside: {error.strerror}") from error
-            notes.append(f"what was done before could not be read any more (now {aside}), so all was done again")
+            notes.append(
+                f"what was done before could not be read any more (now {aside}), so all of the file counts again"
+            )
             return None
 
     def _put_back(self) -> Iterator[str]:
@@ -244,7 +249,7 @@ class Provisioner:
             on_step(step, outcome)
             plan = plan.after(step, outcome)
             self._store(plan)
-        report = self._report(plan, [*notes, *_left_open(plan.setup, self._places, self._system)])
+        report = self._report(plan, [*notes, *_left_open(plan, self._places, self._system)])
         write_report(self._places, report)
         return report
 
@@ -264,8 +269,7 @@ class Provisioner:
         """Keep others away: a boot and somebody over SSH must not do the steps at once."""
         self._make_folder()
         path = self._plan_file.parent / "lock"
-        # a boot with nothing to do writes nothing, and may find a system that was made read-only since
-        with path.open("rb" if path.exists() else "ab") as lock:
+        with _opened(path) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -327,9 +331,29 @@ def _twice(plan: Plan) -> Iterator[str]:
         yield _TWICE
 
 
-def _left_open(setup: Setup, places: Places, system: System) -> Iterator[str]:
+def _opened(path: Path) -> IO[bytes]:
+    """Open a file to lock it; nothing is written."""
+    try:
+        return path.open("ab")  # what lies on another machine is locked only for who may write
+    except OSError as error:
+        if error.errno != EROFS:
+            raise
+        return path.open("rb")  # a system that was made read-only since
+
+
+def _stays(path: Path, plan: Plan) -> Iterator[str]:
+    """Tell of what the card's file says, and what stays nevertheless as it was asked over SSH."""
+    if names := [name for name in plan.said if name in plan.marks]:
+        yield (
+            f"as asked over SSH since, and not as {path.name} says: {', '.join(names)}; to have what the file says, "
+            "take that out of it, start the device once, and put it back"
+        )
+
+
+def _left_open(plan: Plan, places: Places, system: System) -> Iterator[str]:
     """Tell of what a new device's owner has most likely meant to ask."""
-    if not setup.model_fields_set and places.setup_file.exists():
+    setup = plan.setup
+    if not setup.model_fields_set and not plan.marks and places.setup_file.exists():
         yield f'{places.setup_file.name} asks for nothing: take the "#" away from what you need'
     accounts = [system.account(name) for name in {"root", *([setup.ssh.user] if setup.ssh else [])}]
     homes = [*places.at("/home").glob("*"), *(places.at(one.home) for one in accounts if one)]

@@ -1,5 +1,6 @@
 """Joins a wireless network through NetworkManager."""
 
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,19 @@ def joined(places: Places) -> str:
     except OSError:
         return ""
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    name = lines.get("ssid", "")
     try:
-        name = bytes(int(one) for one in lines.get("ssid", "").split(";") if one).decode()
+        # NetworkManager writes it as text, where it writes the file anew
+        is_bytes = re.fullmatch(r"(\d{1,3};)+", name)
+        name = bytes(map(int, name.split(";")[:-1])).decode() if is_bytes else _meant(name)
     except ValueError:
         return ""  # somebody has written another one there
     return name if "psk" in lines else ""
+
+
+def _meant(text: str) -> str:
+    """Give what a text of a key file says: the other way round than `_escaped`, and for lists."""
+    return re.sub(r"\\(.)", lambda found: " " if found[1] == "s" else found[1], text)
 
 
 def _escaped(text: str) -> str:

@@ -64,6 +64,55 @@ def test_what_was_asked_over_ssh_stays_though_something_else_of_the_cards_file_i
     assert boot(device) is None
 
 
+def test_what_stays_is_named_and_comes_back_once_it_was_taken_out_of_the_file(
+    device: NewDevice, tmp_path: Path
+) -> None:
+    device.write(CARD, 'hostname = "door"\n[wifi]\nssid = "cafe"\ncountry = "GB"\n')
+    boot(device)
+    assert say(device, tmp_path, '[wifi]\nssid = "typo"\ncountry = "GB"\n').verdict == "done"
+    change(device, '"door"', '"gate"')
+    report = boot(device)
+    assert report is not None
+    (note,) = (one for one in report.notes if "over SSH since" in one)
+    assert "not as edgecam-setup.toml says: wifi; to have what the file says, take that out of it" in note
+    change(device, '[wifi]\nssid = "cafe"\ncountry = "GB"\n', "")
+    check_named(device, "gate")
+    device.write(CARD, device.read(CARD) + '[wifi]\nssid = "cafe"\ncountry = "GB"\n')
+    report = boot(device)
+    assert report is not None
+    assert not any("over SSH since" in one for one in report.notes)
+    ssid = "".join(f"{byte};" for byte in b"cafe")
+    assert f"ssid={ssid}\n" in device.read(CONNECTION)
+
+
+def test_a_file_of_which_all_stays_is_not_told_to_ask_for_nothing(device: NewDevice, tmp_path: Path) -> None:
+    device.write(CARD, 'hostname = "door"\n')
+    boot(device)
+    assert say(device, tmp_path, 'hostname = "yard"\n').hostname == "yard"
+    device.write(CARD, 'hostname = "door"\n# the one at the gate\n')
+    report = boot(device)
+    assert report is not None
+    assert report.hostname == "yard"
+    assert not any("asks for nothing" in one for one in report.notes)
+
+
+def test_a_network_whose_name_networkmanager_has_written_as_text_is_known_again(
+    device: NewDevice, tmp_path: Path
+) -> None:
+    boot(device)
+    said = WIFI_SAID.replace("new home", "new; home\\\\4")
+    assert say(device, tmp_path, said).verdict == "done"
+    ssid = "".join(f"{byte};" for byte in b"new; home\\4")
+    text = device.read(CONNECTION)
+    assert f"ssid={ssid}\n" in text
+    device.write(CONNECTION, text.replace(f"ssid={ssid}\n", "ssid=new\\; home\\\\4\n"))
+    change(device, 'country = "', 'hidden = true\ncountry = "')
+    report = boot(device)
+    assert report is not None
+    assert report.verdict == "refused"
+    assert any(r"was given for new; home\4, not" in one for one in report.mistakes), report.mistakes
+
+
 def test_a_password_that_was_taken_away_over_ssh_is_not_missed_by_a_file_that_only_repeats_its_broker(
     device: NewDevice, tmp_path: Path
 ) -> None:
