@@ -46,7 +46,9 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
-        given = {(one, re.escape(one)) for one in secrets} | {(one, rf"(?<!\w){re.escape(one)}(?!\w)") for one in names}
+        given = {(one, re.escape(one)) for one in secrets} | {
+            (one, rf"(?<!\w){re.escape(one)}(?!\w|://)") for one in names
+        }
         known = {(one, form) for one, form in given if len(one) >= LEAST_SECRET}
         # One with blanks or marks goes first, for a pattern may take a part of it only. No pattern parts a word, and
         # another secret may be found by one, as by "mqtt" or "password".

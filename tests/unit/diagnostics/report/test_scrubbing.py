@@ -79,6 +79,13 @@ def test_a_known_word_that_another_secret_is_found_by_does_not_give_that_away(kn
         assert scrubber.text(f"x {known} x") == f"x {HIDDEN} x"
 
 
+@pytest.mark.parametrize("name", ["mqtt-ws", "coap+tcp"])
+def test_a_name_that_is_an_address_s_kind_does_not_give_its_password_away(name: str) -> None:
+    scrubbed = Scrubber([], [name]).text(f"{name} to {name}://bob:{SECRET}@host:1883/x")
+    assert scrubbed.startswith(f"{HIDDEN} to ")
+    assert "Tr0ub4dor" not in scrubbed
+
+
 def test_a_known_secret_of_several_words_is_hidden_whole_where_a_pattern_would_take_one() -> None:
     assert Scrubber(["correct horse, battery"]).text("password=correct horse, battery") == f"password={HIDDEN}"
 
