@@ -49,7 +49,8 @@ class Jetson:
     def install(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the script and keep what it leaves in `after`."""
         shutil.rmtree(self.folder / "after", ignore_errors=True)
-        run = f'{ENTER}set +e; "$2" "$3" dist "$4"; code=$?; cp -R /usr/lib/edgecam "$1/after"; exit $code'
+        run = f'{ENTER}set +e; folder=$1 shell=$2 script=$3; shift 3; "$shell" "$script" dist "$@"; code=$?; '
+        run += 'cp -R /usr/lib/edgecam "$folder/after"; exit $code'
         command = [*OWN, "sh", "-c", run, "sh", str(self.folder), "bash", str(SCRIPT), *arguments]
         path = {"PATH": f"{self.folder}/tools:/usr/sbin:/usr/bin:/sbin:/bin"}
         return subprocess.run(
@@ -99,7 +100,9 @@ def jetson(tmp_path: Path) -> Jetson:
     tools = {
         "apt-get": note,
         "systemctl": f"{note}state={tmp_path}/state\n"
-        'case $1 in show) cat "$state" ;; is-active) grep -qx active "$state" ;; esac\n',
+        'case $1 in show) cat "$state" ;; is-active) grep -qx active "$state" ;; '
+        f"start) [ ! -e {tmp_path}/fails ] ;; esac\n",
+        "edgecam": note,
         "uname": "echo aarch64\n",
         "python3": f'case $* in *version_info*) exit 0 ;; esac\nexec {sys.executable} "$@"\n',
     }
@@ -136,6 +139,14 @@ def test_a_service_that_its_owner_has_stopped_stays_so(jetson: Jetson, state: st
     (jetson.folder / "state").write_text(f"{state}\n")
     assert jetson.install(jetson.wheel("CUDAExecutionProvider")).returncode == 0
     assert not jetson.started
+
+
+def test_a_service_that_fails_for_what_is_asked_now_is_set_up_nevertheless(jetson: Jetson) -> None:
+    (jetson.folder / "state").write_text("activating\n")
+    (jetson.folder / "fails").touch()
+    assert jetson.install(jetson.wheel("CUDAExecutionProvider")).returncode != 0
+    assert jetson.install(jetson.wheel("CUDAExecutionProvider"), "door.toml").returncode == 0
+    assert jetson.asked("edgecam") == ["setup --file door.toml --yes"]
 
 
 def test_what_a_cut_has_left_of_an_unpacked_wheel_is_removed(jetson: Jetson) -> None:
