@@ -2,11 +2,13 @@
 
 import json
 import stat
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 from appliance.config import load_settings
 from appliance.provisioning import Provisioner, Report
-from tests.simulators.new_device import NewDevice
+from tests.simulators.new_device import Cut, Moments, NewDevice
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdd0DjK3Fq2Yp5nq0wmyhR8D0cMpaXBc0Q0vZ1m4nnP me@desk"
 WIFI, BROKER, CAMERA = "a wireless secret", "the broker secret", "cam #1 secret"
@@ -88,3 +90,27 @@ def check_set_up(device: NewDevice) -> None:
     kept = device.read("/var/lib/edgecam-setup/plan.json")
     told = device.read("/etc/edgecam/edgecam.toml")
     assert not any(secret in text for secret in (WIFI, BROKER, CAMERA) for text in (on_the_card(device), kept, told))
+
+
+def cut_boots(
+    folder: Path, moments: Moments, *, each: int = 1, prepare: Callable[[NewDevice], object] = lambda _: None
+) -> Iterator[tuple[int, NewDevice]]:
+    """Give a device for each moment at which the power of its boot is cut, with the moment's number.
+
+    Args:
+        folder: Where they are made.
+        moments: What cuts.
+        each: Only each so many-th moment.
+        prepare: What is done with a new one before.
+    """
+    for number in count(each, each):
+        device = new_device(folder / str(number))
+        prepare(device)
+        moments.arm(device, number)
+        try:
+            boot(device)
+        except Cut:
+            moments.disarm()
+            yield number, device
+        else:
+            return

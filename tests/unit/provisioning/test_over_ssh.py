@@ -12,7 +12,7 @@ from appliance.core.errors import UnavailableError
 from appliance.provisioning import Provisioner, Report, read_setup
 from appliance.provisioning.wireless import WIFI_PASSWORD
 from tests.simulators.new_device import Cut, Moments, NewDevice
-from tests.simulators.owner import KEY, boot, check_set_up, new_device
+from tests.simulators.owner import KEY, boot, check_set_up, cut_boots, new_device
 
 BROKER_ALONE = '[broker]\nurl = "mqtt://other.example.org"\n'
 CARD = "/boot/firmware/edgecam-setup.toml"
@@ -81,20 +81,11 @@ def test_what_the_power_was_cut_at_outlives_what_is_asked_over_ssh_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments, number = Moments(monkeypatch), 0
-    while True:
-        number += 3
-        device = new_device(tmp_path / str(number))
-        moments.arm(device, number)
-        try:
-            boot(device)
-        except Cut:
-            moments.disarm()
-        else:
-            break
+    for number, device in cut_boots(tmp_path, moments, each=3):
         assert say(device, tmp_path, 'time_zone = "Europe/London"\n').verdict == "done"
         boot(device)
         check_set_up(device)
-        assert boot(device) is None
+        assert boot(device) is None, number
     assert number > 60  # of which each third was tried
 
 

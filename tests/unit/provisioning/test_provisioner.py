@@ -19,6 +19,7 @@ from tests.simulators.owner import (
     WIFI,
     boot,
     check_set_up,
+    cut_boots,
     new_device,
 )
 
@@ -61,16 +62,7 @@ def test_interrupted_at_any_moment_it_finishes_at_the_next_boot(
 ) -> None:
     moments = Moments(monkeypatch)
     number = 0
-    while True:
-        number += 1
-        device = new_device(tmp_path / str(number))
-        moments.arm(device, number)
-        try:
-            boot(device)
-        except Cut:
-            moments.disarm()
-        else:
-            break
+    for number, device in cut_boots(tmp_path, moments):
         again = boot(device)
         assert again is None or again.verdict == "done", (number, again)
         check_set_up(device)
@@ -84,16 +76,7 @@ def test_interrupted_at_any_moment_with_its_plan_damaged_besides_no_password_sta
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments, number, verdicts = Moments(monkeypatch), 0, set()
-    while True:
-        number += 1
-        device = new_device(tmp_path / str(number))
-        moments.arm(device, number)
-        try:
-            boot(device)
-        except Cut:
-            moments.disarm()
-        else:
-            break
+    for number, device in cut_boots(tmp_path, moments):
         if (plan := device.places.state / "plan.json").exists():
             plan.write_bytes(bytes(4096))
         again = boot(device)

@@ -8,8 +8,8 @@ import pytest
 from appliance.config import load_settings
 from appliance.core.errors import ConfigError
 from appliance.provisioning import Provisioner, Report, read_setup
-from tests.simulators.new_device import Cut, Moments, NewDevice
-from tests.simulators.owner import BROKER, PEM, WHOLE, WIFI, boot, new_device
+from tests.simulators.new_device import Moments, NewDevice
+from tests.simulators.owner import BROKER, PEM, WHOLE, WIFI, boot, cut_boots
 
 CARD = "/boot/firmware/edgecam-setup.toml"
 PLAN = "/var/lib/edgecam-setup/plan.json"
@@ -231,19 +231,13 @@ def test_interrupted_at_any_moment_what_was_asked_over_ssh_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments, number = Moments(monkeypatch), 0
-    while True:
-        number += 1
-        device = new_device(tmp_path / str(number))
+
+    def prepare(device: NewDevice) -> None:
         boot(device)
         say(device, tmp_path, WIFI_SAID + BROKER_SAID)
         change(device, 'hostname = "door"', 'hostname = "gate"')
-        moments.arm(device, number)
-        try:
-            boot(device)
-        except Cut:
-            moments.disarm()
-        else:
-            break
+
+    for number, device in cut_boots(tmp_path, moments, prepare=prepare):
         boot(device)
         check_said(device)
         assert device.read("/etc/hostname") == "gate\n", number
